@@ -1,0 +1,297 @@
+//! The report: what an agent says is really running.
+//!
+//! What a report leaves out is unchanged since the last acknowledged one; `[]` means none. Reports are ordered by
+//! incarnation, boot and sequence; an old one never overwrites a new one.
+
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::cmp::Ordering;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    canonical::Fingerprint,
+    document::{
+        SCHEMA_VERSION,
+        point::uuid,
+        sensor::Item,
+        target::{config_to_json, open_envelope, read_config},
+    },
+    fields::{Fields, Path, Problems, describe, list, words},
+    ids::{DeviceId, Incarnation, SensorId},
+    limits,
+};
+
+/// When in an agent's life a report was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportOrder {
+    /// Given by the hub at registration.
+    pub incarnation: Incarnation,
+    /// Counted up, durably, at each start of the agent.
+    pub boot: u64,
+    /// Counted up with each attempt to send a report within a boot, from 1.
+    pub sequence: u64,
+}
+
+impl ReportOrder {
+    /// Is this later than `other`? Reports of different incarnations have no order.
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Option<Ordering> {
+        (self.incarnation == other.incarnation)
+            .then(|| (self.boot, self.sequence).cmp(&(other.boot, other.sequence)))
+    }
+}
+
+/// What an agent says is true.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// When it was made.
+    pub order: ReportOrder,
+    /// The target version that the agent holds durably; 0 if none.
+    pub held_version: u64,
+    /// The identity of all that runs, as by [`running_fingerprint`]: the hub asks for a full report if it knows another.
+    pub running_fingerprint: Fingerprint,
+    /// The last request to look again that the agent has carried out.
+    pub looked_revision: u64,
+    /// What was worked through; `None`: unchanged.
+    pub outcome: Option<Outcome>,
+    /// Health of the sensors that changed theirs; `None`: of none.
+    pub health: Option<BTreeMap<SensorId, Health>>,
+    /// The agent's version; `None`: unchanged.
+    pub agent_version: Option<String>,
+    /// Fields that this version does not know.
+    pub extra: Map<String, Value>,
+}
+
+/// What came of working through a target: one block, present or absent as a whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// The target version that was worked through; 0 if none.
+    pub version: u64,
+    /// What really runs.
+    pub running: Vec<Item>,
+    /// What could not be started.
+    pub failures: Vec<Failure>,
+}
+
+/// A sensor that could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Failure {
+    /// The sensor.
+    pub id: SensorId,
+    /// The content that could not be started.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub fingerprint: Fingerprint,
+    /// Why, for the person who can act.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// Does the instrument answer?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Health {
+    /// Whether it does.
+    pub status: HealthStatus,
+    /// Since when.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub since: Timestamp,
+    /// Why not, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether an instrument answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+pub enum HealthStatus {
+    /// It answers.
+    Online,
+    /// It answers, but not all of its points can be read.
+    Degraded,
+    /// It does not answer.
+    Offline,
+}
+words!(HealthStatus { Online => "online", Degraded => "degraded", Offline => "offline" });
+
+/// The identity of all that runs: which sensors, with which content, of which version; in no particular order.
+#[must_use]
+pub fn running_fingerprint<'a>(running: impl IntoIterator<Item = &'a Item>) -> Fingerprint {
+    let items: BTreeMap<SensorId, (Fingerprint, u64)> =
+        running.into_iter().map(|item| (item.sensor.id(), (item.sensor.fingerprint(), item.config_version))).collect();
+    let mut bytes = Vec::with_capacity(items.len() * 40);
+    for (id, (fingerprint, version)) in items {
+        bytes.extend_from_slice(id.uuid().as_bytes());
+        bytes.extend_from_slice(fingerprint.as_bytes());
+        bytes.extend_from_slice(&version.to_be_bytes());
+    }
+    Fingerprint::of_bytes(&bytes)
+}
+
+impl Report {
+    /// Does it leave nothing out? A boot's first report must be full.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.outcome.is_some() && self.health.is_some()
+    }
+
+    /// The document of `device`.
+    #[must_use]
+    pub fn to_json(&self, device: DeviceId) -> Value {
+        let mut members = self.extra.clone();
+        let mut put = |key: &str, value: Value| members.insert(key.to_string(), value);
+        put("schemaVersion", json!(SCHEMA_VERSION));
+        put("incarnation", json!(self.order.incarnation));
+        put("boot", json!(self.order.boot));
+        put("sequence", json!(self.order.sequence));
+        put("heldVersion", json!(self.held_version));
+        put("runningFingerprint", json!(self.running_fingerprint));
+        put("lookedRevision", json!(self.looked_revision));
+        if let Some(outcome) = &self.outcome {
+            put("version", json!(outcome.version));
+            put("config", config_to_json(&outcome.running));
+            put("failures", json!(outcome.failures));
+        }
+        if let Some(health) = &self.health {
+            put("health", json!(health));
+        }
+        if let Some(agent_version) = &self.agent_version {
+            put("agentVersion", json!(agent_version));
+        }
+        json!({ device.to_string(): members })
+    }
+
+    /// Reads the document and the device that it speaks of.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: a report is taken whole or not at all.
+    pub fn from_json(document: Value) -> Result<(DeviceId, Self), Problems> {
+        let mut problems = Problems::default();
+        let report = open_envelope(document, &mut problems).and_then(|(device, body)| {
+            let key = device.to_string();
+            let report = Self::read(body, &Path::ROOT.key(&key), &mut problems)?;
+            Some((device, report))
+        });
+        problems.check(report)
+    }
+
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let any = 0..=i64::MAX;
+        let mut fields = Fields::open(value, path, problems)?;
+        fields.int("schemaVersion", &(1..=i64::from(SCHEMA_VERSION)), Some(SCHEMA_VERSION));
+        let incarnation = fields.required("incarnation", uuid, "the incarnation given at registration");
+        let boot = fields.int("boot", &(1..=i64::MAX), None);
+        let sequence = fields.int("sequence", &(1..=i64::MAX), None);
+        let held_version = fields.int("heldVersion", &any, None);
+        let running_fingerprint = fields.required("runningFingerprint", fingerprint, "the fingerprint of all that runs");
+        let looked_revision = fields.int("lookedRevision", &any, Some(0));
+        let outcome = Outcome::read(&mut fields);
+        let health = fields.optional("health", health_map);
+        let agent_version = fields.text_opt("agentVersion", "the agent's version");
+        let extra = fields.rest();
+        let order =
+            ReportOrder { incarnation: Incarnation(incarnation?), boot: boot?, sequence: sequence? };
+        Some(Self {
+            order,
+            held_version: held_version?,
+            running_fingerprint: running_fingerprint?,
+            looked_revision: looked_revision?,
+            outcome: outcome?,
+            health: health?,
+            agent_version: agent_version?,
+            extra,
+        })
+    }
+}
+
+impl Outcome {
+    /// The outer `None` means that something was wrong.
+    fn read(fields: &mut Fields<'_>) -> Option<Option<Self>> {
+        const TOGETHER: &str = "version, config and failures together, or none of them";
+        let present = ["version", "config", "failures"].map(|key| fields.has(key));
+        if present == [false; 3] {
+            for key in ["version", "config", "failures"] {
+                fields.take(key);
+            }
+            return Some(None);
+        }
+        if present != [true; 3] {
+            fields.problem("config", TOGETHER, "only some of them");
+            return None;
+        }
+        let version = fields.int("version", &(0..=i64::MAX), None);
+        let running = fields.required("config", read_config, TOGETHER);
+        let failures = fields.required("failures", failures, TOGETHER);
+        Some(Some(Self { version: version?, running: running?, failures: failures? }))
+    }
+}
+
+fn failures(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Failure>> {
+    list(value, limits::SENSORS_PER_DEVICE, path, problems, |value, path, problems| {
+        let mut fields = Fields::open(value, path, problems)?;
+        let id = fields.required("id", uuid, "the sensor's UUID").map(SensorId);
+        let fingerprint = fields.required("fingerprint", fingerprint, "the fingerprint of what failed");
+        let error = fields.text("error", "why it failed");
+        let attempts = fields.int("attempts", &(1..=i64::from(limits::ATTEMPTS)), None);
+        fields.rest();
+        Some(Failure { id: id?, fingerprint: fingerprint?, error: error?, attempts: attempts? })
+    })
+}
+
+fn health_map(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<BTreeMap<SensorId, Health>> {
+    let Value::Object(members) = value else {
+        problems.add(path, "an object with a member for each sensor", describe(&value));
+        return None;
+    };
+    if members.len() > limits::SENSORS_PER_DEVICE {
+        problems.add(path, format_args!("at most {} sensors", limits::SENSORS_PER_DEVICE), members.len());
+        return None;
+    }
+    let count = members.len();
+    let health: BTreeMap<_, _> = members
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let here = path.key(&key);
+            let id = uuid(Value::String(key.clone()), &here, problems);
+            let health = health(value, &here, problems);
+            Some((SensorId(id?), health?))
+        })
+        .collect();
+    (health.len() == count).then_some(health)
+}
+
+fn health(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Health> {
+    let mut fields = Fields::open(value, path, problems)?;
+    let status = fields.choice("status", None);
+    let since = fields.required("since", timestamp, "a time such as 2026-11-22T12:00:00Z");
+    let reason = fields.text_opt("reason", "why it does not answer");
+    fields.rest();
+    Some(Health { status: status?, since: since?, reason: reason? })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
+fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
+    let time = value.as_str().and_then(|text| text.parse().ok());
+    if time.is_none() {
+        problems.add(path, "a time such as 2026-11-22T12:00:00Z", describe(&value));
+    }
+    time
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
+fn fingerprint(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Fingerprint> {
+    let fingerprint = value.as_str().and_then(|text| text.parse().ok());
+    if fingerprint.is_none() {
+        problems.add(path, "a fingerprint (b3: and 32 hexadecimal digits)", describe(&value));
+    }
+    fingerprint
+}

@@ -1,0 +1,145 @@
+//! The target state: the versioned document of all that a device should run.
+
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    document::{SCHEMA_VERSION, point::uuid, sensor::Item},
+    fields::{Fields, Path, Problems, list},
+    ids::DeviceId,
+    limits,
+};
+
+/// What a device should run, as its agent gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetState {
+    /// Grows with every change of the configuration, and with nothing else.
+    pub version: u64,
+    /// Is something of it not yet established? Derived by the hub; not part of the [`ETag`](TargetState::etag).
+    pub needs_deployment: bool,
+    /// The sensors.
+    pub items: Vec<Item>,
+    /// Grows when the hub asks the agent to look at everything again and report in full.
+    pub look_revision: u64,
+    /// Fields that this version does not know.
+    pub extra: Map<String, Value>,
+}
+
+impl TargetState {
+    /// The entity tag: made from the version and the revisions, never from bytes.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        etag(self.version, self.look_revision)
+    }
+
+    /// The document for `device`.
+    #[must_use]
+    pub fn to_json(&self, device: DeviceId) -> Value {
+        let mut members = self.extra.clone();
+        members.insert("schemaVersion".to_string(), json!(SCHEMA_VERSION));
+        members.insert("version".to_string(), json!(self.version));
+        members.insert("needsDeployment".to_string(), json!(self.needs_deployment));
+        members.insert("config".to_string(), config_to_json(&self.items));
+        members.insert("look".to_string(), json!({ "revision": self.look_revision }));
+        json!({ device.to_string(): members })
+    }
+
+    /// Reads the document and the device that it is for.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(document: Value) -> Result<(DeviceId, Self), Problems> {
+        let mut problems = Problems::default();
+        let target = open_envelope(document, &mut problems).and_then(|(device, body)| {
+            let key = device.to_string();
+            let target = Self::read(body, &Path::ROOT.key(&key), &mut problems)?;
+            Some((device, target))
+        });
+        problems.check(target)
+    }
+
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(value, path, problems)?;
+        fields.int("schemaVersion", &(1..=i64::from(SCHEMA_VERSION)), Some(SCHEMA_VERSION));
+        let version = fields.int("version", &(0..=i64::MAX), None);
+        let needs_deployment = fields.flag("needsDeployment", false);
+        let items = fields.required("config", read_config, "the configuration");
+        let look_revision = fields.optional("look", revision).map(Option::unwrap_or_default);
+        let extra = fields.rest();
+        Some(Self {
+            version: version?,
+            needs_deployment: needs_deployment?,
+            items: items?,
+            look_revision: look_revision?,
+            extra,
+        })
+    }
+}
+
+/// The entity tag of a target with this version and these revisions.
+#[must_use]
+pub fn etag(version: u64, look_revision: u64) -> String {
+    format!("\"v{version}.l{look_revision}\"")
+}
+
+fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+    let mut fields = Fields::open(value, path, problems)?;
+    let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
+    fields.rest();
+    revision
+}
+
+/// The one member of a document whose key is a device's UUID.
+pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<(DeviceId, Value)> {
+    const EXPECTED: &str = "an object with one member, whose key is the device's UUID";
+    match document {
+        Value::Object(members) if members.len() == 1 => {
+            let (key, body) = members.into_iter().next()?;
+            let device = uuid(Value::String(key), &Path::ROOT, problems)?;
+            Some((DeviceId(device), body))
+        }
+        other => {
+            problems.add(Path::ROOT, EXPECTED, crate::fields::describe(&other));
+            None
+        }
+    }
+}
+
+/// `{"protocolAdapterDevices": [ … ]}`.
+#[must_use]
+pub fn config_to_json(items: &[Item]) -> Value {
+    json!({ "protocolAdapterDevices": items })
+}
+
+/// Reads `{"protocolAdapterDevices": [ … ]}`: every sensor valid, ids and names unique.
+pub fn read_config(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Item>> {
+    let mut fields = Fields::open(value, path, problems)?;
+    let items = fields.required("protocolAdapterDevices", read_items, "the list of sensors");
+    fields.rest();
+    items
+}
+
+/// Reads a list of sensors: every one valid, ids and names unique.
+pub fn read_items(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Item>> {
+    let items = list(value, limits::SENSORS_PER_DEVICE, path, problems, Item::read)?;
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+    let mut fits = true;
+    for (index, item) in items.iter().enumerate() {
+        let here = path.index(index);
+        if !names.insert(item.sensor.name()) {
+            problems.add(here.key("name"), "a name that no other sensor of the device has", item.sensor.name());
+            fits = false;
+        }
+        if !ids.insert(item.sensor.id()) {
+            problems.add(here.key("id"), "an id that no other sensor of the device has", item.sensor.id());
+            fits = false;
+        }
+    }
+    fits.then_some(items)
+}

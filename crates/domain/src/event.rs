@@ -1,0 +1,128 @@
+//! Events: what happened, who did it, and what it came from. Append-only, with an order per device.
+
+use alloc::string::{String, ToString};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{fields::words, ids::DeviceId, row::Actor};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(missing_docs, reason = "the words are the names")]
+pub enum EventKind {
+    DeviceCreated,
+    DeviceUpdated,
+    DeviceDeleted,
+    DeviceRegistered,
+    DeviceIncarnation,
+    DeviceOnline,
+    DeviceOffline,
+    DeviceRevoked,
+    DeviceConfigDrift,
+    DeviceReconciled,
+    DeviceSnapshot,
+    DeviceLook,
+    TargetUpdated,
+    TargetRolledBack,
+    TargetConflict,
+    SensorAdded,
+    SensorUpdated,
+    SensorDeleted,
+    SensorPending,
+    SensorReconciling,
+    SensorDeployed,
+    SensorFailed,
+    SensorRecovered,
+    SensorPendingDeletion,
+    SensorRemoved,
+}
+words!(EventKind {
+    DeviceCreated => "device.created",
+    DeviceUpdated => "device.updated",
+    DeviceDeleted => "device.deleted",
+    DeviceRegistered => "device.registered",
+    DeviceIncarnation => "device.incarnation",
+    DeviceOnline => "device.online",
+    DeviceOffline => "device.offline",
+    DeviceRevoked => "device.revoked",
+    DeviceConfigDrift => "device.config_drift",
+    DeviceReconciled => "device.reconciled",
+    DeviceSnapshot => "device.snapshot",
+    DeviceLook => "device.look",
+    TargetUpdated => "target_state.updated",
+    TargetRolledBack => "target_state.rolled_back",
+    TargetConflict => "target_state.conflict",
+    SensorAdded => "sensor.added",
+    SensorUpdated => "sensor.updated",
+    SensorDeleted => "sensor.deleted",
+    SensorPending => "sensor.pending",
+    SensorReconciling => "sensor.reconciling",
+    SensorDeployed => "sensor.deployed",
+    SensorFailed => "sensor.failed",
+    SensorRecovered => "sensor.recovered",
+    SensorPendingDeletion => "sensor.pending_deletion",
+    SensorRemoved => "sensor.removed",
+});
+
+/// One event of a device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// The device.
+    pub device: DeviceId,
+    /// Its place among the device's events, from 1, without gaps. Device and sequence identify an event.
+    pub sequence: u64,
+    /// What happened.
+    #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub kind: EventKind,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// Shared by all that came of one request.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub correlation: Option<String>,
+    /// The sequence of the device's event that this one came of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub causation: Option<u64>,
+    /// The particulars.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub payload: Value,
+}
+
+/// Who changes something, when, and in the course of which request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    /// The time, in whole microseconds (what every store keeps).
+    pub now: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// The request.
+    pub correlation: Option<String>,
+}
+
+impl Context {
+    /// A change by `actor` at `now`; finer than a microsecond is cut off.
+    #[must_use]
+    pub fn new(now: Timestamp, actor: Actor) -> Self {
+        Self { now: whole_micros(now), actor, correlation: None }
+    }
+
+    /// In the course of `request`.
+    #[must_use]
+    pub fn during(self, request: &str) -> Self {
+        Self { correlation: Some(request.to_string()), ..self }
+    }
+}
+
+/// `time` without what is finer than a microsecond: PostgreSQL keeps no more, and all stores must agree.
+#[must_use]
+pub fn whole_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp's microseconds are in range")
+}

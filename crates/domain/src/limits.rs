@@ -1,0 +1,46 @@
+//! Every bound of the documents, by name and with its reason.
+//!
+//! Bounds of processes (queues, bodies, concurrency) stand where those are configured.
+
+/// Characters of a name: fits a table column and a metric label.
+pub const NAME_CHARS: usize = 128;
+
+/// Sensors of one device: a document of this many still fits [`DOCUMENT_BYTES`] and plans in milliseconds.
+pub const SENSORS_PER_DEVICE: usize = 2_000;
+
+/// Points of one sensor: a Modbus unit has at most 65,536 registers a table; nobody declares them all by hand.
+pub const POINTS_PER_SENSOR: usize = 10_000;
+
+/// Bytes of one device's document: what PostgreSQL and an agent's memory take without trouble. A larger body is
+/// refused before it is read to its end.
+pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Shortest poll interval in ms: below this a polled bus is the wrong tool.
+pub const POLL_INTERVAL_MIN_MS: u32 = 10;
+
+/// Longest poll interval in ms: a day.
+pub const POLL_INTERVAL_MAX_MS: u32 = 86_400_000;
+
+/// Poll interval in ms where none is declared.
+pub const POLL_INTERVAL_DEFAULT_MS: u32 = 1_000;
+
+/// Time-out range of one request in ms. Below 10 ms no gateway answers; above a minute nobody waits.
+pub const TIMEOUT_MS: core::ops::RangeInclusive<i64> = 10..=60_000;
+
+/// Time-out of one request in ms where none is declared.
+pub const TIMEOUT_DEFAULT_MS: u32 = 1_000;
+
+/// Characters of any other text in a document (hosts, topics, node ids, units).
+pub const TEXT_CHARS: usize = 1_024;
+
+/// Bytes of a sensor's metadata as JSON: labels for people, not a data store.
+pub const METADATA_BYTES: usize = 16 * 1024;
+
+/// Problems listed for one document: enough to mend it, bounded in size.
+pub const PROBLEMS: usize = 50;
+
+/// Characters of an error text that an agent reports: one line of a log.
+pub const ERROR_CHARS: usize = 1_000;
+
+/// Most failed attempts that are counted: the counter saturates here.
+pub const ATTEMPTS: u32 = 1_000_000_000;

@@ -1,0 +1,88 @@
+//! The read model out of the event log: a snapshot and what follows.
+//!
+//! Every event of a sensor carries the row's listed columns as they were after it. What is not listed is either derived
+//! from elsewhere (`stale`), or moves without an event (health, attempts, the times).
+
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString},
+};
+
+use serde_json::{Value, json};
+
+use crate::{event::{Event, EventKind}, ids::SensorId, row::SensorRow};
+
+/// The columns of a row that the event log carries.
+#[must_use]
+pub fn listed_columns(row: &SensorRow) -> Value {
+    json!({
+        "id": row.id,
+        "content": row.shown.to_json(),
+        "running": row.running_since.is_some(),
+        "configVersion": row.config_version,
+        "syncedToConfig": row.synced_to_config,
+        "deploymentStatus": row.status,
+        "deploymentError": row.error,
+    })
+}
+
+/// The payload of a `device.snapshot` event: all rows.
+#[must_use]
+pub fn snapshot(rows: &BTreeMap<SensorId, SensorRow>) -> Value {
+    let rows: BTreeMap<_, _> = rows.values().map(|row| (row.id.to_string(), listed_columns(row))).collect();
+    json!({ "rows": rows })
+}
+
+/// The listed columns of every row of a device, from its events in order.
+///
+/// Starts from nothing, or from the last snapshot among the events.
+#[must_use]
+pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorId, Value> {
+    let mut rows = BTreeMap::new();
+    for event in events {
+        match event.kind {
+            EventKind::DeviceSnapshot => {
+                rows = event.payload.get("rows").and_then(Value::as_object).map(from_snapshot).unwrap_or_default();
+            }
+            EventKind::DeviceDeleted => rows.clear(),
+            EventKind::SensorAdded
+            | EventKind::SensorUpdated
+            | EventKind::SensorDeleted
+            | EventKind::SensorPending
+            | EventKind::SensorReconciling
+            | EventKind::SensorDeployed
+            | EventKind::SensorFailed
+            | EventKind::SensorRecovered
+            | EventKind::SensorPendingDeletion
+            | EventKind::SensorRemoved => take(&mut rows, &event.payload),
+            EventKind::DeviceCreated
+            | EventKind::DeviceUpdated
+            | EventKind::DeviceRegistered
+            | EventKind::DeviceIncarnation
+            | EventKind::DeviceOnline
+            | EventKind::DeviceOffline
+            | EventKind::DeviceRevoked
+            | EventKind::DeviceConfigDrift
+            | EventKind::DeviceReconciled
+            | EventKind::DeviceLook
+            | EventKind::TargetUpdated
+            | EventKind::TargetRolledBack
+            | EventKind::TargetConflict => {}
+        }
+    }
+    rows
+}
+
+fn from_snapshot(members: &serde_json::Map<String, Value>) -> BTreeMap<SensorId, Value> {
+    members.iter().filter_map(|(id, row)| Some((id.parse().ok()?, row.clone()))).collect()
+}
+
+fn take(rows: &mut BTreeMap<SensorId, Value>, payload: &Value) {
+    let id = payload.get("sensorId").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    let Some(id) = id else { return };
+    match payload.get("row").filter(|row| !row.is_null()) {
+        Some(row) => rows.insert(id, row.clone()),
+        None => rows.remove(&id),
+    };
+}
+

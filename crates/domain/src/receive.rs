@@ -1,0 +1,215 @@
+//! What a report changes of what the hub knows.
+//!
+//! Old never overwrites new, absent is not empty, and nothing changed means nothing happens.
+
+use alloc::collections::BTreeMap;
+use core::cmp::Ordering;
+
+use serde_json::json;
+
+use crate::{
+    document::report::{Failure, Outcome, Report, ReportOrder, running_fingerprint},
+    event::{Context, EventKind},
+    fields::Problems,
+    ids::Incarnation,
+    project::project,
+    state::{Change, DeviceState, Presence, Reported, Target, TargetChange, TargetChangeKind},
+};
+
+/// What comes of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// It is older than what is known: answered with the highest boot known, and dropped.
+    Late {
+        /// The highest boot known.
+        boot: u64,
+    },
+    /// It is of another life of the agent's disk.
+    OtherIncarnation {
+        /// The one that counts; `None`: the device has not registered.
+        current: Option<Incarnation>,
+    },
+    /// It leaves out what the hub does not know: a full report is wanted.
+    FullWanted,
+    /// It contradicts itself: its fingerprint is not that of what it says runs.
+    Contradictory(Problems),
+    /// It says what is known already. Only `seen` moves.
+    Unchanged,
+    /// It changes something.
+    Changed(Change),
+}
+
+/// Decides what comes of `report`. `seen` is the order of the last report that said nothing new, if that is later than
+/// the last one stored.
+#[must_use]
+pub fn receive(state: &DeviceState, report: Report, seen: Option<ReportOrder>, context: &Context) -> Received {
+    if state.record.incarnation != Some(report.order.incarnation) {
+        return Received::OtherIncarnation { current: state.record.incarnation };
+    }
+    let last = latest(state.reported.as_ref().map(|reported| reported.order), seen);
+    let same_life = last.filter(|last| last.incarnation == report.order.incarnation);
+    if let Some(last) = same_life
+        && report.order.compare(&last) != Some(Ordering::Greater)
+    {
+        return Received::Late { boot: last.boot };
+    }
+    let is_new_boot = same_life.is_none_or(|last| last.boot < report.order.boot);
+    if is_new_boot && !report.is_full() {
+        return Received::FullWanted;
+    }
+    let claimed = report.running_fingerprint;
+    let was_full = report.outcome.is_some();
+    let Some(reported) = merge(state.reported.as_ref(), report, is_new_boot, context) else {
+        return Received::FullWanted;
+    };
+    if reported.running_fingerprint != claimed {
+        return if was_full {
+            let found = "another one";
+            Received::Contradictory(Problems::one("runningFingerprint", reported.running_fingerprint, found))
+        } else {
+            Received::FullWanted
+        };
+    }
+    decide(state, reported, context)
+}
+
+fn latest(stored: Option<ReportOrder>, seen: Option<ReportOrder>) -> Option<ReportOrder> {
+    match (stored, seen) {
+        (Some(stored), Some(seen)) if seen.compare(&stored) == Some(Ordering::Greater) => Some(seen),
+        (Some(stored), _) => Some(stored),
+        (None, _) => None,
+    }
+}
+
+/// What is known after the report; `None` if it leaves out what was never said.
+fn merge(old: Option<&Reported>, report: Report, replace: bool, context: &Context) -> Option<Reported> {
+    let Report {
+        order,
+        held_version,
+        running_fingerprint: _,
+        looked_revision,
+        outcome,
+        health,
+        agent_version,
+        extra: _,
+    } = report;
+    let outcome = match (outcome, old) {
+        (Some(outcome), _) => sorted(outcome),
+        (None, Some(old)) => {
+            Outcome { version: old.worked_version, running: old.running.clone(), failures: old.failures.clone() }
+        }
+        (None, None) => return None,
+    };
+    let mut merged = match old {
+        Some(old) if !replace => old.health.clone(),
+        _ => BTreeMap::new(),
+    };
+    merged.extend(health.unwrap_or_default());
+    merged.retain(|id, _| outcome.running.iter().any(|item| item.sensor.id() == *id));
+    Some(Reported {
+        order,
+        held_version,
+        worked_version: outcome.version,
+        running_fingerprint: running_fingerprint(&outcome.running),
+        running: outcome.running,
+        failures: outcome.failures,
+        health: merged,
+        looked_revision,
+        agent_version: agent_version.or_else(|| old?.agent_version.clone()),
+        reported_at: context.now,
+    })
+}
+
+/// The order of items means nothing; one order makes equal things equal.
+fn sorted(mut outcome: Outcome) -> Outcome {
+    outcome.running.sort_by_key(|item| item.sensor.id());
+    outcome.failures.sort_by_key(|failure| failure.id);
+    outcome
+}
+
+fn says_the_same(old: &Reported, new: &Reported) -> bool {
+    let Reported {
+        order,
+        held_version,
+        worked_version,
+        running: _,
+        failures,
+        health,
+        running_fingerprint,
+        looked_revision,
+        agent_version,
+        reported_at: _,
+    } = old;
+    order.boot == new.order.boot
+        && order.incarnation == new.order.incarnation
+        && *held_version == new.held_version
+        && *worked_version == new.worked_version
+        && *running_fingerprint == new.running_fingerprint
+        && *failures == new.failures
+        && *health == new.health
+        && *looked_revision == new.looked_revision
+        && *agent_version == new.agent_version
+}
+
+fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Received {
+    let is_same = state.reported.as_ref().is_some_and(|old| says_the_same(old, &reported));
+    let is_ahead = reported.held_version > state.target.version;
+    if is_same && !state.presence.silent && !is_ahead {
+        return Received::Unchanged;
+    }
+    let mut change = Change::of(state);
+    if state.presence.silent {
+        change.event(state, context, EventKind::DeviceOnline, None, json!({}));
+    }
+    let mut target = state.target.clone();
+    if is_ahead {
+        go_above(&mut change, state, &mut target, &reported, context);
+    }
+    project(&mut change, state, &target, Some(&reported), &BTreeMap::new(), context);
+    note_deployed(&mut change, state, &target, &reported, context);
+    change.presence = Some(Presence {
+        last_seen_at: Some(context.now),
+        silent: false,
+        drift: state.presence.drift.clone(),
+    });
+    change.reported = Some(reported);
+    Received::Changed(change)
+}
+
+/// The agent holds a version that this hub never gave: the hub was restored from a backup. It goes on above it, so that
+/// the agent takes what the hub has.
+fn go_above(change: &mut Change, state: &DeviceState, target: &mut Target, reported: &Reported, context: &Context) {
+    const REASON: &str = "the agent holds a later version than this hub gave: going on above it";
+    target.version = reported.held_version + 1;
+    let payload = json!({
+        "version": target.version,
+        "previousVersion": state.target.version,
+        "agentHolds": reported.held_version,
+        "reason": REASON,
+    });
+    target.event = change.event(state, context, EventKind::TargetUpdated, None, payload);
+    target.audit = target.audit.touched(context.now, &context.actor);
+    change.target = Some(TargetChange {
+        target: target.clone(),
+        reason: Some(REASON.into()),
+        kind: TargetChangeKind::NewVersion,
+    });
+}
+
+/// Notes the first time that all of a version runs.
+fn note_deployed(change: &mut Change, state: &DeviceState, target: &Target, reported: &Reported, context: &Context) {
+    let failed_now = |failure: &Failure| {
+        target.item(failure.id).is_some_and(|item| item.sensor.fingerprint() == failure.fingerprint)
+    };
+    let is_whole = reported.worked_version == target.version
+        && reported.running.len() == target.items.len()
+        && !reported.failures.iter().any(failed_now);
+    let noted = target.last_deployed.is_some_and(|(_, version)| version == target.version);
+    if is_whole && !noted && change.target.is_none() && target.version > 0 {
+        change.target = Some(TargetChange {
+            target: Target { last_deployed: Some((context.now, target.version)), ..state.target.clone() },
+            reason: None,
+            kind: TargetChangeKind::Deployed,
+        });
+    }
+}

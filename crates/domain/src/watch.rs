@@ -1,0 +1,111 @@
+//! What time alone brings about: an agent that went silent, a drift that lasts, a drift that has ended.
+
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::{
+    canonical::Fingerprint,
+    drift::{self, SensorDrift},
+    event::{Context, EventKind},
+    state::{Change, DeviceState, DriftNote, TargetChange, TargetChangeKind},
+};
+
+/// How patient the reconciler is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// An agent that was not heard of for so long is silent. A few heartbeats.
+    pub silent_after: SignedDuration,
+    /// A drift that lasts so long is told of. Longer than an ordinary deployment.
+    pub drift_after: SignedDuration,
+    /// A device that nothing is due for is looked at again after so long.
+    pub at_least_every: SignedDuration,
+}
+
+/// What a look at a device comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    /// What to commit; `None`: nothing.
+    pub change: Option<Change>,
+    /// When to look again.
+    pub next: Timestamp,
+    /// Since when the device drifts.
+    pub drifting_since: Option<Timestamp>,
+    /// How long a drift lasted that has ended now.
+    pub ended_after: Option<SignedDuration>,
+}
+
+/// Looks at a device. `hub_up_since` is when the hub came up: nobody could report before, so silence counts from then.
+#[must_use]
+pub fn watch(state: &DeviceState, patience: &Patience, hub_up_since: Timestamp, context: &Context) -> Watched {
+    let now = context.now;
+    let mut change = Change::of(state);
+    let mut presence = state.presence.clone();
+    let heard = presence.last_seen_at.map(|seen| seen.max(hub_up_since));
+    let silent_at = heard.map(|heard| heard + patience.silent_after);
+    if silent_at.is_some_and(|at| at <= now) && !presence.silent {
+        presence.silent = true;
+        change.event(state, context, EventKind::DeviceOffline, None, json!({ "lastSeenAt": presence.last_seen_at }));
+    }
+    let drifting = drift::of_device(state);
+    let since = drifting.iter().map(|drift| drift.since).min();
+    let told_at = since.map(|since| since + patience.drift_after);
+    let mut ended_after = None;
+    match (since, presence.drift.as_ref()) {
+        (Some(since), note) if told_at.is_some_and(|at| at <= now) => {
+            let fingerprint = identity(&drifting);
+            if note.is_none_or(|note| note.fingerprint != fingerprint) {
+                tell(&mut change, state, &drifting, since, context);
+                presence.drift = Some(DriftNote { since, fingerprint });
+            }
+        }
+        (None, Some(note)) => {
+            let lasted = now.duration_since(note.since);
+            let payload = json!({
+                "targetVersion": state.target.version,
+                "driftedSince": note.since,
+                "lastedMs": lasted.as_millis() as i64,
+            });
+            change.event(state, context, EventKind::DeviceReconciled, Some(state.target.event), payload);
+            presence.drift = None;
+            ended_after = Some(lasted);
+        }
+        (Some(_) | None, _) => {}
+    }
+    let is_idle = presence == state.presence;
+    change.presence = Some(presence);
+    let next = [silent_at, told_at]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now)
+        .fold(now + patience.at_least_every, Ord::min);
+    Watched { change: (!is_idle).then_some(change), next, drifting_since: since, ended_after }
+}
+
+/// What drifts and how, without since when or how often it was tried.
+fn identity(drifting: &[SensorDrift]) -> Fingerprint {
+    let parts: Vec<_> = drifting.iter().map(|drift| json!([drift.id, drift.kind, drift.wanted_version])).collect();
+    Fingerprint::of_value(&json!(parts))
+}
+
+fn tell(
+    change: &mut Change,
+    state: &DeviceState,
+    drifting: &[SensorDrift],
+    since: Timestamp,
+    context: &Context,
+) {
+    let payload = json!({
+        "targetVersion": state.target.version,
+        "currentVersion": state.reported.as_ref().map(|reported| reported.worked_version),
+        "since": since,
+        "sensors": drifting,
+    });
+    let event = change.event(state, context, EventKind::DeviceConfigDrift, Some(state.target.event), payload);
+    let mut target = state.target.clone();
+    target.look_revision += 1;
+    let look = json!({ "revision": target.look_revision, "reason": "drift" });
+    change.event(state, context, EventKind::DeviceLook, Some(event), look);
+    change.target = Some(TargetChange { target, reason: None, kind: TargetChangeKind::Look });
+}

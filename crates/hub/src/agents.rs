@@ -1,0 +1,432 @@
+//! The agent's side: registration, the target, reports, readings.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use holdfast_domain::{
+    DeviceId, Incarnation, Name, Problems, Report, ReportOrder,
+    event::{Context, Event, EventKind},
+    receive::{Received, receive},
+    row::{Actor, Audit, DeploymentStatus},
+    state::{Change, DeviceRecord, DeviceState, Tally},
+};
+use holdfast_ports::{
+    store::{PointRecord, RegisteredDevice, Registration},
+    tokens::{Grant, ProvisioningKey, RevocationKind, SecretHash, TokenRecord},
+};
+use serde_json::json;
+
+use crate::{
+    Hub, HubError,
+    same_again::SameAgain,
+    states::{Decided, Known},
+};
+
+/// What an agent asks for when it registers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegisterRequest {
+    /// Hash of the token that the agent made for itself.
+    pub token_hash: SecretHash,
+    /// What a new device shall be called; the hub makes a name up otherwise. Without meaning for a key that is bound to a
+    /// device.
+    pub name: Option<Name>,
+    /// Labels of a new device.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What an agent is told when it has registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// Its device.
+    pub device: DeviceId,
+    /// The life of its disk.
+    pub incarnation: Incarnation,
+}
+
+/// What a poll for the target gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolledTarget {
+    /// The agent holds it already.
+    Unchanged {
+        /// Its entity tag.
+        etag: String,
+    },
+    /// The document.
+    Target {
+        /// Its entity tag.
+        etag: String,
+        /// As JSON.
+        body: Bytes,
+    },
+}
+
+/// What came of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// It changed something, which is durable.
+    Taken,
+    /// It said nothing new.
+    Unchanged,
+    /// It is older than what is known.
+    Late {
+        /// The highest boot known.
+        boot: u64,
+    },
+    /// It left out what is not known.
+    FullWanted,
+    /// It is of another incarnation than the current one.
+    OtherIncarnation,
+}
+
+impl ReportOutcome {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Unchanged => "unchanged",
+            Self::Late { .. } => "late",
+            Self::FullWanted => "fullWanted",
+            Self::OtherIncarnation => "otherIncarnation",
+        }
+    }
+}
+
+impl Hub {
+    /// The target of a device, unless `held` is its entity tag; then waits up to `wait` for it to change.
+    ///
+    /// # Errors
+    /// [`HubError::DeviceGone`] if the device was deleted, also while waiting.
+    pub async fn poll_target(
+        &self,
+        device: DeviceId,
+        held: Option<&str>,
+        wait: Duration,
+    ) -> Result<PolledTarget, HubError> {
+        let deadline = Instant::now() + wait.min(self.inner.settings.longest_wait);
+        let slot = self.inner.states.slot(device);
+        loop {
+            let changed = slot.desired.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let known = self.inner.states.get(device).await?;
+            self.inner.seen.add(device, self.inner.parts.clock.now(), None);
+            let etag = known.etag.clone();
+            if held != Some(etag.as_str()) {
+                return Ok(PolledTarget::Target { etag, body: known.document() });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if wait.is_zero() || left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
+                return Ok(PolledTarget::Unchanged { etag });
+            }
+        }
+    }
+
+    /// Takes a report of `device`, whole or not at all.
+    ///
+    /// # Errors
+    /// Says what is wrong with the report; nothing was changed then.
+    pub async fn report(
+        &self,
+        device: DeviceId,
+        body: &[u8],
+        correlation: Option<&str>,
+    ) -> Result<ReportOutcome, HubError> {
+        let started = Instant::now();
+        let known = self.inner.states.get(device).await?;
+        let same = SameAgain::of(body);
+        let outcome = if let Some((same, _, order)) = same.filter(|same| is_same_again(&known, device, same)) {
+            self.note_unchanged(device, &known, order, Some(same));
+            ReportOutcome::Unchanged
+        } else {
+            let report = read_report(device, body)?;
+            self.take_report(device, &known, report, same.map(|(same, _, _)| same), correlation).await?
+        };
+        metrics::counter!("holdfast_reports_total", "result" => outcome.as_str()).increment(1);
+        metrics::histogram!("holdfast_report_seconds").record(started.elapsed());
+        Ok(outcome)
+    }
+
+    async fn take_report(
+        &self,
+        device: DeviceId,
+        known: &Known,
+        report: Report,
+        same: Option<SameAgain>,
+        correlation: Option<&str>,
+    ) -> Result<ReportOutcome, HubError> {
+        if !follows(known.last_order(), report.order) {
+            self.inner.states.forget(device);
+        }
+        let started = Instant::now();
+        let order = report.order;
+        let context = self.context(&Actor::agent(), correlation);
+        let mut applied = None;
+        let outcome = self
+            .inner
+            .states
+            .change(device, |known| {
+                let seen = known.last_seen().order;
+                Ok(match receive(&known.state, report.clone(), seen, &context) {
+                    Received::Late { boot } => answer(ReportOutcome::Late { boot }),
+                    Received::OtherIncarnation { current: _ } => answer(ReportOutcome::OtherIncarnation),
+                    Received::FullWanted => answer(ReportOutcome::FullWanted),
+                    Received::Contradictory(problems) => return Err(HubError::Invalid(problems)),
+                    Received::Unchanged => {
+                        self.note_unchanged(device, known, order, same);
+                        answer(ReportOutcome::Unchanged)
+                    }
+                    Received::Changed(change) => {
+                        applied = Some(Applied::of(&change, &known.state, &context));
+                        Decided { change: Some(change), answer: ReportOutcome::Taken }
+                    }
+                })
+            })
+            .await?;
+        if let (ReportOutcome::Taken, Some(applied)) = (outcome, applied) {
+            applied.tell(device, started.elapsed());
+        }
+        Ok(outcome)
+    }
+
+    fn note_unchanged(&self, device: DeviceId, known: &Known, order: ReportOrder, same: Option<SameAgain>) {
+        {
+            let mut seen = known.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            seen.order = Some(order);
+            seen.same = same;
+        }
+        self.inner.seen.add(device, self.inner.parts.clock.now(), Some(order));
+    }
+
+    /// Keeps the last values of a device's points.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn readings(&self, device: DeviceId, points: &[PointRecord]) -> Result<(), HubError> {
+        Ok(self.inner.parts.devices.save_points(device, points).await?)
+    }
+
+    /// Gives an agent a new incarnation: it found that its disk speaks with the past of another.
+    ///
+    /// # Errors
+    /// If the device is gone or the store fails.
+    pub async fn new_incarnation(
+        &self,
+        device: DeviceId,
+        correlation: Option<&str>,
+    ) -> Result<Incarnation, HubError> {
+        let incarnation = Incarnation(self.inner.parts.entropy.uuid());
+        let context = self.context(&Actor::agent(), correlation);
+        let decide = |known: &Known| {
+            let change = reincarnated(&known.state, incarnation, EventKind::DeviceIncarnation, &context);
+            Ok(Decided { change: Some(change), answer: incarnation })
+        };
+        self.inner.states.change(device, decide).await
+    }
+
+    /// Registers an agent: a new device, or the one that the key is bound to. The same request again gets the same answer.
+    ///
+    /// # Errors
+    /// [`HubError::KeyNotAccepted`], [`HubError::NameTaken`], or the store's.
+    pub async fn register(
+        &self,
+        key: &str,
+        request: &RegisterRequest,
+        correlation: Option<&str>,
+    ) -> Result<Registered, HubError> {
+        const ATTEMPTS: usize = 10;
+        let key = self.inner.parts.tokens.find_key(&SecretHash::of(key)).await?;
+        let key = key.ok_or_else(|| HubError::KeyNotAccepted("the provisioning key is not known".into()))?;
+        let context = self.context(&Actor::agent(), correlation);
+        for _ in 0..ATTEMPTS {
+            if let Some(before) = self.registered_before(&request.token_hash).await? {
+                return Ok(before);
+            }
+            self.check_key(&key)?;
+            let (registered, registration) = self.registration(&key, request, &context).await?;
+            match self.inner.parts.devices.register(&registration).await {
+                Ok(()) => {
+                    self.inner.states.forget(registered.device);
+                    self.inner.tokens.forget_all();
+                    return Ok(registered);
+                }
+                Err(holdfast_ports::store::CommitError::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(HubError::KeyNotAccepted("the provisioning key has no use left".into()))
+    }
+
+    async fn registered_before(&self, token: &SecretHash) -> Result<Option<Registered>, HubError> {
+        let Some(record) = self.inner.parts.tokens.find_token(token).await? else { return Ok(None) };
+        let Grant::Agent(device) = record.grant else {
+            return Err(HubError::Refused("this token is an operator's, not an agent's".into()));
+        };
+        match record.revoked.map(|end| end.kind) {
+            Some(RevocationKind::DeviceDeleted) => return Err(HubError::DeviceGone(device)),
+            Some(RevocationKind::Revoked) => {
+                return Err(HubError::Refused("this token was revoked: make a new one".into()));
+            }
+            None => {}
+        }
+        let known = self.inner.states.load(device).await?;
+        Ok(known.state.record.incarnation.map(|incarnation| Registered { device, incarnation }))
+    }
+
+    fn check_key(&self, key: &ProvisioningKey) -> Result<(), HubError> {
+        let refuse = |why: &str| Err(HubError::KeyNotAccepted(format!("the provisioning key {why}")));
+        if key.revoked_at.is_some() {
+            return refuse("was revoked");
+        }
+        if key.expires_at.is_some_and(|end| end <= self.inner.parts.clock.now()) {
+            return refuse("has expired");
+        }
+        if key.uses_left == Some(0) {
+            return refuse("has no use left");
+        }
+        Ok(())
+    }
+
+    async fn registration(
+        &self,
+        key: &ProvisioningKey,
+        request: &RegisterRequest,
+        context: &Context,
+    ) -> Result<(Registered, Registration), HubError> {
+        let entropy = &self.inner.parts.entropy;
+        let incarnation = Incarnation(entropy.uuid());
+        let (device, registered) = match key.device {
+            Some(device) => {
+                let known = self.inner.states.load(device).await?;
+                let change = reincarnated(&known.state, incarnation, EventKind::DeviceRegistered, context);
+                (device, RegisteredDevice::Existing(Box::new(change)))
+            }
+            None => {
+                let device = DeviceId(entropy.uuid());
+                let (state, events) = first_state(device, incarnation, request, context);
+                (device, RegisteredDevice::New(Box::new(state), events))
+            }
+        };
+        let token = TokenRecord {
+            id: holdfast_domain::TokenId(entropy.uuid()),
+            name: format!("agent of {device}"),
+            hash: request.token_hash,
+            grant: Grant::Agent(device),
+            created_at: context.now,
+            created_by: Actor::named(&key.name),
+            expires_at: None,
+            revoked: None,
+        };
+        Ok((Registered { device, incarnation }, Registration { key: key.id, device: registered, token }))
+    }
+}
+
+fn answer<T>(answer: T) -> Decided<T> {
+    Decided { change: None, answer }
+}
+
+fn is_same_again(known: &Known, device: DeviceId, (same, claimed, order): &(SameAgain, DeviceId, ReportOrder)) -> bool {
+    let seen = known.last_seen();
+    *claimed == device
+        && seen.same == Some(*same)
+        && seen.order.is_some_and(|last| follows(Some(last), *order))
+        && !known.state.presence.silent
+}
+
+/// Is `order` the very next after `last`? Otherwise another process may have taken the ones between.
+fn follows(last: Option<ReportOrder>, order: ReportOrder) -> bool {
+    last.is_some_and(|last| {
+        last.incarnation == order.incarnation && last.boot == order.boot && last.sequence + 1 == order.sequence
+    })
+}
+
+fn read_report(device: DeviceId, body: &[u8]) -> Result<Report, HubError> {
+    let document = serde_json::from_slice(body)
+        .map_err(|error| HubError::Invalid(Problems::one("", "a report as a JSON document", error)))?;
+    let (claimed, report) = Report::from_json(document).map_err(HubError::Invalid)?;
+    if claimed == device { Ok(report) } else { Err(HubError::OtherDevice { own: device, found: claimed }) }
+}
+
+fn reincarnated(state: &DeviceState, incarnation: Incarnation, kind: EventKind, context: &Context) -> Change {
+    let mut change = Change::of(state);
+    let payload = json!({ "incarnation": incarnation, "previous": state.record.incarnation });
+    change.event(state, context, kind, None, payload);
+    change.record = Some(DeviceRecord { incarnation: Some(incarnation), ..state.record.clone() });
+    change
+}
+
+fn first_state(
+    device: DeviceId,
+    incarnation: Incarnation,
+    request: &RegisterRequest,
+    context: &Context,
+) -> (DeviceState, Vec<Event>) {
+    let made_up = || {
+        let digits = device.uuid().simple().to_string();
+        Name::new(&format!("device-{}", &digits[digits.len() - 12..])).expect("letters, digits and a hyphen")
+    };
+    let record = DeviceRecord {
+        id: device,
+        name: request.name.clone().unwrap_or_else(made_up),
+        labels: request.labels.clone(),
+        incarnation: Some(incarnation),
+        audit: Audit::new(context.now, &context.actor),
+    };
+    let state = DeviceState::new(record);
+    let mut change = Change::of(&state);
+    let payload = json!({ "name": state.record.name, "labels": state.record.labels });
+    change.event(&state, context, EventKind::DeviceCreated, None, payload);
+    change.event(&state, context, EventKind::DeviceRegistered, None, json!({ "incarnation": incarnation }));
+    (state, change.events)
+}
+
+/// What a report came to, for the log and the metrics.
+struct Applied {
+    version: u64,
+    tally: Tally,
+    /// Seconds from the saved change to its deployment, for each sensor that has just been deployed.
+    deployed_after: Vec<f64>,
+}
+
+impl Applied {
+    fn of(change: &Change, before: &DeviceState, context: &Context) -> Self {
+        let target = &before.target;
+        let just_deployed = |row: &&holdfast_domain::row::SensorRow| {
+            row.status == DeploymentStatus::Deployed
+                && row.config_version == target.version
+                && before.rows.get(&row.id).is_some_and(|old| old.status != row.status)
+        };
+        let saved_at = target.audit.updated_at;
+        Self {
+            version: change.reported.as_ref().map_or(0, |reported| reported.worked_version),
+            tally: change.tally(before),
+            deployed_after: change
+                .upserts
+                .iter()
+                .filter(just_deployed)
+                .map(|_| context.now.duration_since(saved_at).as_secs_f64())
+                .collect(),
+        }
+    }
+
+    fn tell(&self, device: DeviceId, took: Duration) {
+        let Self { version, tally: Tally { inserted, updated, removed, failed }, deployed_after } = self;
+        for seconds in deployed_after {
+            metrics::histogram!("holdfast_change_to_deployed_seconds").record(*seconds);
+        }
+        let rows = inserted + updated + removed;
+        if rows == 0 {
+            return;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "at most some thousands")]
+        metrics::histogram!("holdfast_report_sensors").record(rows as f64);
+        tracing::info!(
+            %device, version, inserted, updated, removed, failed,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "report applied"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Who is it? Tokens are looked up by the hash of their secret and trusted for a short time, so that a check costs
+//! microseconds and a revocation is in force within a second.
+
+use std::{sync::Arc, time::Duration};
+
+use holdfast_domain::{DeviceId, TokenId, row::Actor};
+use holdfast_ports::tokens::{
+    Grant, ProvisioningKey, RevocationKind, Role, SecretHash, TokenRecord,
+};
+use jiff::Timestamp;
+use moka::sync::Cache;
+
+use crate::{AuthError, Hub, HubError};
+
+/// Somebody whose token is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Who, as it stands in events.
+    pub actor: Actor,
+    /// What the token opens.
+    pub grant: Grant,
+    /// The token.
+    pub token: TokenId,
+    expires_at: Option<Timestamp>,
+}
+
+/// Tokens that were found to be in force a moment ago.
+pub(crate) struct TokenCache {
+    sessions: Cache<SecretHash, Arc<Session>>,
+}
+
+impl TokenCache {
+    /// Most tokens that are remembered: more than agents of one replica, a few hundred bytes each.
+    const MOST: u64 = 200_000;
+
+    pub(crate) fn new(trust: Duration) -> Self {
+        Self { sessions: Cache::builder().max_capacity(Self::MOST).time_to_live(trust).build() }
+    }
+
+    pub(crate) fn forget_all(&self) {
+        self.sessions.invalidate_all();
+    }
+}
+
+/// A new secret: a prefix that tells people (and scanners for leaked secrets) what it is, and 256 random bits.
+#[must_use]
+pub fn new_secret(prefix: &str, bits: [u8; 32]) -> String {
+    use std::fmt::Write as _;
+    bits.iter().fold(format!("{prefix}_"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Hub {
+    /// Whose secret is it, and is the token in force?
+    ///
+    /// # Errors
+    /// Says why the token opens nothing.
+    pub async fn authenticate(&self, secret: &str) -> Result<Arc<Session>, AuthError> {
+        let hash = SecretHash::of(secret);
+        let now = self.inner.parts.clock.now();
+        if let Some(session) = self.inner.tokens.sessions.get(&hash)
+            && session.expires_at.is_none_or(|end| end > now)
+        {
+            return Ok(session);
+        }
+        let record = self.inner.parts.tokens.find_token(&hash).await?.ok_or(AuthError::Unknown)?;
+        let session = Arc::new(in_force(&record, now)?);
+        self.inner.tokens.sessions.insert(hash, session.clone());
+        Ok(session)
+    }
+
+    /// Makes a token for the operators' side and gives its secret, which is not kept.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn create_token(
+        &self,
+        name: &str,
+        role: Role,
+        expires_at: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(String, TokenRecord), HubError> {
+        let secret = new_secret("hft", self.inner.parts.entropy.secret());
+        let record = TokenRecord {
+            id: TokenId(self.inner.parts.entropy.uuid()),
+            name: name.to_owned(),
+            hash: SecretHash::of(&secret),
+            grant: Grant::Operator(role),
+            created_at: self.context(by, None).now,
+            created_by: by.clone(),
+            expires_at,
+            revoked: None,
+        };
+        self.inner.parts.tokens.add_token(&record).await?;
+        Ok((secret, record))
+    }
+
+    /// Ends a token at once, here and within a second on every other replica.
+    ///
+    /// # Errors
+    /// [`HubError::NotFound`] if there is none in force.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), HubError> {
+        let ended = self.inner.parts.tokens.revoke_token(id, self.inner.parts.clock.now()).await?;
+        self.inner.tokens.forget_all();
+        if ended { Ok(()) } else { Err(HubError::NotFound(format!("token {id} in force"))) }
+    }
+
+    /// Makes a provisioning key and gives its secret, which is not kept. A key that is bound to a device can be used once.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn create_key(
+        &self,
+        name: &str,
+        device: Option<DeviceId>,
+        uses: Option<u32>,
+        expires_at: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(String, ProvisioningKey), HubError> {
+        let secret = new_secret("hfp", self.inner.parts.entropy.secret());
+        let key = ProvisioningKey {
+            id: TokenId(self.inner.parts.entropy.uuid()),
+            name: name.to_owned(),
+            hash: SecretHash::of(&secret),
+            device,
+            uses_left: if device.is_some() { Some(1) } else { uses },
+            created_at: self.context(by, None).now,
+            created_by: by.clone(),
+            expires_at,
+            revoked_at: None,
+        };
+        self.inner.parts.tokens.add_key(&key).await?;
+        Ok((secret, key))
+    }
+
+    /// Ends a provisioning key.
+    ///
+    /// # Errors
+    /// [`HubError::NotFound`] if there is none in force.
+    pub async fn revoke_key(&self, id: TokenId) -> Result<(), HubError> {
+        let ended = self.inner.parts.tokens.revoke_key(id, self.inner.parts.clock.now()).await?;
+        if ended { Ok(()) } else { Err(HubError::NotFound(format!("provisioning key {id} in force"))) }
+    }
+}
+
+fn in_force(record: &TokenRecord, now: Timestamp) -> Result<Session, AuthError> {
+    let device = match record.grant {
+        Grant::Agent(device) => Some(device),
+        Grant::Operator(_) => None,
+    };
+    match (&record.revoked, device) {
+        (None, _) => {}
+        (Some(end), Some(device)) if end.kind == RevocationKind::DeviceDeleted => {
+            return Err(AuthError::DeviceDeleted { device });
+        }
+        (Some(_), device) => return Err(AuthError::Revoked { device }),
+    }
+    if record.expires_at.is_some_and(|end| end <= now) {
+        return Err(AuthError::Expired);
+    }
+    let actor = if device.is_some() { Actor::agent() } else { Actor::named(&record.name) };
+    Ok(Session { actor, grant: record.grant, token: record.id, expires_at: record.expires_at })
+}

@@ -1,0 +1,161 @@
+//! The use cases behind the API: what operators and agents ask of the hub.
+//!
+//! Every use case has the same course: take the device's state (from the cache, or from the store), let the domain decide
+//! what changes, commit that with a compare-and-set, and decide anew if someone else was faster. This crate adds nothing
+//! to what the domain decides; it knows of tokens, caches, waiting, and nothing of HTTP or SQL.
+//!
+//! Where to look: [`auth`] (who is it?), [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
+//! (devices, their registration keys, "look again"), [`states`] (the cache and the one way to change a device).
+
+pub mod agents;
+pub mod auth;
+pub mod devices;
+pub mod edits;
+mod error;
+mod same_again;
+mod seen;
+mod states;
+
+use std::{sync::Arc, time::Duration};
+
+use holdfast_domain::{
+    event::Context,
+    row::Actor,
+};
+use holdfast_ports::{
+    clock::{Clock, Entropy},
+    events::EventStore,
+    fleet::FleetStore,
+    store::DeviceStore,
+    tokens::TokenStore,
+    wakeups::{Wake, Wakeups},
+};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{AuthError, HubError};
+
+/// What the hub is built of.
+#[derive(Clone)]
+pub struct HubParts {
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// Tokens and keys.
+    pub tokens: Arc<dyn TokenStore>,
+    /// The event log.
+    pub events: Arc<dyn EventStore>,
+    /// The fleet's figures.
+    pub fleet: Arc<dyn FleetStore>,
+    /// Wake-ups between processes.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and secrets.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubSettings {
+    /// Most sensors, over all devices, whose states are kept in memory.
+    pub cached_sensors: u64,
+    /// How often "last seen" is written; at most 5 s, so that nobody is taken for silent wrongly.
+    pub seen_every: Duration,
+    /// How long a token that was found good is trusted without asking the store again: the longest that a revocation
+    /// can take to be in force.
+    pub token_trust: Duration,
+    /// How long an answer may be held back for a long poll or `Prefer: wait`.
+    pub longest_wait: Duration,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self {
+            cached_sensors: 200_000,
+            seen_every: Duration::from_secs(2),
+            token_trust: Duration::from_millis(900),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The hub. Cheap to clone; all clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: HubParts,
+    settings: HubSettings,
+    states: states::States,
+    tokens: auth::TokenCache,
+    seen: seen::SeenBatch,
+}
+
+impl Hub {
+    /// A hub of these parts. Its background work must be [run](Self::run) too.
+    #[must_use]
+    pub fn new(parts: HubParts, settings: HubSettings) -> Self {
+        let inner = Inner {
+            states: states::States::new(parts.devices.clone(), parts.wakeups.clone(), settings.cached_sensors),
+            tokens: auth::TokenCache::new(settings.token_trust),
+            seen: seen::SeenBatch::default(),
+            parts,
+            settings,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What it is built of: lists are read from the stores directly.
+    #[must_use]
+    pub fn parts(&self) -> &HubParts {
+        &self.inner.parts
+    }
+
+    /// The background work: takes wake-ups, and writes "last seen" in batches. Ends when `cancel` is; what was seen until
+    /// then is written.
+    pub async fn run(&self, cancel: CancellationToken) {
+        enum Next {
+            Wake(Result<Wake, RecvError>),
+            WriteSeen,
+            End,
+        }
+        let mut wakes = self.inner.parts.wakeups.subscribe();
+        self.inner.states.forget_all();
+        let mut every = tokio::time::interval(self.inner.settings.seen_every);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                wake = wakes.recv() => Next::Wake(wake),
+                _ = every.tick() => Next::WriteSeen,
+                () = cancel.cancelled() => Next::End,
+            };
+            match next {
+                Next::Wake(Ok(Wake::Desired(device))) => self.inner.states.forget(device),
+                Next::Wake(Ok(Wake::Tokens)) => self.inner.tokens.forget_all(),
+                Next::Wake(Ok(Wake::Everything) | Err(RecvError::Lagged(_))) => {
+                    self.inner.tokens.forget_all();
+                    self.inner.states.forget_all();
+                }
+                Next::WriteSeen => self.write_seen().await,
+                Next::Wake(Err(RecvError::Closed)) | Next::End => break,
+            }
+        }
+        self.write_seen().await;
+    }
+
+    async fn write_seen(&self) {
+        if let Err(error) = self.inner.seen.write(self.inner.parts.devices.as_ref()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "\"last seen\" could not be written; it is kept");
+        }
+    }
+
+    fn context(&self, actor: &Actor, correlation: Option<&str>) -> Context {
+        let context = Context::new(self.inner.parts.clock.now(), actor.clone());
+        match correlation {
+            Some(correlation) => context.during(correlation),
+            None => context,
+        }
+    }
+}

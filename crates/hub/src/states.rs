@@ -1,0 +1,237 @@
+//! The states of devices: a cache, and the one way to change a device.
+//!
+//! A cached state may be used because whoever changes what a device should do wakes every process, and because an agent
+//! numbers its reports without gaps ([`crate::agents`] loads anew when a number is missing). A change is in any case
+//! committed only onto the revision that it was decided on.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use holdfast_domain::{
+    DeviceId, ReportOrder,
+    state::{Change, DeviceState},
+};
+use holdfast_ports::{
+    store::{CommitError, DeviceStore},
+    wakeups::Wakeups,
+};
+use moka::sync::Cache;
+use tokio::sync::{Mutex, Notify};
+
+use crate::{HubError, same_again::SameAgain};
+
+/// A device's state as this process last knew it, with what is made of it again and again.
+pub(crate) struct Known {
+    pub(crate) state: Arc<DeviceState>,
+    /// Entity tag of the target.
+    pub(crate) etag: String,
+    /// The target document, made when first asked for.
+    document: std::sync::OnceLock<Bytes>,
+    /// The last report that said nothing new.
+    pub(crate) seen: std::sync::Mutex<Seen>,
+}
+
+/// What is remembered of the reports that said nothing new since the state was stored.
+#[derive(Default, Clone)]
+pub(crate) struct Seen {
+    pub(crate) order: Option<ReportOrder>,
+    pub(crate) same: Option<SameAgain>,
+}
+
+impl Known {
+    fn new(state: DeviceState) -> Self {
+        Self {
+            etag: state.target.etag(),
+            state: Arc::new(state),
+            document: std::sync::OnceLock::new(),
+            seen: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The target document as its agent gets it.
+    pub(crate) fn document(&self) -> Bytes {
+        let make = || Bytes::from(self.state.target_state().to_json(self.state.record.id).to_string());
+        self.document.get_or_init(make).clone()
+    }
+
+    /// What is remembered of the last reports.
+    pub(crate) fn last_seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The order of the last report, told anything new or not.
+    pub(crate) fn last_order(&self) -> Option<ReportOrder> {
+        self.last_seen().order.or_else(|| self.state.reported.as_ref().map(|reported| reported.order))
+    }
+}
+
+/// What stays of a device in memory while its state comes and goes.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// One change at a time within this process.
+    writing: Mutex<()>,
+    /// Counts everything that makes a loaded state old.
+    generation: AtomicU64,
+    /// What the device should do was changed.
+    pub(crate) desired: Notify,
+    /// The device reported something new to this process.
+    pub(crate) reported: Notify,
+}
+
+/// All states.
+pub(crate) struct States {
+    devices: Arc<dyn DeviceStore>,
+    wakeups: Arc<dyn Wakeups>,
+    slots: RwLock<HashMap<DeviceId, Arc<Slot>>>,
+    known: Cache<DeviceId, Arc<Known>>,
+}
+
+/// What a decision comes to.
+pub(crate) struct Decided<T> {
+    /// What to commit; `None`: nothing.
+    pub(crate) change: Option<Change>,
+    /// What to tell the caller once it is committed.
+    pub(crate) answer: T,
+}
+
+impl States {
+    /// How often a change is decided anew because another process was faster: each time, somebody made progress.
+    const ATTEMPTS: u32 = 50;
+
+    pub(crate) fn new(devices: Arc<dyn DeviceStore>, wakeups: Arc<dyn Wakeups>, cached_sensors: u64) -> Self {
+        let weight = |_: &DeviceId, known: &Arc<Known>| {
+            u32::try_from(known.state.target.items.len() + known.state.rows.len()).unwrap_or(u32::MAX).max(1)
+        };
+        let known = Cache::builder().max_capacity(cached_sensors.saturating_mul(2)).weigher(weight).build();
+        Self { devices, wakeups, slots: RwLock::default(), known }
+    }
+
+    /// The slot of a device that exists.
+    pub(crate) fn slot(&self, device: DeviceId) -> Arc<Slot> {
+        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
+            return slot.clone();
+        }
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).entry(device).or_default().clone()
+    }
+
+    /// What is known of a device may be old: the next one who asks loads it, and who waits looks again.
+    pub(crate) fn forget(&self, device: DeviceId) {
+        let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&device).cloned();
+        if let Some(slot) = slot {
+            slot.generation.fetch_add(1, Ordering::SeqCst);
+            self.known.invalidate(&device);
+            slot.desired.notify_waiters();
+        }
+    }
+
+    pub(crate) fn forget_all(&self) {
+        let devices: Vec<DeviceId> =
+            self.slots.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for device in devices {
+            self.forget(device);
+        }
+    }
+
+    /// The device is gone.
+    pub(crate) fn remove(&self, device: DeviceId) {
+        self.forget(device);
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&device);
+    }
+
+    /// The state of a device, from memory where that may be used.
+    pub(crate) async fn get(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
+        match self.known.get(&device).filter(|_| self.wakeups.is_connected()) {
+            Some(known) => Ok(known),
+            None => self.load(device).await,
+        }
+    }
+
+    /// The state of a device, from the store.
+    pub(crate) async fn load(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
+        let slot = self.slot(device);
+        let generation = slot.generation.load(Ordering::SeqCst);
+        let Some(state) = self.devices.load(device).await? else {
+            self.remove(device);
+            return Err(HubError::DeviceGone(device));
+        };
+        let known = Arc::new(Known::new(state));
+        self.remember(device, &slot, generation, known.clone());
+        Ok(known)
+    }
+
+    /// Keeps a state unless something made it old since `generation`.
+    fn remember(&self, device: DeviceId, slot: &Slot, generation: u64, known: Arc<Known>) {
+        self.known.insert(device, known);
+        if slot.generation.load(Ordering::SeqCst) != generation {
+            self.known.invalidate(&device);
+        }
+    }
+
+    /// Changes a device: `decide` says what, on the newest state, again if another process was faster.
+    pub(crate) async fn change<T>(
+        &self,
+        device: DeviceId,
+        mut decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
+    ) -> Result<T, HubError> {
+        let slot = self.slot(device);
+        let _one_at_a_time = slot.writing.lock().await;
+        let mut known = self.get(device).await?;
+        for attempt in 0..Self::ATTEMPTS {
+            let Decided { change, answer } = decide(&known)?;
+            let Some(change) = change else { return Ok(answer) };
+            let wakes = change.changes_desired();
+            let reports = change.reported.is_some();
+            match self.commit(device, &known, change).await {
+                Ok(()) => {
+                    if wakes {
+                        slot.desired.notify_waiters();
+                    }
+                    if reports {
+                        slot.reported.notify_waiters();
+                    }
+                    return Ok(answer);
+                }
+                Err(CommitError::Conflict) => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt.min(20)))).await;
+                    known = self.load(device).await?;
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(HubError::Busy)
+    }
+
+    /// Commits and remembers what came of it. If the caller goes away in the middle, nothing is remembered.
+    async fn commit(&self, device: DeviceId, known: &Known, change: Change) -> Result<(), CommitError> {
+        let slot = self.slot(device);
+        let generation = slot.generation.load(Ordering::SeqCst);
+        let mut unsure = ForgetUnlessSure { states: self, device, sure: false };
+        let committed = self.devices.commit(&change).await;
+        if committed.is_ok() {
+            self.remember(device, &slot, generation, Arc::new(Known::new(known.state.after(change))));
+            unsure.sure = true;
+        }
+        committed
+    }
+}
+
+struct ForgetUnlessSure<'a> {
+    states: &'a States,
+    device: DeviceId,
+    sure: bool,
+}
+
+impl Drop for ForgetUnlessSure<'_> {
+    fn drop(&mut self) {
+        if !self.sure {
+            self.states.forget(self.device);
+        }
+    }
+}

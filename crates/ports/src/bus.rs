@@ -1,0 +1,77 @@
+//! A fieldbus: starts, updates and stops sensors of one protocol.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast_domain::{HealthStatus, Protocol, Sensor, SensorId};
+
+use crate::readings::ReadingSink;
+
+/// An adapter of one protocol.
+///
+/// # Contract
+/// - [`start`](Self::start) returns as soon as the sensor is *established* (Modbus: the first answer of the unit, an
+///   exception included; OPC UA: the items created; MQTT: the subscription acknowledged; CAN: the socket bound), or at
+///   once if [`StartRequest::was_established`]: then the instrument may be silent, which is a matter of health. It
+///   returns an error if the sensor could not be established within its own deadlines; nothing of it runs then.
+/// - From then on it polls (or listens) by itself, gives readings to the sink and health to the listener, and reconnects
+///   with backoff for ever. One sensor's trouble delays no other beyond what a shared line forces.
+/// - A disabled sensor is never given to an adapter.
+/// - Dropping the future of `start` leaves nothing running.
+#[async_trait]
+pub trait FieldBus: Send + Sync {
+    /// The protocol it speaks.
+    fn protocol(&self) -> Protocol;
+
+    /// Starts a sensor.
+    async fn start(&self, request: StartRequest) -> Result<Box<dyn RunningSensor>, StartError>;
+}
+
+/// What a sensor is started with.
+#[derive(Clone)]
+pub struct StartRequest {
+    /// Its content.
+    pub sensor: Arc<Sensor>,
+    /// Was this very content established before, in this or an earlier life of the agent?
+    pub was_established: bool,
+    /// Where readings go.
+    pub readings: Arc<dyn ReadingSink>,
+    /// Where changes of health go.
+    pub health: Arc<dyn HealthListener>,
+}
+
+/// A sensor that runs.
+///
+/// # Contract
+/// - [`update`](Self::update) is given content that differs only in what can be taken while running
+///   ([`Difference::TakenRunning`](holdfast_domain::plan::Difference)); it never breaks the connection.
+/// - After [`stop`](Self::stop) returns, the adapter sends nothing more for this sensor, neither to the instrument nor to
+///   the sinks. Dropping a running sensor stops it too, soon.
+#[async_trait]
+pub trait RunningSensor: Send + Sync {
+    /// Takes other content while running.
+    async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError>;
+
+    /// Stops.
+    async fn stop(self: Box<Self>);
+}
+
+/// Takes changes of health. Never blocks.
+pub trait HealthListener: Send + Sync {
+    /// `sensor` now has this status, for this reason. Called on every change and possibly again without one.
+    fn health(&self, sensor: SensorId, status: HealthStatus, reason: Option<String>);
+}
+
+/// Why a sensor could not be started or updated. The text goes to the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The line failed: nobody there, refused, no answer in time.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The instrument answered, and said no.
+    #[error("{0}")]
+    Refused(String),
+    /// This agent can't do that: no such interface, a missing secret, an option it does not support.
+    #[error("{0}")]
+    Unsupported(String),
+}

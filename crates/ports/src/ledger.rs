@@ -1,0 +1,70 @@
+//! The agent's disk: what it must know after any restart, with no hub in reach.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
+
+use crate::StoreError;
+
+/// The agent's ledger.
+///
+/// # Contract
+/// - Everything is durable before a call returns, and survives `kill -9` and a power cut at any instant: after it, the
+///   ledger holds either what was before a call or what is after it.
+/// - One process at a time: opening a ledger that another process holds is an error that names the file.
+/// - [`begin_boot`](Self::begin_boot) counts up before it returns: no two boots share a number.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Counts up the boot, durably, and gives all that is held.
+    async fn begin_boot(&self) -> Result<Held, StoreError>;
+
+    /// Keeps who this agent is. A new identity (another device or incarnation) starts its boots anew and keeps nothing else
+    /// of the old one if the device is another.
+    async fn set_identity(&self, identity: &Identity) -> Result<(), StoreError>;
+
+    /// Keeps a target. From now on this is the one held.
+    async fn hold(&self, target: &TargetState) -> Result<(), StoreError>;
+
+    /// Notes that a version was worked through.
+    async fn worked_through(&self, version: u64) -> Result<(), StoreError>;
+
+    /// Notes which content of each sensor was ever established; replaces what was noted of that sensor.
+    async fn established(&self, sensor: SensorId, fingerprint: Fingerprint) -> Result<(), StoreError>;
+
+    /// Forgets what was established of sensors that are not in `keep`.
+    async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError>;
+}
+
+/// Who an agent is to its hub.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The device.
+    pub device: DeviceId,
+    /// The current life of this disk.
+    pub incarnation: Incarnation,
+    /// The agent's secret token.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, incarnation, token: _ } = self;
+        f.debug_struct("Identity").field("device", device).field("incarnation", incarnation).finish_non_exhaustive()
+    }
+}
+
+/// All that a ledger holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Who the agent is; `None`: it has not registered.
+    pub identity: Option<Identity>,
+    /// The number of this boot, from 1.
+    pub boot: u64,
+    /// The target held.
+    pub target: Option<TargetState>,
+    /// The version worked through; 0 if none.
+    pub worked_version: u64,
+    /// What was ever established.
+    pub established: BTreeMap<SensorId, Fingerprint>,
+}

@@ -1,0 +1,249 @@
+//! The agent's side: registration, what a report answers, last values, a new incarnation.
+//!
+//! The target and the report themselves are the domain's documents. An agent may be newer than its hub: fields that are
+//! not known here are passed over.
+
+use std::collections::BTreeMap;
+
+use holdfast_domain::{
+    DeviceId, Fields, Incarnation, Name, Path, PointId, PointValue, Problems, Quality, SensorId,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::request::{labels, name, parsed, timestamp};
+
+/// An agent registers. The provisioning key is the request's bearer token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisterRequest {
+    /// What the new device shall be called; the hub finds a name where none is given. Of no effect with a key that is
+    /// bound to a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The hash of the token that the agent made for itself, as 64 hexadecimal digits. The secret never leaves the agent.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{64}$"))]
+    pub token_hash: String,
+    /// Labels of the new device.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(required = false))]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl RegisterRequest {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(document: Value) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let read = Fields::open(document, &Path::ROOT, &mut problems).and_then(|mut fields| {
+            let name = fields.optional("name", name);
+            let token_hash = fields.required("tokenHash", token_hash, TOKEN_HASH);
+            let labels = fields.optional("labels", labels).map(Option::unwrap_or_default);
+            fields.rest();
+            Some(Self { name: name?, token_hash: token_hash?, labels: labels? })
+        });
+        problems.check(read)
+    }
+
+    /// The 32 bytes of the hash.
+    #[must_use]
+    pub fn hash_bytes(&self) -> [u8; 32] {
+        hash_bytes(&self.token_hash).expect("a request that was read has a hash of 64 hexadecimal digits")
+    }
+
+    /// A hash as a request carries it.
+    #[must_use]
+    pub fn hash_text(hash: &[u8; 32]) -> String {
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+const TOKEN_HASH: &str = "the hash of the agent's token: 64 hexadecimal digits";
+
+fn token_hash(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<String> {
+    match value {
+        Value::String(text) if hash_bytes(&text).is_some() => Some(text.to_ascii_lowercase()),
+        _ => {
+            problems.add(path, TOKEN_HASH, "something else");
+            None
+        }
+    }
+}
+
+fn hash_bytes(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// What registration gives. The same request again gets the same answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisterAnswer {
+    /// The device that the agent now is.
+    pub device: DeviceId,
+    /// The life of its disk.
+    pub incarnation: Incarnation,
+}
+
+/// What the hub says of a report. It is durable before this is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReportAnswer {
+    /// What came of it.
+    pub result: ReportResult,
+    /// The highest boot that the hub knows; only with `late`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<u64>,
+}
+
+/// What came of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ReportResult {
+    /// It changed something, which is durable.
+    Taken,
+    /// It says what is known already.
+    Unchanged,
+    /// It is older than what is known, and was dropped.
+    Late,
+    /// It leaves out what the hub does not know: send all.
+    FullWanted,
+    /// It is of another incarnation than the current one, and was dropped.
+    OtherIncarnation,
+}
+
+/// Last values, of what changed since the last ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Readings {
+    /// The device: the token's own.
+    pub device: DeviceId,
+    /// At most [`Readings::MOST`].
+    pub readings: Vec<Reading>,
+}
+
+/// The last value of one point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reading {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// The point.
+    pub point: PointId,
+    /// The value; null: it could not be read.
+    pub value: Option<PointValue>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// When it was read.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub at: Timestamp,
+    /// Why it is not good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Readings {
+    /// The most readings of one request: some seconds of a large device, and bounded in one statement of the store.
+    pub const MOST: usize = 10_000;
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Says which fields are wrong.
+    pub fn from_slice(body: &[u8]) -> Result<Self, Problems> {
+        match serde_json::from_slice::<Self>(body) {
+            Ok(read) if read.readings.len() <= Self::MOST => Ok(read),
+            Ok(read) => {
+                let expected = format!("at most {} readings", Self::MOST);
+                Err(Problems::one("readings", expected, read.readings.len()))
+            }
+            Err(error) => Err(explain(body, &error)),
+        }
+    }
+}
+
+/// Finds the fields that are wrong: read again, slowly, because it is wrong anyway.
+fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
+    let mut problems = Problems::default();
+    let path = Path::ROOT;
+    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        return Problems::one("", "a JSON document", error);
+    };
+    if let Some(mut fields) = Fields::open(document, &path, &mut problems) {
+        fields.required("device", parsed::<DeviceId>("a device's UUID"), "a device's UUID");
+        fields.required("readings", explain_list, "a list of readings");
+    }
+    if problems.is_empty() {
+        problems.add("", "a batch of readings", error);
+    }
+    problems
+}
+
+fn explain_list(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<()> {
+    let Value::Array(items) = value else {
+        problems.add(path, "a list of readings", crate::request::found(&value));
+        return None;
+    };
+    for (index, item) in items.into_iter().enumerate() {
+        let here = path.index(index);
+        let Some(mut fields) = Fields::open(item, &here, problems) else { continue };
+        fields.required("sensor", parsed::<SensorId>("a sensor's UUID"), "a sensor's UUID");
+        fields.required("point", parsed::<PointId>("a point's UUID"), "a point's UUID");
+        fields.required("at", timestamp, "a time such as 2026-11-22T12:00:00Z");
+        fields.choice::<Quality>("quality", None);
+        if let Some(value @ (Value::Array(_) | Value::Object(_))) = fields.take("value") {
+            fields.problem("value", "a number, true or false, a text, or null", crate::request::found(&value));
+        }
+        fields.text_opt("reason", "why it is not good, as a text");
+    }
+    Some(())
+}
+
+/// An agent finds that its disk speaks with the past of another, and asks to begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IncarnationRequest {
+    /// The device: the token's own.
+    pub device: DeviceId,
+}
+
+impl IncarnationRequest {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(document: Value) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let read = Fields::open(document, &Path::ROOT, &mut problems).and_then(|mut fields| {
+            let device = fields.required("device", parsed("a device's UUID"), "a device's UUID");
+            fields.rest();
+            Some(Self { device: device? })
+        });
+        problems.check(read)
+    }
+}
+
+/// The new life of the agent's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IncarnationAnswer {
+    /// The incarnation that counts from now on.
+    pub incarnation: Incarnation,
+}

@@ -1,0 +1,41 @@
+//! Requests and answers of the hub's HTTP API: what stands around the domain's documents.
+//!
+//! One place for the server ([`routes`] and these types in `http-api`) and for every client. Requests from people are read
+//! by [`Request::from_json`], which names every field that is wrong or unknown; answers are plain serde types, and a client
+//! ignores fields that it does not know.
+//!
+//! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`], [`event`],
+//! [`token`] the operators'; [`problem`] is what every error looks like.
+
+pub mod agent;
+pub mod device;
+pub mod drift;
+pub mod event;
+pub mod page;
+pub mod point;
+pub mod problem;
+pub mod request;
+pub mod routes;
+pub mod sensor;
+pub mod target;
+pub mod token;
+
+pub use agent::{
+    IncarnationAnswer, IncarnationRequest, Reading, Readings, RegisterAnswer, RegisterRequest,
+    ReportAnswer, ReportResult,
+};
+pub use device::{Device, DeviceCreate, DeviceCreated, DeviceStatus, DeviceUpdate};
+pub use drift::{DeviceDrift, FleetDrift, ReconcileAnswer, ReconcileResult};
+pub use event::EventView;
+pub use page::Listed;
+pub use point::PointView;
+pub use problem::ProblemDetails;
+pub use request::Request;
+pub use sensor::{EditAnswer, Running, SensorView};
+pub use target::{
+    CurrentStateView, HistoryEntry, PlanAction, PlanView, PlannedSensor, Rollback, TargetStateView,
+};
+pub use token::{
+    ProvisioningKeyCreate, ProvisioningKeyCreated, ProvisioningKeyView, Role, TokenCreate,
+    TokenCreated, TokenView,
+};

@@ -1,0 +1,37 @@
+//! Where the API is, for server and clients alike.
+
+use holdfast_domain::DeviceId;
+
+/// Path under which all of the API's versions one lives.
+pub const BASE: &str = "/api/v1";
+
+/// `POST`: an agent registers, with a provisioning key as bearer token.
+pub const REGISTER: &str = "/api/v1/device/register";
+/// `PATCH`: an agent reports.
+pub const REPORT: &str = "/api/v1/device/state";
+/// `POST`: an agent sends last values.
+pub const READINGS: &str = "/api/v1/device/readings";
+/// `POST`: an agent asks for a new incarnation.
+pub const INCARNATION: &str = "/api/v1/device/incarnation";
+/// `GET`: the event log.
+pub const EVENTS: &str = "/api/v1/events";
+/// `GET`: the event log as server-sent events.
+pub const EVENT_STREAM: &str = "/api/v1/events/stream";
+/// Name of the server-sent event that carries one event of the log.
+pub const STREAM_EVENT: &str = "event";
+/// The request's id, in requests and answers; it is the correlation id of the events that come of the request.
+pub const REQUEST_ID: &str = "x-request-id";
+/// The longest long poll, in s: below what proxies cut off.
+pub const MAX_WAIT_S: u32 = 60;
+
+/// `GET`: the target of an agent's device.
+#[must_use]
+pub fn agent_state(device: DeviceId) -> String {
+    format!("/api/v1/device/{device}/state")
+}
+
+/// A device, for operators.
+#[must_use]
+pub fn device(device: DeviceId) -> String {
+    format!("/api/v1/devices/{device}")
+}

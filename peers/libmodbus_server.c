@@ -1,0 +1,111 @@
+/* A Modbus TCP server on libmodbus, for the tests.
+ *
+ * Any unit; four tables 0..199: holding registers hold their address, input registers 10000 more, coils are on at
+ * multiples of 3, discrete inputs at even addresses. Outside the map libmodbus answers exception 2 by itself; for
+ * a range inside it give `--refuse FIRST:COUNT`. `--delay-ms N` waits before each answer, and so holds up every
+ * connection: one request is served at a time. Prints `PORT n` first; ends when standard input closes.
+ *
+ * Build: cc libmodbus_server.c -I/usr/include/modbus -lmodbus
+ */
+#include <errno.h>
+#include <modbus.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { SIZE = 200, MAX_CONNECTIONS = 64, MAX_REFUSED = 16, MBAP = 7 };
+
+static int refused[MAX_REFUSED][2];
+static int refused_count = 0;
+static int delay_ms = 0;
+
+static void die(const char *what) {
+    fprintf(stderr, "%s: %s\n", what, modbus_strerror(errno));
+    exit(1);
+}
+
+/* Whether a request touches a refused range. Functions 1-4, 15, 16 and 23 count; 5, 6 and 22 touch one address. */
+static int is_refused(const uint8_t *query) {
+    int function = query[MBAP];
+    int first = query[MBAP + 1] << 8 | query[MBAP + 2];
+    int count = query[MBAP + 3] << 8 | query[MBAP + 4];
+    if (function == 5 || function == 6 || function == 22) count = 1;
+    for (int i = 0; i < refused_count; i++)
+        if (first < refused[i][0] + refused[i][1] && refused[i][0] < first + count) return 1;
+    return 0;
+}
+
+/* Serves one request on `fd`. Returns 0 when the connection has ended. */
+static int serve(modbus_t *context, modbus_mapping_t *map, int fd) {
+    uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
+    modbus_set_socket(context, fd);
+    int length = modbus_receive(context, query);
+    if (length < 0) return 0;
+    if (length == 0) return 1;
+    if (delay_ms) usleep((useconds_t)delay_ms * 1000);
+    if (is_refused(query)) return modbus_reply_exception(context, query, MODBUS_EXCEPTION_ILLEGAL_DATA_ADDRESS) >= 0;
+    return modbus_reply(context, query, length, map) >= 0;
+}
+
+static int bound_port(int listener) {
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &size) < 0) die("getsockname");
+    return ntohs(address.sin_port);
+}
+
+int main(int argc, char **argv) {
+    int port = 0;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--port") == 0) {
+            port = atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--delay-ms") == 0) {
+            delay_ms = atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--refuse") == 0 && refused_count < MAX_REFUSED &&
+                   sscanf(argv[i + 1], "%d:%d", &refused[refused_count][0], &refused[refused_count][1]) == 2) {
+            refused_count++;
+        } else {
+            fprintf(stderr, "unknown or wrong: %s %s (--port N, --delay-ms N, --refuse FIRST:COUNT)\n", argv[i], argv[i + 1]);
+            return 2;
+        }
+    }
+
+    modbus_t *context = modbus_new_tcp("127.0.0.1", port);
+    modbus_mapping_t *map = modbus_mapping_new(SIZE, SIZE, SIZE, SIZE);
+    if (!context || !map) die("set-up");
+    for (int address = 0; address < SIZE; address++) {
+        map->tab_bits[address] = address % 3 == 0;
+        map->tab_input_bits[address] = address % 2 == 0;
+        map->tab_registers[address] = (uint16_t)address;
+        map->tab_input_registers[address] = (uint16_t)(10000 + address);
+    }
+
+    int listener = modbus_tcp_listen(context, 16);
+    if (listener < 0) die("listen");
+    printf("PORT %d\n", bound_port(listener));
+    fflush(stdout);
+
+    /* Slot 0 is the parent's pipe, slot 1 the listener, the rest are connections. */
+    struct pollfd slots[2 + MAX_CONNECTIONS] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
+    int used = 2;
+    while (poll(slots, (nfds_t)used, -1) >= 0 || errno == EINTR) {
+        char byte;
+        if (slots[0].revents && read(STDIN_FILENO, &byte, 1) <= 0) return 0;
+        for (int i = used - 1; i >= 2; i--) {
+            if (slots[i].revents && !serve(context, map, slots[i].fd)) {
+                close(slots[i].fd);
+                slots[i] = slots[--used];
+            }
+        }
+        if (slots[1].revents & POLLIN) {
+            int fd = accept(listener, NULL, NULL);
+            if (fd >= 0 && used == 2 + MAX_CONNECTIONS) close(fd);
+            else if (fd >= 0) slots[used++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        }
+    }
+    return 1;
+}

@@ -1,0 +1,132 @@
+"""A Modbus TCP server on pymodbus, for the tests.
+
+Units 1 and 2 (or `--units`), each with four tables 0..199: holding registers hold their address (+ 1000 per unit
+above the first), input registers 10000 more, coils are on at multiples of 3, discrete inputs at even addresses.
+
+`--set JSON` puts values into it before it starts, a list of
+    {"unit": 1, "table": "holding", "address": 100, "type": "float32", "value": 21.5, "wordOrder": "big"}
+with type one of int16, uint16, int32, uint32, int64, uint64, float32, float64, bool (coils and discrete inputs).
+
+Prints `PORT n` first; ends when standard input closes. See README.md beside this file.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import struct
+import sys
+import threading
+
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+SIZE = 200
+FORMATS = {
+    "int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I",
+    "int64": ">q", "uint64": ">Q", "float32": ">f", "float64": ">d",
+}
+
+
+def build_tables(offset):
+    """The four tables of one unit, as plain lists."""
+    return {
+        "coil": [address % 3 == 0 for address in range(SIZE)],
+        "discrete": [address % 2 == 0 for address in range(SIZE)],
+        "holding": [offset + address for address in range(SIZE)],
+        "input": [10000 + offset + address for address in range(SIZE)],
+    }
+
+
+def put(tables, item):
+    """Writes one `--set` item into the tables of its unit."""
+    table, address = tables[item.get("table", "holding")], item["address"]
+    if item["type"] == "bool":
+        table[address] = bool(item["value"])
+        return
+    packed = struct.pack(FORMATS[item["type"]], item["value"])
+    words = [word for (word,) in struct.iter_unpack(">H", packed)]
+    if item.get("wordOrder", "big") == "little":
+        words.reverse()
+    if address + len(words) > SIZE:
+        raise SystemExit(f"--set: {item} does not fit into addresses 0..{SIZE - 1}")
+    table[address:address + len(words)] = words
+
+
+def device(unit, tables, arguments):
+    """The simulated device: pymodbus keeps the registers, we only refuse and delay."""
+    refused = [tuple(int(part) for part in text.split(":")) for text in arguments.refuse]
+
+    async def action(_function, _start, address, count, _registers, _values):
+        if arguments.delay_ms:
+            await asyncio.sleep(arguments.delay_ms / 1000)
+        for first, length in refused:
+            if address < first + length and first < address + count:
+                return ExcCodes.ILLEGAL_ADDRESS
+        return None
+
+    def block(name, datatype):
+        return [SimData(0, values=tables[name], datatype=datatype)]
+
+    return SimDevice(
+        id=unit,
+        simdata=(
+            block("coil", DataType.BITS),
+            block("discrete", DataType.BITS),
+            block("holding", DataType.REGISTERS),
+            block("input", DataType.REGISTERS),
+        ),
+        action=action,
+    )
+
+
+def cutter(every):
+    """Cuts each `every`-th answer in half; the rest of the frame never comes."""
+    count = 0
+
+    def trace(sending, data):
+        nonlocal count
+        if sending and every:
+            count += 1
+            if count % every == 0:
+                return data[: len(data) // 2]
+        return data
+
+    return trace
+
+
+def end_with_parent():
+    """Ends the process when whoever started it closes the pipe, be it by dying."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--units", default="1,2", help="comma-separated unit identifiers")
+    parser.add_argument("--set", default="[]", help="values to put into the map, as JSON")
+    parser.add_argument("--refuse", action="append", default=[], metavar="FIRST:COUNT")
+    parser.add_argument("--delay-ms", type=int, default=0, help="wait this long before each answer")
+    parser.add_argument("--half-frame-every", type=int, default=0, metavar="N")
+    arguments = parser.parse_args()
+
+    units = [int(unit) for unit in arguments.units.split(",")]
+    tables = {unit: build_tables(1000 * index) for index, unit in enumerate(units)}
+    for item in json.loads(arguments.set):
+        put(tables[item.get("unit", units[0])], item)
+
+    server = ModbusTcpServer(
+        [device(unit, tables[unit], arguments) for unit in units],
+        address=("127.0.0.1", arguments.port),
+        trace_packet=cutter(arguments.half_frame_every),
+    )
+    await server.serve_forever(background=True)
+    print("PORT", server.transport.sockets[0].getsockname()[1], flush=True)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    await server.serving
+
+
+asyncio.run(main())
