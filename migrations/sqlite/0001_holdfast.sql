@@ -88,6 +88,8 @@ CREATE TABLE device_current_state (
 ) STRICT;
 
 -- The read model: one row a sensor, with the content that runs, or, where nothing runs, the wanted one.
+-- The unique key serves whatever is asked of one device; the other indexes end in the order of the lists, so that a
+-- page of a filtered list is read in order.
 CREATE TABLE device_sensors (
     id                  INTEGER PRIMARY KEY AUTOINCREMENT,
     device_uuid         TEXT NOT NULL REFERENCES devices (uuid) ON DELETE CASCADE,
@@ -120,13 +122,13 @@ CREATE TABLE device_sensors (
     updated_by          TEXT NOT NULL,
     UNIQUE (device_uuid, sensor_uuid)
 ) STRICT;
-CREATE INDEX device_sensors_device ON device_sensors (device_uuid);
 CREATE INDEX device_sensors_sensor ON device_sensors (sensor_uuid, device_uuid);
-CREATE INDEX device_sensors_protocol ON device_sensors (protocol);
-CREATE INDEX device_sensors_enabled ON device_sensors (enabled);
+CREATE INDEX device_sensors_protocol ON device_sensors (protocol, sensor_uuid, device_uuid);
+CREATE INDEX device_sensors_enabled ON device_sensors (enabled, sensor_uuid, device_uuid);
 CREATE INDEX device_sensors_device_protocol ON device_sensors (device_uuid, protocol);
 CREATE INDEX device_sensors_sync ON device_sensors (synced_to_config, deployment_status);
-CREATE INDEX device_sensors_drifting ON device_sensors (device_uuid, drift) WHERE drift IS NOT NULL;
+CREATE INDEX device_sensors_status ON device_sensors (deployment_status, sensor_uuid, device_uuid);
+CREATE INDEX device_sensors_drifting ON device_sensors (drift, device_uuid) WHERE drift IS NOT NULL;
 
 -- Last values, best effort.
 CREATE TABLE device_points (

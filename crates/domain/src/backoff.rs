@@ -14,10 +14,16 @@ pub struct Backoff {
 
 impl Backoff {
     /// For an item that failed to start: 1 s, up to a minute.
-    pub const ITEM: Self = Self { base_ms: 1_000, limit_ms: 60_000 };
+    pub const ITEM: Self = Self {
+        base_ms: 1_000,
+        limit_ms: 60_000,
+    };
 
     /// For a hub that can't be reached: half a second, up to half a minute.
-    pub const HUB: Self = Self { base_ms: 500, limit_ms: 30_000 };
+    pub const HUB: Self = Self {
+        base_ms: 500,
+        limit_ms: 30_000,
+    };
 
     /// The wait in ms after `failures` failures in a row; `random` is uniform in 0..=`u32::MAX`.
     #[must_use]
@@ -26,7 +32,10 @@ impl Backoff {
             return 0;
         }
         let doublings = (failures - 1).min(32);
-        let full = self.base_ms.saturating_mul(1 << doublings).min(self.limit_ms);
+        let full = self
+            .base_ms
+            .saturating_mul(1 << doublings)
+            .min(self.limit_ms);
         let half = full / 2;
         half + (u128::from(full - half) * u128::from(random) / u128::from(u32::MAX)) as u64
     }

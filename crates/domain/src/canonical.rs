@@ -86,10 +86,35 @@ fn write_members(out: &mut Vec<u8>, members: &Map<String, Value>) {
 }
 
 fn write_number(out: &mut Vec<u8>, number: &serde_json::Number) {
-    match crate::fields::as_integer(&Value::Number(number.clone())) {
+    match whole(number) {
         Some(whole) => out.extend_from_slice(whole.to_string().as_bytes()),
         None => out.extend_from_slice(number.to_string().as_bytes()),
     }
+}
+
+/// A number that is whole and in the range of the integers that JSON readers know, whichever way it was spelled: a
+/// database may give back `1e16` as `10000000000000000`.
+fn whole(number: &serde_json::Number) -> Option<i128> {
+    /// 2⁶⁴: behind the last integer that is read as one.
+    const END: f64 = 18_446_744_073_709_551_616.0;
+    if let Some(whole) = number.as_i64() {
+        return Some(whole.into());
+    }
+    if let Some(whole) = number.as_u64() {
+        return Some(whole.into());
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "far below the range of i128"
+    )]
+    let whole = |number: f64| number as i128;
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::float_cmp,
+        reason = "that is the question"
+    )]
+    let is_whole = |number: &f64| number.abs() < END && whole(*number) as f64 == *number;
+    number.as_f64().filter(is_whole).map(whole)
 }
 
 /// Length first, so that no text can imitate structure and nothing needs escaping.
@@ -125,8 +150,12 @@ impl FromStr for Fingerprint {
     type Err = InvalidFingerprint;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidFingerprint { found: crate::ids::shorten(text) };
-        let digits = text.strip_prefix("b3:").filter(|digits| digits.len() == 32 && digits.is_ascii());
+        let invalid = || InvalidFingerprint {
+            found: crate::ids::shorten(text),
+        };
+        let digits = text.strip_prefix("b3:").filter(|digits| {
+            digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        });
         let digits = digits.ok_or_else(invalid)?;
         let mut bytes = [0; 16];
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
@@ -168,7 +197,8 @@ fn diff(left: &Value, right: &Value, path: &mut String, most: usize, out: &mut V
     let here = path.len();
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {
-            let keys: alloc::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+            let keys: alloc::collections::BTreeSet<&String> =
+                left.keys().chain(right.keys()).collect();
             for key in keys {
                 if here > 0 {
                     path.push('.');
@@ -180,6 +210,7 @@ fn diff(left: &Value, right: &Value, path: &mut String, most: usize, out: &mut V
             }
         }
         (Value::Array(left), Value::Array(right)) => {
+            let before = out.len();
             for (label, left, right) in pair_up(left, right) {
                 path.push('[');
                 path.push_str(&label);
@@ -187,8 +218,16 @@ fn diff(left: &Value, right: &Value, path: &mut String, most: usize, out: &mut V
                 diff(left, right, path, most, out);
                 path.truncate(here);
             }
+            if out.len() == before {
+                // The same elements in another order.
+                out.push(path.clone());
+            }
         }
-        _ => out.push(if path.is_empty() { "the whole".to_owned() } else { path.clone() }),
+        _ => out.push(if path.is_empty() {
+            "the whole".to_owned()
+        } else {
+            path.clone()
+        }),
     }
 }
 
@@ -197,21 +236,31 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 fn pair_up<'a>(left: &'a [Value], right: &'a [Value]) -> Vec<(String, &'a Value, &'a Value)> {
-    let id_of = |item: &Value| item.get("id").and_then(Value::as_str).map(ToOwned::to_owned);
+    let id_of = |item: &Value| {
+        item.get("id")
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned)
+    };
     let label = |item: &Value, id: String| match item.get("name").and_then(Value::as_str) {
         Some(name) => name.to_owned(),
         None => id,
     };
     let by_id = |items: &'a [Value]| -> Option<alloc::collections::BTreeMap<String, &'a Value>> {
-        items.iter().map(|item| Some((id_of(item)?, item))).collect()
+        items
+            .iter()
+            .map(|item| Some((id_of(item)?, item)))
+            .collect()
     };
     if let (Some(left_ids), Some(right_ids)) = (by_id(left), by_id(right)) {
-        let ids: alloc::collections::BTreeSet<&String> = left_ids.keys().chain(right_ids.keys()).collect();
+        let ids: alloc::collections::BTreeSet<&String> =
+            left_ids.keys().chain(right_ids.keys()).collect();
         return ids
             .into_iter()
             .map(|id| {
                 let [l, r] = [&left_ids, &right_ids].map(|side| side.get(id).copied());
-                let named = l.or(r).map_or_else(|| id.clone(), |item| label(item, id.clone()));
+                let named = l
+                    .or(r)
+                    .map_or_else(|| id.clone(), |item| label(item, id.clone()));
                 (named, l.unwrap_or(&Value::Null), r.unwrap_or(&Value::Null))
             })
             .collect();
@@ -245,7 +294,10 @@ mod tests {
         assert_ne!(of(json!({"a": 1})), of(json!({"a": 1.5})));
         assert_ne!(of(json!({"a": "1"})), of(json!({"a": 1})));
         assert_ne!(of(json!(["a", "b"])), of(json!(["b", "a"])));
-        assert_ne!(of(json!({"a": "x\",\"b\":\"y"})), of(json!({"a": "x", "b": "y"})));
+        assert_ne!(
+            of(json!({"a": "x\",\"b\":\"y"})),
+            of(json!({"a": "x", "b": "y"}))
+        );
     }
 
     #[test]
@@ -261,7 +313,10 @@ mod tests {
     fn differences_are_named_by_path() {
         let left = json!({"name": "a", "dataPoints": [{"id": "1", "name": "t", "address": 1}, {"id": "2", "name": "u"}]});
         let right = json!({"name": "a", "dataPoints": [{"id": "2", "name": "u"}, {"id": "1", "name": "t", "address": 2}]});
-        assert_eq!(differing_paths(&left, &right, 10), vec!["dataPoints[t].address"]);
+        assert_eq!(
+            differing_paths(&left, &right, 10),
+            vec!["dataPoints[t].address"]
+        );
         assert_eq!(differing_paths(&left, &left, 10), Vec::<String>::new());
     }
 }

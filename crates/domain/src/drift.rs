@@ -1,6 +1,6 @@
 //! Drift: how what runs differs from what is wanted, sensor by sensor.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,11 @@ use crate::{
 
 /// How what runs of one sensor differs from what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
 pub enum DriftKind {
     /// It is wanted, and nothing of it runs.
     Missing,
@@ -88,15 +92,31 @@ pub struct SensorDrift {
 /// Every sensor of a device that differs, by id.
 #[must_use]
 pub fn of_device(state: &DeviceState) -> Vec<SensorDrift> {
-    state.rows.values().filter_map(|row| of_sensor(state, row)).collect()
+    let wanted = by_sensor(&state.target.items);
+    let reported = state.reported.as_ref();
+    let running = by_sensor(reported.map_or(&[], |reported| &reported.running));
+    let of = |row: &SensorRow| {
+        of_sensor(
+            row,
+            wanted.get(&row.id).copied(),
+            running.get(&row.id).copied(),
+        )
+    };
+    state.rows.values().filter_map(of).collect()
 }
 
-fn of_sensor(state: &DeviceState, row: &SensorRow) -> Option<SensorDrift> {
+fn by_sensor(items: &[Item]) -> BTreeMap<SensorId, &Item> {
+    items.iter().map(|item| (item.sensor.id(), item)).collect()
+}
+
+fn of_sensor(
+    row: &SensorRow,
+    wanted: Option<&Item>,
+    running: Option<&Item>,
+) -> Option<SensorDrift> {
     /// Paths beyond this tell a person nothing more.
     const PATHS: usize = 20;
     let (kind, since) = row.drift.zip(row.drifting_since)?;
-    let wanted = state.target.item(row.id);
-    let running = state.running(row.id);
     let paths = match (wanted, running) {
         (Some(wanted), Some(running)) => {
             differing_paths(&wanted.sensor.to_json(), &running.sensor.to_json(), PATHS)
@@ -105,7 +125,10 @@ fn of_sensor(state: &DeviceState, row: &SensorRow) -> Option<SensorDrift> {
     };
     Some(SensorDrift {
         id: row.id,
-        name: wanted.map_or_else(|| row.shown.name().clone(), |item| item.sensor.name().clone()),
+        name: wanted.map_or_else(
+            || row.shown.name().clone(),
+            |item| item.sensor.name().clone(),
+        ),
         kind,
         since,
         paths,

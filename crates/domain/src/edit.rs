@@ -4,7 +4,8 @@
 //! of others, so that many people can edit at once; a whole document is guarded by the version that it was made from.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    format,
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
@@ -20,7 +21,7 @@ use crate::{
     },
     event::{Context, EventKind},
     fields::{Path, Problems},
-    ids::SensorId,
+    ids::{PointId, SensorId},
     project::{Edited, project},
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
 };
@@ -90,8 +91,15 @@ pub fn edit(
         Edit::Rollback { version, .. } => Some(*version),
         _ => None,
     };
+    let brings_points = !matches!(edit, Edit::Remove(_) | Edit::Rollback { .. });
     let (items, sensor) = edited_items(state, edit, new_id)?;
-    Ok(Edition { change: retarget(state, items, kind, from, reason, context), sensor })
+    if brings_points {
+        refuse_shared_points(&items, sensor)?;
+    }
+    Ok(Edition {
+        change: retarget(state, items, kind, from, reason, context),
+        sensor,
+    })
 }
 
 fn edited_items(
@@ -101,7 +109,12 @@ fn edited_items(
 ) -> Result<(Vec<Item>, Option<SensorId>), EditError> {
     let mut items = state.target.items.clone();
     let position = |id: SensorId| {
-        state.target.items.iter().position(|item| item.sensor.id() == id).ok_or(EditError::NoSuchSensor(id))
+        state
+            .target
+            .items
+            .iter()
+            .position(|item| item.sensor.id() == id)
+            .ok_or(EditError::NoSuchSensor(id))
     };
     match edit {
         Edit::Add(mut document) => {
@@ -113,7 +126,10 @@ fn edited_items(
             let sensor = read_strictly(document)?;
             refuse_taken_name(state, &sensor, None)?;
             let id = sensor.id();
-            items.push(Item { config_version: 0, sensor: Arc::new(sensor) });
+            items.push(Item {
+                config_version: 0,
+                sensor: Arc::new(sensor),
+            });
             within_limits(&items)?;
             Ok((items, Some(id)))
         }
@@ -141,8 +157,12 @@ fn edited_items(
 fn within_limits(items: &[Item]) -> Result<(), EditError> {
     let most = crate::limits::SENSORS_PER_DEVICE;
     if items.len() > most {
-        let expected = alloc::format!("at most {most} sensors on a device");
-        return Err(EditError::Invalid(Problems::one("protocolAdapterDevices", expected, items.len())));
+        let expected = format!("at most {most} sensors on a device");
+        return Err(EditError::Invalid(Problems::one(
+            "protocolAdapterDevices",
+            expected,
+            items.len(),
+        )));
     }
     Ok(())
 }
@@ -154,8 +174,13 @@ fn replaced(
     new_id: &mut dyn FnMut() -> Uuid,
 ) -> Result<Sensor, EditError> {
     let id = Value::String(old.id().to_string());
-    if document.get("id").is_some_and(|given| !given.is_null() && *given != id) {
-        return Err(EditError::Invalid(Problems::one("id", "the sensor's own id, or none", "another id")));
+    let is_other = |given: &Value| !given.is_null() && sensor_id(given) != Some(old.id());
+    if document.get("id").is_some_and(is_other) {
+        return Err(EditError::Invalid(Problems::one(
+            "id",
+            "the sensor's own id, or none",
+            "another id",
+        )));
     }
     if let Value::Object(members) = &mut document {
         members.insert("id".to_string(), id);
@@ -166,11 +191,19 @@ fn replaced(
     Ok(sensor)
 }
 
-fn refuse_taken_name(state: &DeviceState, sensor: &Sensor, except: Option<SensorId>) -> Result<(), EditError> {
+fn refuse_taken_name(
+    state: &DeviceState,
+    sensor: &Sensor,
+    except: Option<SensorId>,
+) -> Result<(), EditError> {
     match state.wanted_by_name(sensor.name().as_str()) {
         Some(other) if Some(other.id()) != except => {
             let expected = "a name that no other sensor of the device has";
-            Err(EditError::NameTaken(Problems::one("name", expected, sensor.name())))
+            Err(EditError::NameTaken(Problems::one(
+                "name",
+                expected,
+                sensor.name(),
+            )))
         }
         _ => Ok(()),
     }
@@ -191,21 +224,36 @@ fn all_replaced(
 ) -> Result<Vec<Item>, EditError> {
     const LIST: &str = "protocolAdapterDevices";
     let mut problems = Problems::default();
-    let by_id: BTreeMap<String, &Arc<Sensor>> =
-        state.target.items.iter().map(|item| (item.sensor.id().to_string(), &item.sensor)).collect();
+    let sensors = || state.target.items.iter().map(|item| &item.sensor);
+    let by_id: BTreeMap<SensorId, &Arc<Sensor>> =
+        sensors().map(|sensor| (sensor.id(), sensor)).collect();
+    let by_name: BTreeMap<&str, &Arc<Sensor>> = sensors()
+        .map(|sensor| (sensor.name().as_str(), sensor))
+        .collect();
     let root = Path::ROOT;
     let list = root.key(LIST);
+    // A sensor that is spoken of by its id may have a new name here, and its old name may be that of a new sensor.
+    let spoken_of: BTreeSet<SensorId> = document
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| sensor_id(item.get("id")?))
+        .collect();
     for (index, item) in document.as_array_mut().into_iter().flatten().enumerate() {
-        let given = item.get("id").and_then(Value::as_str).map(ToString::to_string);
-        let named = item.get("name").and_then(Value::as_str).and_then(|name| state.wanted_by_name(name));
-        let old = match &given {
-            Some(id) => by_id.get(id).copied(),
-            None => named,
+        let given = item.get("id").filter(|id| !id.is_null());
+        let old = match given {
+            Some(id) => sensor_id(id).and_then(|id| by_id.get(&id)),
+            None => item
+                .get("name")
+                .and_then(Value::as_str)
+                .and_then(|name| by_name.get(name))
+                .filter(|sensor| !spoken_of.contains(&sensor.id())),
         };
         if given.is_some() && old.is_none() {
             let expected = "the id of a sensor that the device has, or none for a new one";
             problems.add(list.index(index).key("id"), expected, "another id");
         }
+        let old = old.copied();
         give_ids(item, old.map(AsRef::as_ref), new_id);
     }
     let items = read_items(document, &list, &mut problems);
@@ -213,19 +261,97 @@ fn all_replaced(
     problems.check(items).map_err(EditError::Invalid)
 }
 
+fn sensor_id(value: &Value) -> Option<SensorId> {
+    value.as_str()?.parse().ok()
+}
+
+/// Setpoints and commands speak of a point by its id alone: it is unique on the device. `edited` is the only sensor that
+/// was edited; `None`: the whole document was.
+fn refuse_shared_points(items: &[Item], edited: Option<SensorId>) -> Result<(), EditError> {
+    let edited_one = edited.and_then(|id| items.iter().find(|item| item.sensor.id() == id));
+    let mut problems = Problems::default();
+    let mut add = |place: String, id: PointId| {
+        problems.add(
+            place,
+            "an id that no other point of the device has, or none for a new one",
+            id,
+        );
+    };
+    match edited_one {
+        Some(edited) => {
+            let points = edited.sensor.content().binding.point_names();
+            let mut own: BTreeMap<PointId, usize> = points
+                .iter()
+                .enumerate()
+                .map(|(index, (id, _))| (*id, index))
+                .collect();
+            for other in items
+                .iter()
+                .filter(|item| item.sensor.id() != edited.sensor.id())
+            {
+                for (id, _) in other.sensor.content().binding.point_names() {
+                    if let Some(index) = own.remove(&id) {
+                        add(format!("dataPoints[{index}].id"), id);
+                    }
+                }
+            }
+        }
+        None => {
+            let mut all = BTreeSet::new();
+            for (at, item) in items.iter().enumerate() {
+                for (index, (id, _)) in item
+                    .sensor
+                    .content()
+                    .binding
+                    .point_names()
+                    .into_iter()
+                    .enumerate()
+                {
+                    if !all.insert(id) {
+                        add(
+                            format!("protocolAdapterDevices[{at}].dataPoints[{index}].id"),
+                            id,
+                        );
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(EditError::Invalid(problems))
+    }
+}
+
 /// Gives ids where a person left them out: the old one of a sensor or of a point with the same name, else a new one.
 fn give_ids(document: &mut Value, old: Option<&Sensor>, new_id: &mut dyn FnMut() -> Uuid) {
-    let Value::Object(members) = document else { return };
-    give_id(members, || old.map_or_else(&mut *new_id, |old| old.id().uuid()));
+    let Value::Object(members) = document else {
+        return;
+    };
+    give_id(members, || {
+        old.map_or_else(&mut *new_id, |old| old.id().uuid())
+    });
     let old_points: BTreeMap<&str, Uuid> = old
         .map(|old| old.content().binding.point_names())
         .into_iter()
         .flatten()
         .map(|(id, name)| (name.as_str(), id.uuid()))
         .collect();
-    for point in members.get_mut("dataPoints").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Value::Object(point) = point else { continue };
-        let known = point.get("name").and_then(Value::as_str).and_then(|name| old_points.get(name)).copied();
+    for point in members
+        .get_mut("dataPoints")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let Value::Object(point) = point else {
+            continue;
+        };
+        let known = point
+            .get("name")
+            .and_then(Value::as_str)
+            .and_then(|name| old_points.get(name))
+            .copied();
         give_id(point, || known.unwrap_or_else(&mut *new_id));
     }
 }
@@ -245,7 +371,9 @@ fn merge_patch(target: &mut Value, patch: Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(members) = target else { return };
+    let Value::Object(members) = target else {
+        return;
+    };
     for (key, value) in patch {
         if value.is_null() {
             members.remove(&key);
@@ -265,9 +393,16 @@ fn retarget(
     reason: Option<&str>,
     context: &Context,
 ) -> Option<Change> {
-    let old: BTreeMap<SensorId, &Item> =
-        state.target.items.iter().map(|item| (item.sensor.id(), item)).collect();
-    let held = state.reported.as_ref().map_or(0, |reported| reported.held_version);
+    let old: BTreeMap<SensorId, &Item> = state
+        .target
+        .items
+        .iter()
+        .map(|item| (item.sensor.id(), item))
+        .collect();
+    let held = state
+        .reported
+        .as_ref()
+        .map_or(0, |reported| reported.held_version);
     let version = state.target.version.max(held) + 1;
     let mut edited = BTreeMap::new();
     let mut new_items = Vec::with_capacity(items.len());
@@ -275,15 +410,24 @@ fn retarget(
         let id = item.sensor.id();
         let same = old.get(&id).filter(|before| before.sensor == item.sensor);
         if same.is_none() {
-            edited.insert(id, if old.contains_key(&id) { Edited::Updated } else { Edited::Added });
+            edited.insert(
+                id,
+                if old.contains_key(&id) {
+                    Edited::Updated
+                } else {
+                    Edited::Added
+                },
+            );
         }
         let config_version = same.map_or(version, |before| before.config_version);
-        new_items.push(Item { config_version, sensor: item.sensor });
+        new_items.push(Item {
+            config_version,
+            sensor: item.sensor,
+        });
     }
-    for id in old.keys() {
-        if !new_items.iter().any(|item| item.sensor.id() == *id) {
-            edited.insert(*id, Edited::Deleted);
-        }
+    let kept: BTreeSet<SensorId> = new_items.iter().map(|item| item.sensor.id()).collect();
+    for id in old.keys().filter(|id| !kept.contains(id)) {
+        edited.insert(*id, Edited::Deleted);
     }
     if edited.is_empty() {
         return None;
@@ -302,9 +446,19 @@ fn retarget(
     target.items = new_items;
     target.event = event;
     target.audit = target.audit.touched(context.now, &context.actor);
-    project(&mut change, state, &target, state.reported.as_ref(), &edited, context);
-    change.target =
-        Some(TargetChange { target, reason: reason.map(ToString::to_string), kind: TargetChangeKind::NewVersion });
+    project(
+        &mut change,
+        state,
+        &target,
+        state.reported.as_ref(),
+        &edited,
+        context,
+    );
+    change.target = Some(TargetChange {
+        target,
+        reason: reason.map(ToString::to_string),
+        kind: TargetChangeKind::NewVersion,
+    });
     Some(change)
 }
 
@@ -324,6 +478,10 @@ pub fn look_again(state: &DeviceState, reason: Option<&str>, context: &Context) 
     target.look_revision += 1;
     let payload = json!({ "revision": target.look_revision, "reason": reason });
     change.event(state, context, EventKind::DeviceLook, None, payload);
-    change.target = Some(TargetChange { target, reason: None, kind: TargetChangeKind::Look });
+    change.target = Some(TargetChange {
+        target,
+        reason: None,
+        kind: TargetChangeKind::Look,
+    });
     change
 }

@@ -111,18 +111,26 @@ impl Context {
     /// A change by `actor` at `now`; finer than a microsecond is cut off.
     #[must_use]
     pub fn new(now: Timestamp, actor: Actor) -> Self {
-        Self { now: whole_micros(now), actor, correlation: None }
+        Self {
+            now: whole_micros(now),
+            actor,
+            correlation: None,
+        }
     }
 
     /// In the course of `request`.
     #[must_use]
     pub fn during(self, request: &str) -> Self {
-        Self { correlation: Some(request.to_string()), ..self }
+        Self {
+            correlation: Some(request.to_string()),
+            ..self
+        }
     }
 }
 
 /// `time` without what is finer than a microsecond: PostgreSQL keeps no more, and all stores must agree.
 #[must_use]
 pub fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp's microseconds are in range")
+    Timestamp::from_microsecond(time.as_microsecond())
+        .expect("a timestamp's microseconds are in range")
 }

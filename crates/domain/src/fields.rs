@@ -31,18 +31,27 @@ enum Segment<'a> {
 
 impl<'a> Path<'a> {
     /// The document itself.
-    pub const ROOT: Path<'static> = Path { parent: None, segment: Segment::Root };
+    pub const ROOT: Path<'static> = Path {
+        parent: None,
+        segment: Segment::Root,
+    };
 
     /// The member `key` of this.
     #[must_use]
     pub const fn key(&'a self, key: &'a str) -> Path<'a> {
-        Path { parent: Some(self), segment: Segment::Key(key) }
+        Path {
+            parent: Some(self),
+            segment: Segment::Key(key),
+        }
     }
 
     /// The element `index` of this.
     #[must_use]
     pub const fn index(&'a self, index: usize) -> Path<'a> {
-        Path { parent: Some(self), segment: Segment::Index(index) }
+        Path {
+            parent: Some(self),
+            segment: Segment::Index(index),
+        }
     }
 }
 
@@ -54,7 +63,9 @@ impl fmt::Display for Path<'_> {
         match self.segment {
             Segment::Root => Ok(()),
             Segment::Key(key) => {
-                let first = self.parent.is_none_or(|parent| matches!(parent.segment, Segment::Root));
+                let first = self
+                    .parent
+                    .is_none_or(|parent| matches!(parent.segment, Segment::Root));
                 write!(f, "{}{key}", if first { "" } else { "." })
             }
             Segment::Index(index) => write!(f, "[{index}]"),
@@ -76,8 +87,16 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let field = if self.field.is_empty() { "the document" } else { &self.field };
-        write!(f, "{field}: expected {}, found {}", self.expected, self.found)
+        let field = if self.field.is_empty() {
+            "the document"
+        } else {
+            &self.field
+        };
+        write!(
+            f,
+            "{field}: expected {}, found {}",
+            self.expected, self.found
+        )
     }
 }
 
@@ -92,14 +111,23 @@ pub struct Problems {
 impl Problems {
     /// A single problem.
     #[must_use]
-    pub fn one(field: impl fmt::Display, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
+    pub fn one(
+        field: impl fmt::Display,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
         let mut problems = Self::default();
         problems.add(field, expected, found);
         problems
     }
 
     /// Adds a problem.
-    pub fn add(&mut self, field: impl fmt::Display, expected: impl fmt::Display, found: impl fmt::Display) {
+    pub fn add(
+        &mut self,
+        field: impl fmt::Display,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) {
         if self.listed.len() >= limits::PROBLEMS {
             self.more += 1;
             return;
@@ -167,7 +195,10 @@ impl Problems {
         match value {
             Some(value) if self.listed.is_empty() => Ok(value),
             _ => {
-                debug_assert!(!self.listed.is_empty(), "a reader that gives nothing must say why");
+                debug_assert!(
+                    !self.listed.is_empty(),
+                    "a reader that gives nothing must say why"
+                );
                 Err(self)
             }
         }
@@ -208,7 +239,10 @@ pub trait Choice: Sized + Copy + 'static {
     /// The meaning of `word`.
     #[must_use]
     fn from_word(word: &str) -> Option<Self> {
-        Self::CHOICES.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
+        Self::CHOICES
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, value)| *value)
     }
 
     /// The words, for "expected …".
@@ -271,7 +305,12 @@ impl<'a> Fields<'a> {
     /// Opens `value`, which must be an object.
     pub fn open(value: Value, path: &'a Path<'a>, problems: &'a mut Problems) -> Option<Self> {
         match value {
-            Value::Object(members) => Some(Self { members, known: Vec::new(), path, problems }),
+            Value::Object(members) => Some(Self {
+                members,
+                known: Vec::new(),
+                path,
+                problems,
+            }),
             other => {
                 problems.add(path, "an object", describe(&other));
                 None
@@ -338,7 +377,9 @@ impl<'a> Fields<'a> {
             }
             return default;
         };
-        let number = as_integer(&value).filter(|number| range.contains(number)).and_then(|n| T::try_from(n).ok());
+        let number = as_integer(&value)
+            .filter(|number| range.contains(number))
+            .and_then(|n| T::try_from(n).ok());
         if number.is_none() {
             self.problem(key, expected(), describe(&value));
         }
@@ -347,7 +388,8 @@ impl<'a> Fields<'a> {
 
     /// A finite number; `default` where it is left out.
     pub fn number(&mut self, key: &'static str, default: f64) -> Option<f64> {
-        self.optional(key, finite).map(|number| number.unwrap_or(default))
+        self.optional(key, finite)
+            .map(|number| number.unwrap_or(default))
     }
 
     /// A finite number that may be left out.
@@ -384,12 +426,18 @@ impl<'a> Fields<'a> {
 
     /// A text of 1 to [`limits::TEXT_CHARS`] characters that must be there.
     pub fn text(&mut self, key: &'static str, expected: &str) -> Option<String> {
-        self.required(key, |value, path, problems| text(value, expected, path, problems), expected)
+        self.required(
+            key,
+            |value, path, problems| text(value, expected, path, problems),
+            expected,
+        )
     }
 
     /// A text that may be left out.
     pub fn text_opt(&mut self, key: &'static str, expected: &str) -> Option<Option<String>> {
-        self.optional(key, |value, path, problems| text(value, expected, path, problems))
+        self.optional(key, |value, path, problems| {
+            text(value, expected, path, problems)
+        })
     }
 
     /// What no one took: kept with the value, remembered by its place.
@@ -410,14 +458,24 @@ fn finite(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<f64>
     number
 }
 
-fn text(value: Value, expected: &str, path: &Path<'_>, problems: &mut Problems) -> Option<String> {
+pub(crate) fn text(
+    value: Value,
+    expected: &str,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() && text.chars().count() <= limits::TEXT_CHARS => Some(text),
+        Value::String(text) if is_plain(&text) => Some(text),
         other => {
             problems.add(path, expected, describe(&other));
             None
         }
     }
+}
+
+/// Of a length that fits, and without U+0000, which PostgreSQL's texts can't hold.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0') && text.chars().count() <= limits::TEXT_CHARS
 }
 
 /// A JSON number that is whole: `5` and `5.0` are the same.
@@ -447,7 +505,11 @@ pub(crate) fn list<T>(
         return None;
     };
     if items.len() > most {
-        problems.add(path, format_args!("a list of at most {most} items"), format_args!("{} items", items.len()));
+        problems.add(
+            path,
+            format_args!("a list of at most {most} items"),
+            format_args!("{} items", items.len()),
+        );
         return None;
     }
     let count = items.len();

@@ -87,7 +87,8 @@ uuid_id! {
 /// What people call a device, a sensor or a point.
 ///
 /// 1 to [`limits::NAME_CHARS`] characters without control characters, `/` (it separates names in paths) or white
-/// space at the ends, and not in the form of a UUID, so that a place that takes an id or a name is never ambiguous.
+/// space at the ends, not `.` or `..` (they are no segment of a path), and not in the form of a UUID, so that a place that
+/// takes an id or a name is never ambiguous.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, min_length = 1, max_length = 128, pattern = "^[^/]+$"))]
@@ -102,9 +103,16 @@ impl Name {
         let chars = text.chars().count();
         let fits = (1..=limits::NAME_CHARS).contains(&chars)
             && text.trim() == text
+            && !matches!(text, "." | "..")
             && !text.contains(|c: char| c == '/' || c.is_control())
             && Uuid::parse_str(text).is_err();
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidName { found: shorten(text) }) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName {
+                found: shorten(text),
+            })
+        }
     }
 
     /// The text.
@@ -124,8 +132,7 @@ pub struct InvalidName {
 
 impl Name {
     /// What a name must look like, for error messages.
-    pub const EXPECTED: &'static str =
-        "a name of 1 to 128 characters, without '/', control characters or white space at its ends, and not a UUID";
+    pub const EXPECTED: &'static str = "a name of 1 to 128 characters, without '/', control characters or white space at its ends, not '.' or '..', and not a UUID";
 }
 
 /// The first characters of `text`, for messages: an input is never echoed whole.
@@ -176,7 +183,16 @@ mod tests {
 
     #[test]
     fn a_name_that_could_be_mistaken_is_refused() {
-        for bad in ["", " a", "a/b", "a\nb", "0192b3a4-0000-7000-8000-000000000000", &"x".repeat(129)] {
+        for bad in [
+            "",
+            " a",
+            "a/b",
+            ".",
+            "..",
+            "a\nb",
+            "0192b3a4-0000-7000-8000-000000000000",
+            &"x".repeat(129),
+        ] {
             assert!(Name::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -44,3 +44,7 @@ pub const ERROR_CHARS: usize = 1_000;
 
 /// Most failed attempts that are counted: the counter saturates here.
 pub const ATTEMPTS: u32 = 1_000_000_000;
+
+/// Highest target version that an agent may claim to hold: the hub must be able to go on above it, and whole numbers
+/// stay exact in every JSON reader up to 2⁵³.
+pub const HELD_VERSION: i64 = 1 << 52;

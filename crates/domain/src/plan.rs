@@ -31,7 +31,9 @@ impl Step {
     pub fn sensor(&self) -> SensorId {
         match self {
             Self::Stop(id) => *id,
-            Self::Restart(item) | Self::Update(item) | Self::Relabel(item) | Self::Start(item) => item.sensor.id(),
+            Self::Restart(item) | Self::Update(item) | Self::Relabel(item) | Self::Start(item) => {
+                item.sensor.id()
+            }
         }
     }
 }
@@ -39,8 +41,12 @@ impl Step {
 /// The steps from `running` to `target`: what goes first, so that a link or an address is free for what comes.
 #[must_use]
 pub fn plan(target: &[Item], running: &Running) -> Vec<Step> {
-    let wanted: BTreeMap<SensorId, &Item> = target.iter().map(|item| (item.sensor.id(), item)).collect();
-    let stops = running.keys().filter(|id| !wanted.contains_key(id)).map(|id| Step::Stop(*id));
+    let wanted: BTreeMap<SensorId, &Item> =
+        target.iter().map(|item| (item.sensor.id(), item)).collect();
+    let stops = running
+        .keys()
+        .filter(|id| !wanted.contains_key(id))
+        .map(|id| Step::Stop(*id));
     let mut steps: Vec<Step> = stops.collect();
     let mut starts = Vec::new();
     for (id, item) in wanted {
@@ -92,7 +98,10 @@ pub fn difference(old: &Sensor, new: &Sensor) -> Difference {
         return Difference::None;
     }
     let (old, new) = (old.content(), new.content());
-    if old.enabled != new.enabled || old.extra != new.extra || !same_connection(&old.binding, &new.binding) {
+    if old.enabled != new.enabled
+        || old.extra != new.extra
+        || !same_connection(&old.binding, &new.binding)
+    {
         return Difference::NeedsRestart;
     }
     Difference::TakenRunning
@@ -100,10 +109,44 @@ pub fn difference(old: &Sensor, new: &Sensor) -> Difference {
 
 fn same_connection(old: &Binding, new: &Binding) -> bool {
     match (old, new) {
-        (Binding::Modbus { connection: old, .. }, Binding::Modbus { connection: new, .. }) => old == new,
-        (Binding::Can { connection: old, .. }, Binding::Can { connection: new, .. }) => old == new,
-        (Binding::Opcua { connection: old, .. }, Binding::Opcua { connection: new, .. }) => old == new,
-        (Binding::Mqtt { connection: old, .. }, Binding::Mqtt { connection: new, .. }) => old == new,
-        (Binding::Modbus { .. } | Binding::Can { .. } | Binding::Opcua { .. } | Binding::Mqtt { .. }, _) => false,
+        (
+            Binding::Modbus {
+                connection: old, ..
+            },
+            Binding::Modbus {
+                connection: new, ..
+            },
+        ) => old == new,
+        (
+            Binding::Can {
+                connection: old, ..
+            },
+            Binding::Can {
+                connection: new, ..
+            },
+        ) => old == new,
+        (
+            Binding::Opcua {
+                connection: old, ..
+            },
+            Binding::Opcua {
+                connection: new, ..
+            },
+        ) => old == new,
+        (
+            Binding::Mqtt {
+                connection: old, ..
+            },
+            Binding::Mqtt {
+                connection: new, ..
+            },
+        ) => old == new,
+        (
+            Binding::Modbus { .. }
+            | Binding::Can { .. }
+            | Binding::Opcua { .. }
+            | Binding::Mqtt { .. },
+            _,
+        ) => false,
     }
 }

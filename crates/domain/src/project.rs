@@ -12,14 +12,11 @@ use serde_json::json;
 
 use crate::{
     canonical::Fingerprint,
-    document::{
-        report::Failure,
-        sensor::Item,
-    },
+    document::{report::Failure, sensor::Item},
     drift,
     event::{Context, EventKind},
     ids::SensorId,
-    rebuild::listed_columns,
+    rebuild::{listed_columns, same_listed},
     row::{Audit, DeploymentStatus, SensorRow},
     state::{Change, DeviceState, Reported, Target},
 };
@@ -78,12 +75,27 @@ pub fn project(
     edited: &BTreeMap<SensorId, Edited>,
     context: &Context,
 ) {
-    let wanted: BTreeMap<SensorId, &Item> = target.items.iter().map(|item| (item.sensor.id(), item)).collect();
-    let running: BTreeMap<SensorId, &Item> =
-        reported.iter().flat_map(|reported| &reported.running).map(|item| (item.sensor.id(), item)).collect();
-    let failures: BTreeMap<SensorId, &Failure> =
-        reported.iter().flat_map(|reported| &reported.failures).map(|failure| (failure.id, failure)).collect();
-    let ids: BTreeSet<SensorId> = wanted.keys().chain(running.keys()).chain(state.rows.keys()).copied().collect();
+    let wanted: BTreeMap<SensorId, &Item> = target
+        .items
+        .iter()
+        .map(|item| (item.sensor.id(), item))
+        .collect();
+    let running: BTreeMap<SensorId, &Item> = reported
+        .iter()
+        .flat_map(|reported| &reported.running)
+        .map(|item| (item.sensor.id(), item))
+        .collect();
+    let failures: BTreeMap<SensorId, &Failure> = reported
+        .iter()
+        .flat_map(|reported| &reported.failures)
+        .map(|failure| (failure.id, failure))
+        .collect();
+    let ids: BTreeSet<SensorId> = wanted
+        .keys()
+        .chain(running.keys())
+        .chain(state.rows.keys())
+        .copied()
+        .collect();
     for id in ids {
         let facts = Facts {
             wanted: wanted.get(&id).copied(),
@@ -94,7 +106,15 @@ pub fn project(
         };
         let old = state.rows.get(&id);
         let new = facts.row(id, old);
-        tell(change, state, target, edited.get(&id).copied(), old, new.as_ref(), context);
+        tell(
+            change,
+            state,
+            target,
+            edited.get(&id).copied(),
+            old,
+            new.as_ref(),
+            context,
+        );
         match new {
             Some(row) if old != Some(&row) => change.upserts.push(row),
             Some(_) => {}
@@ -121,12 +141,18 @@ impl Facts<'_> {
         let shown = self.running.or(self.wanted)?;
         let failure = self.failure.filter(|_| status == DeploymentStatus::Failed);
         let drift = drift::kind(self.wanted, self.running);
+        // The content as it was told of before, if it is the same: another spelling of it is no change.
+        let known = old
+            .map(|row| &row.shown)
+            .filter(|known| **known == shown.sensor);
         let ran_before = old.filter(|row| row.running_since.is_some() && row.shown == shown.sensor);
         let deployed_before = old.filter(|row| row.status == DeploymentStatus::Deployed);
         let row = SensorRow {
             id,
-            shown: shown.sensor.clone(),
-            running_since: self.running.map(|_| ran_before.and_then(|row| row.running_since).unwrap_or(now)),
+            shown: known.unwrap_or(&shown.sensor).clone(),
+            running_since: self
+                .running
+                .map(|_| ran_before.and_then(|row| row.running_since).unwrap_or(now)),
             config_version: shown.config_version,
             synced_to_config: drift.is_none(),
             status,
@@ -139,13 +165,21 @@ impl Facts<'_> {
             },
             error: failure.map(|failure| failure.error.clone()),
             attempts: failure.map_or(0, |failure| failure.attempts),
-            health: self.running.and_then(|_| self.reported?.health.get(&id).cloned()),
+            health: self
+                .running
+                .and_then(|_| self.reported?.health.get(&id).cloned()),
             drift,
             drifting_since: drift.map(|_| old.and_then(|row| row.drifting_since).unwrap_or(now)),
-            audit: old.map_or_else(|| Audit::new(now, &self.context.actor), |row| row.audit.clone()),
+            audit: old.map_or_else(
+                || Audit::new(now, &self.context.actor),
+                |row| row.audit.clone(),
+            ),
         };
         Some(match old {
-            Some(old) if *old != row => SensorRow { audit: row.audit.touched(now, &self.context.actor), ..row },
+            Some(old) if *old != row => SensorRow {
+                audit: row.audit.touched(now, &self.context.actor),
+                ..row
+            },
             _ => row,
         })
     }
@@ -161,19 +195,24 @@ fn tell(
     new: Option<&SensorRow>,
     context: &Context,
 ) {
-    let columns = |row: Option<&SensorRow>| row.map(listed_columns);
-    let (before, after) = (columns(old), columns(new));
-    if before == after && edited.is_none() {
+    let is_same = match (old, new) {
+        (Some(old), Some(new)) => same_listed(old, new),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if is_same && edited.is_none() {
         return;
     }
-    let Some(id) = new.or(old).map(|row| row.id) else { return };
+    let Some(id) = new.or(old).map(|row| row.id) else {
+        return;
+    };
     let payload = json!({
         "sensorId": id,
         "name": new.or(old).map(|row| row.shown.name().clone()),
         "targetVersion": target.version,
         "error": new.and_then(|row| row.error.clone()),
         "attempts": new.map(|row| row.attempts),
-        "row": after,
+        "row": new.map(listed_columns),
     });
     for kind in kinds(edited, old, new) {
         change.event(state, context, kind, Some(target.event), payload.clone());
@@ -182,7 +221,11 @@ fn tell(
 
 /// Which events tell of the way from `old` to `new`: an edit is named by what the operator did, anything else by the new
 /// status.
-fn kinds(edited: Option<Edited>, old: Option<&SensorRow>, new: Option<&SensorRow>) -> Vec<EventKind> {
+fn kinds(
+    edited: Option<Edited>,
+    old: Option<&SensorRow>,
+    new: Option<&SensorRow>,
+) -> Vec<EventKind> {
     let mut kinds: Vec<EventKind> = edited.map(Edited::event).into_iter().collect();
     let Some(new) = new else {
         kinds.push(EventKind::SensorRemoved);

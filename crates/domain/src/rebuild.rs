@@ -10,7 +10,11 @@ use alloc::{
 
 use serde_json::{Value, json};
 
-use crate::{event::{Event, EventKind}, ids::SensorId, row::SensorRow};
+use crate::{
+    event::{Event, EventKind},
+    ids::SensorId,
+    row::SensorRow,
+};
 
 /// The columns of a row that the event log carries.
 #[must_use]
@@ -26,10 +30,40 @@ pub fn listed_columns(row: &SensorRow) -> Value {
     })
 }
 
+/// Are the listed columns of two rows the same? Contents are compared by their fingerprints, so that another spelling of
+/// the same is no change.
+pub(crate) fn same_listed(left: &SensorRow, right: &SensorRow) -> bool {
+    let SensorRow {
+        id,
+        shown,
+        running_since,
+        config_version,
+        synced_to_config,
+        status,
+        error,
+        last_deployed_at: _,
+        attempts: _,
+        health: _,
+        drift: _,
+        drifting_since: _,
+        audit: _,
+    } = left;
+    *id == right.id
+        && *shown == right.shown
+        && running_since.is_some() == right.running_since.is_some()
+        && *config_version == right.config_version
+        && *synced_to_config == right.synced_to_config
+        && *status == right.status
+        && *error == right.error
+}
+
 /// The payload of a `device.snapshot` event: all rows.
 #[must_use]
 pub fn snapshot(rows: &BTreeMap<SensorId, SensorRow>) -> Value {
-    let rows: BTreeMap<_, _> = rows.values().map(|row| (row.id.to_string(), listed_columns(row))).collect();
+    let rows: BTreeMap<_, _> = rows
+        .values()
+        .map(|row| (row.id.to_string(), listed_columns(row)))
+        .collect();
     json!({ "rows": rows })
 }
 
@@ -42,7 +76,12 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
     for event in events {
         match event.kind {
             EventKind::DeviceSnapshot => {
-                rows = event.payload.get("rows").and_then(Value::as_object).map(from_snapshot).unwrap_or_default();
+                rows = event
+                    .payload
+                    .get("rows")
+                    .and_then(Value::as_object)
+                    .map(from_snapshot)
+                    .unwrap_or_default();
             }
             EventKind::DeviceDeleted => rows.clear(),
             EventKind::SensorAdded
@@ -74,15 +113,20 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
 }
 
 fn from_snapshot(members: &serde_json::Map<String, Value>) -> BTreeMap<SensorId, Value> {
-    members.iter().filter_map(|(id, row)| Some((id.parse().ok()?, row.clone()))).collect()
+    members
+        .iter()
+        .filter_map(|(id, row)| Some((id.parse().ok()?, row.clone())))
+        .collect()
 }
 
 fn take(rows: &mut BTreeMap<SensorId, Value>, payload: &Value) {
-    let id = payload.get("sensorId").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    let id = payload
+        .get("sensorId")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok());
     let Some(id) = id else { return };
     match payload.get("row").filter(|row| !row.is_null()) {
         Some(row) => rows.insert(id, row.clone()),
         None => rows.remove(&id),
     };
 }
-

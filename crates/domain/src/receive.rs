@@ -2,16 +2,22 @@
 //!
 //! Old never overwrites new, absent is not empty, and nothing changed means nothing happens.
 
-use alloc::collections::BTreeMap;
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+};
 use core::cmp::Ordering;
 
 use serde_json::json;
 
 use crate::{
-    document::report::{Failure, Outcome, Report, ReportOrder, running_fingerprint},
+    document::{
+        report::{Outcome, Report, ReportOrder, running_fingerprint},
+        sensor::Item,
+    },
     event::{Context, EventKind},
     fields::Problems,
-    ids::Incarnation,
+    ids::{Incarnation, SensorId},
     project::project,
     state::{Change, DeviceState, Presence, Reported, Target, TargetChange, TargetChangeKind},
 };
@@ -36,15 +42,22 @@ pub enum Received {
     /// It says what is known already. Only `seen` moves.
     Unchanged,
     /// It changes something.
-    Changed(Change),
+    Changed(Box<Change>),
 }
 
 /// Decides what comes of `report`. `seen` is the order of the last report that said nothing new, if that is later than
 /// the last one stored.
 #[must_use]
-pub fn receive(state: &DeviceState, report: Report, seen: Option<ReportOrder>, context: &Context) -> Received {
+pub fn receive(
+    state: &DeviceState,
+    report: Report,
+    seen: Option<ReportOrder>,
+    context: &Context,
+) -> Received {
     if state.record.incarnation != Some(report.order.incarnation) {
-        return Received::OtherIncarnation { current: state.record.incarnation };
+        return Received::OtherIncarnation {
+            current: state.record.incarnation,
+        };
     }
     let last = latest(state.reported.as_ref().map(|reported| reported.order), seen);
     let same_life = last.filter(|last| last.incarnation == report.order.incarnation);
@@ -59,13 +72,17 @@ pub fn receive(state: &DeviceState, report: Report, seen: Option<ReportOrder>, c
     }
     let claimed = report.running_fingerprint;
     let was_full = report.outcome.is_some();
-    let Some(reported) = merge(state.reported.as_ref(), report, is_new_boot, context) else {
+    let Some(reported) = merge(state, report, is_new_boot, context) else {
         return Received::FullWanted;
     };
     if reported.running_fingerprint != claimed {
         return if was_full {
             let found = "another one";
-            Received::Contradictory(Problems::one("runningFingerprint", reported.running_fingerprint, found))
+            Received::Contradictory(Problems::one(
+                "runningFingerprint",
+                reported.running_fingerprint,
+                found,
+            ))
         } else {
             Received::FullWanted
         };
@@ -75,14 +92,22 @@ pub fn receive(state: &DeviceState, report: Report, seen: Option<ReportOrder>, c
 
 fn latest(stored: Option<ReportOrder>, seen: Option<ReportOrder>) -> Option<ReportOrder> {
     match (stored, seen) {
-        (Some(stored), Some(seen)) if seen.compare(&stored) == Some(Ordering::Greater) => Some(seen),
+        (Some(stored), Some(seen)) if seen.compare(&stored) == Some(Ordering::Greater) => {
+            Some(seen)
+        }
         (Some(stored), _) => Some(stored),
         (None, _) => None,
     }
 }
 
 /// What is known after the report; `None` if it leaves out what was never said.
-fn merge(old: Option<&Reported>, report: Report, replace: bool, context: &Context) -> Option<Reported> {
+fn merge(
+    state: &DeviceState,
+    report: Report,
+    replace: bool,
+    context: &Context,
+) -> Option<Reported> {
+    let old = state.reported.as_ref();
     let Report {
         order,
         held_version,
@@ -95,9 +120,11 @@ fn merge(old: Option<&Reported>, report: Report, replace: bool, context: &Contex
     } = report;
     let outcome = match (outcome, old) {
         (Some(outcome), _) => sorted(outcome),
-        (None, Some(old)) => {
-            Outcome { version: old.worked_version, running: old.running.clone(), failures: old.failures.clone() }
-        }
+        (None, Some(old)) => Outcome {
+            version: old.worked_version,
+            running: old.running.clone(),
+            failures: old.failures.clone(),
+        },
         (None, None) => return None,
     };
     let mut merged = match old {
@@ -105,7 +132,14 @@ fn merge(old: Option<&Reported>, report: Report, replace: bool, context: &Contex
         _ => BTreeMap::new(),
     };
     merged.extend(health.unwrap_or_default());
-    merged.retain(|id, _| outcome.running.iter().any(|item| item.sensor.id() == *id));
+    // Of what is wanted, too: an agent may say that an instrument is offline before it says that the sensor runs.
+    let concerned: BTreeSet<SensorId> = outcome
+        .running
+        .iter()
+        .chain(&state.target.items)
+        .map(|item| item.sensor.id())
+        .collect();
+    merged.retain(|id, _| concerned.contains(id));
     Some(Reported {
         order,
         held_version,
@@ -152,7 +186,10 @@ fn says_the_same(old: &Reported, new: &Reported) -> bool {
 }
 
 fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Received {
-    let is_same = state.reported.as_ref().is_some_and(|old| says_the_same(old, &reported));
+    let is_same = state
+        .reported
+        .as_ref()
+        .is_some_and(|old| says_the_same(old, &reported));
     let is_ahead = reported.held_version > state.target.version;
     if is_same && !state.presence.silent && !is_ahead {
         return Received::Unchanged;
@@ -165,7 +202,14 @@ fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Receive
     if is_ahead {
         go_above(&mut change, state, &mut target, &reported, context);
     }
-    project(&mut change, state, &target, Some(&reported), &BTreeMap::new(), context);
+    project(
+        &mut change,
+        state,
+        &target,
+        Some(&reported),
+        &BTreeMap::new(),
+        context,
+    );
     note_deployed(&mut change, state, &target, &reported, context);
     change.presence = Some(Presence {
         last_seen_at: Some(context.now),
@@ -173,14 +217,30 @@ fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Receive
         drift: state.presence.drift.clone(),
     });
     change.reported = Some(reported);
-    Received::Changed(change)
+    Received::Changed(Box::new(change))
 }
 
 /// The agent holds a version that this hub never gave: the hub was restored from a backup. It goes on above it, so that
 /// the agent takes what the hub has.
-fn go_above(change: &mut Change, state: &DeviceState, target: &mut Target, reported: &Reported, context: &Context) {
+fn go_above(
+    change: &mut Change,
+    state: &DeviceState,
+    target: &mut Target,
+    reported: &Reported,
+    context: &Context,
+) {
     const REASON: &str = "the agent holds a later version than this hub gave: going on above it";
     target.version = reported.held_version + 1;
+    let running = by_sensor(&reported.running);
+    for item in &mut target.items {
+        // What the agent holds under this number is not what is wanted: it has yet to get that.
+        if running
+            .get(&item.sensor.id())
+            .is_none_or(|runs| runs.sensor != item.sensor)
+        {
+            item.config_version = target.version;
+        }
+    }
     let payload = json!({
         "version": target.version,
         "previousVersion": state.target.version,
@@ -197,19 +257,40 @@ fn go_above(change: &mut Change, state: &DeviceState, target: &mut Target, repor
 }
 
 /// Notes the first time that all of a version runs.
-fn note_deployed(change: &mut Change, state: &DeviceState, target: &Target, reported: &Reported, context: &Context) {
-    let failed_now = |failure: &Failure| {
-        target.item(failure.id).is_some_and(|item| item.sensor.fingerprint() == failure.fingerprint)
+fn note_deployed(
+    change: &mut Change,
+    state: &DeviceState,
+    target: &Target,
+    reported: &Reported,
+    context: &Context,
+) {
+    let noted = target
+        .last_deployed
+        .is_some_and(|(_, version)| version == target.version);
+    if noted || change.target.is_some() || target.version == 0 {
+        return;
+    }
+    let running = by_sensor(&reported.running);
+    let runs = |item: &Item| {
+        running
+            .get(&item.sensor.id())
+            .is_some_and(|runs| runs.sensor == item.sensor)
     };
     let is_whole = reported.worked_version == target.version
-        && reported.running.len() == target.items.len()
-        && !reported.failures.iter().any(failed_now);
-    let noted = target.last_deployed.is_some_and(|(_, version)| version == target.version);
-    if is_whole && !noted && change.target.is_none() && target.version > 0 {
+        && running.len() == target.items.len()
+        && target.items.iter().all(runs);
+    if is_whole {
         change.target = Some(TargetChange {
-            target: Target { last_deployed: Some((context.now, target.version)), ..state.target.clone() },
+            target: Target {
+                last_deployed: Some((context.now, target.version)),
+                ..state.target.clone()
+            },
             reason: None,
             kind: TargetChangeKind::Deployed,
         });
     }
+}
+
+fn by_sensor(items: &[Item]) -> BTreeMap<SensorId, &Item> {
+    items.iter().map(|item| (item.sensor.id(), item)).collect()
 }

@@ -70,13 +70,22 @@ impl Audit {
     /// Of something made now.
     #[must_use]
     pub fn new(now: Timestamp, actor: &Actor) -> Self {
-        Self { created_at: now, created_by: actor.clone(), updated_at: now, updated_by: actor.clone() }
+        Self {
+            created_at: now,
+            created_by: actor.clone(),
+            updated_at: now,
+            updated_by: actor.clone(),
+        }
     }
 
     /// Of something changed now.
     #[must_use]
     pub fn touched(&self, now: Timestamp, actor: &Actor) -> Self {
-        Self { updated_at: now, updated_by: actor.clone(), ..self.clone() }
+        Self {
+            updated_at: now,
+            updated_by: actor.clone(),
+            ..self.clone()
+        }
     }
 }
 
@@ -120,7 +129,11 @@ impl fmt::Display for Actor {
 
 /// Is the wanted content established?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
 pub enum DeploymentStatus {
     /// The agent has not got it yet.
     Pending,

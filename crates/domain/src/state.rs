@@ -1,11 +1,6 @@
 //! All that the hub knows of one device, and what one transaction changes of it.
 
-use alloc::{
-    collections::BTreeMap,
-    string::String,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -105,7 +100,7 @@ pub struct Reported {
     pub running: Vec<Item>,
     /// What could not be started.
     pub failures: Vec<Failure>,
-    /// Health of what runs.
+    /// Health of what runs or is wanted.
     pub health: BTreeMap<SensorId, Health>,
     /// Identity of what runs.
     pub running_fingerprint: Fingerprint,
@@ -235,13 +230,17 @@ impl Change {
         sequence
     }
 
-    /// Does this change what the agent should do? Those who wait for that are woken.
+    /// Is this a change that every process of the hub must hear of at once? One of what the agent should do: agents wait
+    /// for that. And one that says that an agent is silent: a process that goes by what it knew of the device would not
+    /// see that the agent is back.
     #[must_use]
-    pub const fn changes_desired(&self) -> bool {
-        match &self.target {
-            Some(change) => !matches!(change.kind, TargetChangeKind::Deployed),
-            None => false,
-        }
+    pub fn changes_desired(&self) -> bool {
+        let is_desired = |change: &TargetChange| !matches!(change.kind, TargetChangeKind::Deployed);
+        self.target.as_ref().is_some_and(is_desired)
+            || self
+                .events
+                .iter()
+                .any(|event| event.kind == EventKind::DeviceOffline)
     }
 
     /// What it comes to, row by row.
@@ -249,9 +248,16 @@ impl Change {
     pub fn tally(&self, before: &DeviceState) -> Tally {
         let failed = |row: &&SensorRow| {
             row.status == crate::row::DeploymentStatus::Failed
-                && before.rows.get(&row.id).is_none_or(|old| old.status != row.status)
+                && before
+                    .rows
+                    .get(&row.id)
+                    .is_none_or(|old| old.status != row.status)
         };
-        let inserted = self.upserts.iter().filter(|row| !before.rows.contains_key(&row.id)).count();
+        let inserted = self
+            .upserts
+            .iter()
+            .filter(|row| !before.rows.contains_key(&row.id))
+            .count();
         Tally {
             inserted,
             updated: self.upserts.len() - inserted,
@@ -270,7 +276,14 @@ impl DeviceState {
             revision: 0,
             last_event: 0,
             record,
-            target: Target { version: 0, items: Vec::new(), look_revision: 0, event: 0, audit, last_deployed: None },
+            target: Target {
+                version: 0,
+                items: Vec::new(),
+                look_revision: 0,
+                event: 0,
+                audit,
+                last_deployed: None,
+            },
             reported: None,
             presence: Presence::default(),
             rows: BTreeMap::new(),
@@ -283,8 +296,21 @@ impl DeviceState {
     /// If the change was decided on another revision.
     #[must_use]
     pub fn after(&self, change: Change) -> Self {
-        assert_eq!(self.revision, change.base_revision, "a change applies to the revision it was decided on");
-        let Change { device: _, base_revision, record, target, reported, presence, upserts, deletes, events } = change;
+        assert_eq!(
+            self.revision, change.base_revision,
+            "a change applies to the revision it was decided on"
+        );
+        let Change {
+            device: _,
+            base_revision,
+            record,
+            target,
+            reported,
+            presence,
+            upserts,
+            deletes,
+            events,
+        } = change;
         let mut rows = self.rows.clone();
         for id in deletes {
             rows.remove(&id);
@@ -304,21 +330,34 @@ impl DeviceState {
     /// What runs of `sensor`, as far as its agent said.
     #[must_use]
     pub fn running(&self, sensor: SensorId) -> Option<&Item> {
-        self.reported.as_ref()?.running.iter().find(|item| item.sensor.id() == sensor)
+        self.reported
+            .as_ref()?
+            .running
+            .iter()
+            .find(|item| item.sensor.id() == sensor)
     }
 
     /// The sensor with this name in the target.
     #[must_use]
     pub fn wanted_by_name(&self, name: &str) -> Option<&Arc<Sensor>> {
-        self.target.items.iter().map(|item| &item.sensor).find(|sensor| sensor.name().as_str() == name)
+        self.target
+            .items
+            .iter()
+            .map(|item| &item.sensor)
+            .find(|sensor| sensor.name().as_str() == name)
     }
 
     /// Is something of the target not yet established?
     #[must_use]
     pub fn needs_deployment(&self) -> bool {
-        let Some(reported) = &self.reported else { return self.target.version > 0 };
+        let Some(reported) = &self.reported else {
+            return self.target.version > 0;
+        };
         reported.worked_version != self.target.version
-            || self.rows.values().any(|row| row.status == crate::row::DeploymentStatus::Failed)
+            || self
+                .rows
+                .values()
+                .any(|row| row.status == crate::row::DeploymentStatus::Failed)
     }
 
     /// The document that the agent gets.

@@ -1,9 +1,12 @@
 //! The value of a point and how far to trust it.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{Error, Unexpected, Visitor},
+};
 use serde_json::{Number, Value};
 
 use crate::fields::words;
@@ -12,7 +15,7 @@ use crate::fields::words;
 ///
 /// There is no NaN and no infinity: those are a bad reading, never a value. 64-bit integers beyond 2⁵³ are carried as
 /// text, so that no reader loses their last digits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PointValue {
@@ -78,9 +81,46 @@ impl fmt::Display for PointValue {
     }
 }
 
+/// Whole numbers beyond 2⁵³ that were written as numbers become text, so that what is read is what would be written.
+impl<'de> Deserialize<'de> for PointValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl Visitor<'_> for AnyValue {
+            type Value = PointValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a finite number, true, false or a text")
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<PointValue, E> {
+                Ok(PointValue::Bool(value))
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<PointValue, E> {
+                Ok(PointValue::from_i64(value))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<PointValue, E> {
+                Ok(PointValue::from_u64(value))
+            }
+            fn visit_f64<E: Error>(self, value: f64) -> Result<PointValue, E> {
+                let number = PointValue::from_f64(value);
+                number.ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<PointValue, E> {
+                Ok(PointValue::Text(value.to_string()))
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
 /// How far a reading can be trusted (the three bands of OPC UA Part 8, section 6.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "camelCase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
 pub enum Quality {
     /// Read from the instrument just now.
     Good,

@@ -9,7 +9,7 @@ use crate::{
     canonical::Fingerprint,
     drift::{self, SensorDrift},
     event::{Context, EventKind},
-    state::{Change, DeviceState, DriftNote, TargetChange, TargetChangeKind},
+    state::{Change, DeviceState, DriftNote, Presence, TargetChange, TargetChangeKind},
 };
 
 /// How patient the reconciler is.
@@ -38,15 +38,28 @@ pub struct Watched {
 
 /// Looks at a device. `hub_up_since` is when the hub came up: nobody could report before, so silence counts from then.
 #[must_use]
-pub fn watch(state: &DeviceState, patience: &Patience, hub_up_since: Timestamp, context: &Context) -> Watched {
+pub fn watch(
+    state: &DeviceState,
+    patience: &Patience,
+    hub_up_since: Timestamp,
+    context: &Context,
+) -> Watched {
     let now = context.now;
     let mut change = Change::of(state);
     let mut presence = state.presence.clone();
     let heard = presence.last_seen_at.map(|seen| seen.max(hub_up_since));
     let silent_at = heard.map(|heard| heard + patience.silent_after);
+    let heard_of_late = presence
+        .last_seen_at
+        .is_some_and(|seen| seen + patience.silent_after > now);
     if silent_at.is_some_and(|at| at <= now) && !presence.silent {
         presence.silent = true;
-        change.event(state, context, EventKind::DeviceOffline, None, json!({ "lastSeenAt": presence.last_seen_at }));
+        let payload = json!({ "lastSeenAt": presence.last_seen_at });
+        change.event(state, context, EventKind::DeviceOffline, None, payload);
+    } else if presence.silent && heard_of_late {
+        // It polls, and has had nothing to report since.
+        presence.silent = false;
+        change.event(state, context, EventKind::DeviceOnline, None, json!({}));
     }
     let drifting = drift::of_device(state);
     let since = drifting.iter().map(|drift| drift.since).min();
@@ -67,7 +80,13 @@ pub fn watch(state: &DeviceState, patience: &Patience, hub_up_since: Timestamp, 
                 "driftedSince": note.since,
                 "lastedMs": lasted.as_millis() as i64,
             });
-            change.event(state, context, EventKind::DeviceReconciled, Some(state.target.event), payload);
+            change.event(
+                state,
+                context,
+                EventKind::DeviceReconciled,
+                Some(state.target.event),
+                payload,
+            );
             presence.drift = None;
             ended_after = Some(lasted);
         }
@@ -80,12 +99,35 @@ pub fn watch(state: &DeviceState, patience: &Patience, hub_up_since: Timestamp, 
         .flatten()
         .filter(|at| *at > now)
         .fold(now + patience.at_least_every, Ord::min);
-    Watched { change: (!is_idle).then_some(change), next, drifting_since: since, ended_after }
+    Watched {
+        change: (!is_idle).then_some(change),
+        next,
+        drifting_since: since,
+        ended_after,
+    }
+}
+
+/// An agent that was silent was heard of: what that changes; `None` if it was not silent.
+#[must_use]
+pub fn heard(state: &DeviceState, context: &Context) -> Option<Change> {
+    state.presence.silent.then(|| {
+        let mut change = Change::of(state);
+        change.event(state, context, EventKind::DeviceOnline, None, json!({}));
+        change.presence = Some(Presence {
+            silent: false,
+            last_seen_at: Some(context.now),
+            drift: state.presence.drift.clone(),
+        });
+        change
+    })
 }
 
 /// What drifts and how, without since when or how often it was tried.
 fn identity(drifting: &[SensorDrift]) -> Fingerprint {
-    let parts: Vec<_> = drifting.iter().map(|drift| json!([drift.id, drift.kind, drift.wanted_version])).collect();
+    let parts: Vec<_> = drifting
+        .iter()
+        .map(|drift| json!([drift.id, drift.kind, drift.wanted_version]))
+        .collect();
     Fingerprint::of_value(&json!(parts))
 }
 
@@ -102,10 +144,20 @@ fn tell(
         "since": since,
         "sensors": drifting,
     });
-    let event = change.event(state, context, EventKind::DeviceConfigDrift, Some(state.target.event), payload);
+    let event = change.event(
+        state,
+        context,
+        EventKind::DeviceConfigDrift,
+        Some(state.target.event),
+        payload,
+    );
     let mut target = state.target.clone();
     target.look_revision += 1;
     let look = json!({ "revision": target.look_revision, "reason": "drift" });
     change.event(state, context, EventKind::DeviceLook, Some(event), look);
-    change.target = Some(TargetChange { target, reason: None, kind: TargetChangeKind::Look });
+    change.target = Some(TargetChange {
+        target,
+        reason: None,
+        kind: TargetChangeKind::Look,
+    });
 }

@@ -1,1 +1,146 @@
-//! Placeholder.
+//! The hub's HTTP API, its OpenAPI description, and the read-only pages.
+//!
+//! A thin layer: it finds out who asks and what for, calls a use case of the hub, and puts the answer into the forms of
+//! `holdfast-wire`. It decides nothing about devices.
+//!
+//! Where to look: [`auth`] (who may), [`extract`] (reading requests strictly), [`problem`] and [`finish`] (what every
+//! error looks like, request ids, panics); [`agent`] is the agent's side and hot; [`devices`], [`sensors`], [`target`],
+//! [`observe`], [`events`], [`tokens`] are the operators'; [`system`] is health, metrics and documentation; [`ui`] the
+//! pages.
+
+mod agent;
+mod auth;
+mod devices;
+mod events;
+mod extract;
+mod finish;
+mod observe;
+mod problem;
+mod sensors;
+mod serve;
+mod system;
+mod target;
+mod tokens;
+mod ui;
+
+pub use serve::serve;
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::Router;
+use holdfast_hub::Hub;
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The largest body of a request, in bytes: one device's whole document.
+pub const BODY_BYTES: usize = holdfast_domain::limits::DOCUMENT_BYTES;
+
+/// What can be set.
+#[derive(Clone)]
+pub struct ApiSettings {
+    /// Gives all metrics in Prometheus' text format.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Is the API reached over HTTPS only? Then the pages' session cookie is never sent over anything else.
+    pub secure_cookies: bool,
+}
+
+impl Default for ApiSettings {
+    /// No metrics, and a cookie that plain HTTP carries too.
+    fn default() -> Self {
+        Self {
+            render_metrics: Arc::new(String::new),
+            secure_cookies: false,
+        }
+    }
+}
+
+/// What every handler works with. Cheap to clone.
+#[derive(Clone)]
+struct App(Arc<AppParts>);
+
+struct AppParts {
+    hub: Hub,
+    settings: ApiSettings,
+    feed: events::Feed,
+    openapi: bytes::Bytes,
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// The whole of it as a service.
+///
+/// # Panics
+/// If two routes contradict each other, which a test would show.
+pub fn router(hub: Hub, settings: ApiSettings) -> Router {
+    let (api, description) = api().split_for_parts();
+    let openapi = description
+        .to_pretty_json()
+        .expect("the description is JSON")
+        .into();
+    let feed = events::Feed::new(hub.parts().events.clone());
+    let app = App(Arc::new(AppParts {
+        hub,
+        settings,
+        feed,
+        openapi,
+    }));
+    let docs = system::docs();
+    api.merge(ui::router())
+        .merge(system::router())
+        .merge(docs)
+        .layer(axum::middleware::from_fn(finish::finish))
+        .with_state(app)
+}
+
+/// The OpenAPI 3.1 description of the API.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, description) = api().split_for_parts();
+    description
+}
+
+fn api() -> OpenApiRouter<App> {
+    let description = system::Description::openapi();
+    let router = OpenApiRouter::with_openapi(description)
+        .routes(routes!(agent::register))
+        .routes(routes!(agent::poll))
+        .routes(routes!(agent::report))
+        .routes(routes!(agent::readings))
+        .routes(routes!(agent::incarnation))
+        .routes(routes!(devices::list, devices::create))
+        .routes(routes!(devices::get, devices::update, devices::delete))
+        .routes(routes!(devices::rekey))
+        .routes(routes!(sensors::list, sensors::add))
+        .routes(routes!(
+            sensors::get,
+            sensors::replace,
+            sensors::patch,
+            sensors::remove
+        ))
+        .routes(routes!(target::get, target::put))
+        .routes(routes!(target::plan))
+        .routes(routes!(target::history))
+        .routes(routes!(target::rollback))
+        .routes(routes!(observe::current))
+        .routes(routes!(observe::points))
+        .routes(routes!(observe::drift))
+        .routes(routes!(observe::reconcile))
+        .routes(routes!(observe::fleet_drift))
+        .routes(routes!(observe::fleet_sensors))
+        .routes(routes!(events::list))
+        .routes(routes!(events::stream))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::list_keys, tokens::create_key))
+        .routes(routes!(tokens::revoke_key))
+        .routes(routes!(system::metrics))
+        .routes(routes!(system::healthz))
+        .routes(routes!(system::readyz));
+    system::with_problems(router)
+}

@@ -15,8 +15,8 @@ use holdfast_ports::{
     store::PointRecord,
 };
 use holdfast_wire::{
-    IncarnationAnswer, IncarnationRequest, Reading, Readings, ReportResult, agent::ReportAnswer as Answered,
-    routes::MAX_WAIT_S,
+    IncarnationAnswer, IncarnationRequest, Reading, Readings, ReportResult,
+    agent::ReportAnswer as Answered, routes::MAX_WAIT_S,
 };
 use reqwest::{Method, StatusCode, header};
 
@@ -37,8 +37,16 @@ impl AgentHub {
     ///
     /// # Errors
     /// [`ClientError`] if no client can be made of that; nothing is sent yet.
-    pub fn new(connection: &Connection, device: DeviceId, token: &str) -> Result<Self, ClientError> {
-        Ok(Self { transport: Transport::new(connection, token)?, device, calls: AtomicU64::new(0) })
+    pub fn new(
+        connection: &Connection,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            transport: Transport::new(connection, token)?,
+            device,
+            calls: AtomicU64::new(0),
+        })
     }
 
     /// How many requests were sent since the start; for the agent's metrics and for tests.
@@ -51,7 +59,9 @@ impl AgentHub {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let named = call.named();
         match self.transport.send(call).await {
-            Ok(answer) if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED => {
+            Ok(answer)
+                if answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED =>
+            {
                 Ok((named, answer))
             }
             Ok(answer) => Err(self.refusal(named, &answer)),
@@ -69,14 +79,22 @@ impl AgentHub {
         if problem.revoked_device() == Some(self.device) {
             return HubError::Revoked(self.device);
         }
-        HubError::Unreachable(format!("{call}: {}: {}", answer.status, problem::describe(&problem)))
+        HubError::Unreachable(format!(
+            "{call}: {}: {}",
+            answer.status,
+            problem::describe(&problem)
+        ))
     }
 
     fn read_target(&self, call: &str, answer: &Answer) -> Result<TargetState, HubError> {
         let not = |why: &dyn std::fmt::Display| {
-            HubError::Unreachable(format!("{call}: expected the target of device {}, found {why}", self.device))
+            HubError::Unreachable(format!(
+                "{call}: expected the target of device {}, found {why}",
+                self.device
+            ))
         };
-        let document = problem::read(call.to_owned(), answer, "a target state").map_err(|error| not(&error))?;
+        let document = problem::read(call.to_owned(), answer, "a target state")
+            .map_err(|error| not(&error))?;
         match TargetState::from_json(document) {
             Ok((device, target)) if device == self.device => Ok(target),
             Ok((other, _)) => Err(not(&format_args!("that of device {other}"))),
@@ -93,7 +111,9 @@ fn unreadable(error: &crate::CallError) -> HubError {
 impl HubLink for AgentHub {
     async fn poll(&self, held: Option<&str>, wait: Duration) -> Result<Polled, HubError> {
         let device = self.device.to_string();
-        let mut call = self.transport.call(Method::GET, &["device", &device, "state"]);
+        let mut call = self
+            .transport
+            .call(Method::GET, &["device", &device, "state"]);
         if let Some(etag) = held {
             call = call.header(header::IF_NONE_MATCH, etag);
             let wait = wait.min(Duration::from_secs(u64::from(MAX_WAIT_S)));
@@ -103,24 +123,33 @@ impl HubLink for AgentHub {
         }
         let (named, answer) = self.send(call).await?;
         match (answer.status, held) {
-            (StatusCode::OK, _) => self.read_target(&named, &answer).map(|target| Polled::Target(Box::new(target))),
+            (StatusCode::OK, _) => self
+                .read_target(&named, &answer)
+                .map(|target| Polled::Target(Box::new(target))),
             (StatusCode::NOT_MODIFIED, Some(_)) => Ok(Polled::Unchanged),
-            (status, _) => Err(HubError::Unreachable(format!("{named}: expected a target, found {status}"))),
+            (status, _) => Err(HubError::Unreachable(format!(
+                "{named}: expected a target, found {status}"
+            ))),
         }
     }
 
     async fn report(&self, report: &Report) -> Result<ReportAnswer, HubError> {
-        let call = self.transport.call(Method::PATCH, &["device", "state"]).json(&report.to_json(self.device));
+        let call = self
+            .transport
+            .call(Method::PATCH, &["device", "state"])
+            .json(&report.to_json(self.device));
         let (named, answer) = self.send(call).await?;
-        let answered: Answered =
-            problem::read(named.clone(), &answer, "what came of the report").map_err(|error| unreadable(&error))?;
+        let answered: Answered = problem::read(named.clone(), &answer, "what came of the report")
+            .map_err(|error| unreadable(&error))?;
         Ok(match answered.result {
             ReportResult::Taken | ReportResult::Unchanged => ReportAnswer::Taken,
             ReportResult::FullWanted => ReportAnswer::FullWanted,
             ReportResult::OtherIncarnation => ReportAnswer::OtherIncarnation,
             ReportResult::Late => {
                 let boot = answered.boot.ok_or_else(|| {
-                    HubError::Unreachable(format!("{named}: expected the highest boot with a late report, found none"))
+                    HubError::Unreachable(format!(
+                        "{named}: expected the highest boot with a late report, found none"
+                    ))
                 })?;
                 ReportAnswer::Late { boot }
             }
@@ -129,23 +158,52 @@ impl HubLink for AgentHub {
 
     async fn readings(&self, readings: &[PointRecord]) -> Result<(), HubError> {
         for batch in readings.chunks(Readings::MOST) {
-            let body = Readings { device: self.device, readings: batch.iter().map(reading).collect() };
-            self.send(self.transport.call(Method::POST, &["device", "readings"]).json(&body)).await?;
+            let body = Readings {
+                device: self.device,
+                readings: batch.iter().map(reading).collect(),
+            };
+            self.send(
+                self.transport
+                    .call(Method::POST, &["device", "readings"])
+                    .json(&body),
+            )
+            .await?;
         }
         Ok(())
     }
 
     async fn new_incarnation(&self) -> Result<Incarnation, HubError> {
-        let body = IncarnationRequest { device: self.device };
-        let (named, answer) =
-            self.send(self.transport.call(Method::POST, &["device", "incarnation"]).json(&body)).await?;
-        let answered: IncarnationAnswer =
-            problem::read(named, &answer, "a new incarnation").map_err(|error| unreadable(&error))?;
+        let body = IncarnationRequest {
+            device: self.device,
+        };
+        let (named, answer) = self
+            .send(
+                self.transport
+                    .call(Method::POST, &["device", "incarnation"])
+                    .json(&body),
+            )
+            .await?;
+        let answered: IncarnationAnswer = problem::read(named, &answer, "a new incarnation")
+            .map_err(|error| unreadable(&error))?;
         Ok(answered.incarnation)
     }
 }
 
 fn reading(record: &PointRecord) -> Reading {
-    let PointRecord { point, sensor, value, quality, at, reason } = record.clone();
-    Reading { sensor, point, value, quality, at, reason }
+    let PointRecord {
+        point,
+        sensor,
+        value,
+        quality,
+        at,
+        reason,
+    } = record.clone();
+    Reading {
+        sensor,
+        point,
+        value,
+        quality,
+        at,
+        reason,
+    }
 }

@@ -62,14 +62,16 @@ impl CallError {
     /// Did the hub refuse with this HTTP status?
     #[must_use]
     pub fn is_status(&self, status: u16) -> bool {
-        self.problem().is_some_and(|problem| problem.status == status)
+        self.problem()
+            .is_some_and(|problem| problem.status == status)
     }
 
     /// Will the same call never succeed until somebody changes something? Then trying again is pointless.
     #[must_use]
     pub fn is_final(&self) -> bool {
         const TOO_MANY_REQUESTS: u16 = 429;
-        self.problem().is_some_and(|problem| problem.status < 500 && problem.status != TOO_MANY_REQUESTS)
+        self.problem()
+            .is_some_and(|problem| problem.status < 500 && problem.status != TOO_MANY_REQUESTS)
     }
 }
 
@@ -86,26 +88,43 @@ pub(crate) fn describe(problem: &ProblemDetails) -> String {
 
 /// The problem document in `answer`, if it is one.
 pub(crate) fn of(answer: &Answer) -> Option<ProblemDetails> {
-    let is_problem = answer.media_type().is_some_and(|media| media.eq_ignore_ascii_case(MEDIA_TYPE));
-    serde_json::from_slice(&answer.body).ok().filter(|_| is_problem)
+    let is_problem = answer
+        .media_type()
+        .is_some_and(|media| media.eq_ignore_ascii_case(MEDIA_TYPE));
+    serde_json::from_slice(&answer.body)
+        .ok()
+        .filter(|_| is_problem)
 }
 
 /// What an answer with the wrong status means.
 pub(crate) fn refusal(call: String, answer: &Answer) -> CallError {
     match of(answer) {
-        Some(problem) => CallError::Refused { call, problem: Box::new(problem) },
+        Some(problem) => CallError::Refused {
+            call,
+            problem: Box::new(problem),
+        },
         None => not_the_hub(call, answer),
     }
 }
 
 fn not_the_hub(call: String, answer: &Answer) -> CallError {
     let media_type = answer.media_type().unwrap_or("no content type").to_owned();
-    CallError::NotTheHub { call, status: answer.status.to_string(), media_type }
+    CallError::NotTheHub {
+        call,
+        status: answer.status.to_string(),
+        media_type,
+    }
 }
 
 /// Reads an answer's body as the wanted document.
-pub(crate) fn read<T: DeserializeOwned>(call: String, answer: &Answer, expected: &'static str) -> Result<T, CallError> {
-    let is_json = answer.media_type().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+pub(crate) fn read<T: DeserializeOwned>(
+    call: String,
+    answer: &Answer,
+    expected: &'static str,
+) -> Result<T, CallError> {
+    let is_json = answer
+        .media_type()
+        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
     if !is_json {
         return Err(not_the_hub(call, answer));
     }

@@ -43,7 +43,9 @@ pub async fn register(
     request: &RegisterRequest,
 ) -> Result<RegisterAnswer, RegisterError> {
     let transport = Transport::new(connection, key)?;
-    let call = transport.call(Method::POST, &["device", "register"]).json(request);
+    let call = transport
+        .call(Method::POST, &["device", "register"])
+        .json(request);
     let named = call.named();
     let answer = match transport.send(call).await {
         Ok(answer) => answer,
@@ -52,5 +54,9 @@ pub async fn register(
     if !answer.status.is_success() {
         return Err(problem::refusal(named, &answer).into());
     }
-    Ok(problem::read(named, &answer, "a device and its incarnation")?)
+    Ok(problem::read(
+        named,
+        &answer,
+        "a device and its incarnation",
+    )?)
 }

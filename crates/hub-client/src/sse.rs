@@ -56,6 +56,11 @@ impl Decoder {
         Ok(events)
     }
 
+    /// The place in the stream: the last id that was given, with an event or without.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
     fn end_line(&mut self) -> Result<Option<Sse>, SseError> {
         let bytes = std::mem::take(&mut self.line);
         let mut line = std::str::from_utf8(&bytes).map_err(|_| SseError::NotText)?;
@@ -86,7 +91,10 @@ impl Decoder {
     fn dispatch(&mut self) -> Option<Sse> {
         let event = std::mem::take(&mut self.event);
         let has_data = std::mem::take(&mut self.has_data);
-        has_data.then(|| Sse { id: self.last_id.clone(), ..event })
+        has_data.then(|| Sse {
+            id: self.last_id.clone(),
+            ..event
+        })
     }
 }
 
@@ -96,7 +104,10 @@ mod tests {
 
     fn decode(pieces: &[&[u8]]) -> Vec<Sse> {
         let mut decoder = Decoder::default();
-        pieces.iter().flat_map(|piece| decoder.feed(piece).expect("a stream")).collect()
+        pieces
+            .iter()
+            .flat_map(|piece| decoder.feed(piece).expect("a stream"))
+            .collect()
     }
 
     #[test]
@@ -106,8 +117,16 @@ mod tests {
         assert_eq!(
             whole,
             [
-                Sse { kind: "sensor.failed".into(), data: "{\"a\":\n1}".into(), id: Some("7".into()) },
-                Sse { kind: String::new(), data: String::new(), id: Some("7".into()) },
+                Sse {
+                    kind: "sensor.failed".into(),
+                    data: "{\"a\":\n1}".into(),
+                    id: Some("7".into())
+                },
+                Sse {
+                    kind: String::new(),
+                    data: String::new(),
+                    id: Some("7".into())
+                },
             ]
         );
         for cut in 0..text.len() {

@@ -36,7 +36,10 @@ impl Connection {
     /// To the hub at `address`.
     #[must_use]
     pub const fn to(address: HubAddress) -> Self {
-        Self { address, extra_authority_pem: None }
+        Self {
+            address,
+            extra_authority_pem: None,
+        }
     }
 }
 
@@ -92,7 +95,13 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: None, deadline: REQUEST }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            deadline: REQUEST,
+        }
     }
 
     /// Adds a query parameter.
@@ -124,14 +133,21 @@ impl Call {
     #[must_use]
     pub(crate) fn prefer_wait(mut self, wait: Duration) -> Self {
         self.deadline = REQUEST + wait;
-        self.header(HeaderName::from_static("prefer"), &format!("wait={}", wait.as_secs()))
+        self.header(
+            HeaderName::from_static("prefer"),
+            &format!("wait={}", wait.as_secs()),
+        )
     }
 
     /// Sends `body` as JSON.
     #[must_use]
     pub(crate) fn json(self, body: &impl serde::Serialize) -> Self {
         let bytes = serde_json::to_vec(body).expect("documents have text keys and finite numbers");
-        Self { body: Some(bytes), ..self }.header(header::CONTENT_TYPE, "application/json")
+        Self {
+            body: Some(bytes),
+            ..self
+        }
+        .header(header::CONTENT_TYPE, "application/json")
     }
 
     /// `GET http://…`, without the query: for messages.
@@ -178,7 +194,8 @@ impl Transport {
     pub(crate) fn new(connection: &Connection, token: &str) -> Result<Self, ClientError> {
         // The process has one provider of cryptography; whoever installs it first, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
         bearer.set_sensitive(true);
         let address = &connection.address;
         let mut builder = Client::builder()
@@ -190,7 +207,8 @@ impl Transport {
             // No TLS will be spoken: a machine without the system's certificates must not matter.
             builder = builder.tls_certs_only([]);
         } else if let Some(pem) = &connection.extra_authority_pem {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(ClientError::Authority)?;
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(pem).map_err(ClientError::Authority)?;
             builder = builder.tls_certs_merge(certificates);
         }
         if address.is_loopback() || !address.is_encrypted() {
@@ -198,7 +216,11 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(ClientError::Setup)?;
-        Ok(Self { client, address: address.clone(), bearer })
+        Ok(Self {
+            client,
+            address: address.clone(),
+            bearer,
+        })
     }
 
     /// A call of `/api/v1/` and `segments`.
@@ -211,7 +233,10 @@ impl Transport {
     }
 
     fn request(&self, call: Call) -> RequestBuilder {
-        let mut request = self.client.request(call.method, call.url).headers(call.headers);
+        let mut request = self
+            .client
+            .request(call.method, call.url)
+            .headers(call.headers);
         if let Some(body) = call.body {
             request = request.body(body);
         }
@@ -225,7 +250,9 @@ impl Transport {
             let response = self.request(call).send().await.map_err(of_reqwest)?;
             read(response).await
         };
-        timeout(deadline, exchange).await.unwrap_or(Err(NoAnswer::TimedOut(deadline)))
+        timeout(deadline, exchange)
+            .await
+            .unwrap_or(Err(NoAnswer::TimedOut(deadline)))
     }
 
     /// Sends `call` and gives its answer as soon as it begins: for streams.
@@ -239,7 +266,9 @@ impl Transport {
             }
             read(response).await.map(Opened::Other)
         };
-        timeout(deadline, exchange).await.unwrap_or(Err(NoAnswer::TimedOut(deadline)))
+        timeout(deadline, exchange)
+            .await
+            .unwrap_or(Err(NoAnswer::TimedOut(deadline)))
     }
 }
 
@@ -259,13 +288,21 @@ async fn read(mut response: Response) -> Result<Answer, NoAnswer> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    Ok(Answer {
+        status: response.status(),
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
 }
 
 fn of_reqwest(error: reqwest::Error) -> NoAnswer {
     if error.is_connect() {
         // "could not connect" is said already; the address stands in the call's name.
-        return if error.is_timeout() { NoAnswer::TimedOut(CONNECT) } else { NoAnswer::Connect(error) };
+        return if error.is_timeout() {
+            NoAnswer::TimedOut(CONNECT)
+        } else {
+            NoAnswer::Connect(error)
+        };
     }
     NoAnswer::Broken(error)
 }

@@ -113,13 +113,21 @@ impl Hub {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let known = self.inner.states.get(device).await?;
-            self.inner.seen.add(device, self.inner.parts.clock.now(), None);
+            self.inner
+                .seen
+                .add(device, self.inner.parts.clock.now(), None);
             let etag = known.etag.clone();
             if held != Some(etag.as_str()) {
-                return Ok(PolledTarget::Target { etag, body: known.document() });
+                return Ok(PolledTarget::Target {
+                    etag,
+                    body: known.document(),
+                });
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if wait.is_zero() || left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
+            if wait.is_zero()
+                || left.is_zero()
+                || tokio::time::timeout(left, changed).await.is_err()
+            {
                 return Ok(PolledTarget::Unchanged { etag });
             }
         }
@@ -138,12 +146,21 @@ impl Hub {
         let started = Instant::now();
         let known = self.inner.states.get(device).await?;
         let same = SameAgain::of(body);
-        let outcome = if let Some((same, _, order)) = same.filter(|same| is_same_again(&known, device, same)) {
+        let outcome = if let Some((same, _, order)) =
+            same.filter(|same| is_same_again(&known, device, same))
+        {
             self.note_unchanged(device, &known, order, Some(same));
             ReportOutcome::Unchanged
         } else {
             let report = read_report(device, body)?;
-            self.take_report(device, &known, report, same.map(|(same, _, _)| same), correlation).await?
+            self.take_report(
+                device,
+                &known,
+                report,
+                same.map(|(same, _, _)| same),
+                correlation,
+            )
+            .await?
         };
         metrics::counter!("holdfast_reports_total", "result" => outcome.as_str()).increment(1);
         metrics::histogram!("holdfast_report_seconds").record(started.elapsed());
@@ -170,20 +187,29 @@ impl Hub {
             .states
             .change(device, |known| {
                 let seen = known.last_seen().order;
-                Ok(match receive(&known.state, report.clone(), seen, &context) {
-                    Received::Late { boot } => answer(ReportOutcome::Late { boot }),
-                    Received::OtherIncarnation { current: _ } => answer(ReportOutcome::OtherIncarnation),
-                    Received::FullWanted => answer(ReportOutcome::FullWanted),
-                    Received::Contradictory(problems) => return Err(HubError::Invalid(problems)),
-                    Received::Unchanged => {
-                        self.note_unchanged(device, known, order, same);
-                        answer(ReportOutcome::Unchanged)
-                    }
-                    Received::Changed(change) => {
-                        applied = Some(Applied::of(&change, &known.state, &context));
-                        Decided { change: Some(change), answer: ReportOutcome::Taken }
-                    }
-                })
+                Ok(
+                    match receive(&known.state, report.clone(), seen, &context) {
+                        Received::Late { boot } => answer(ReportOutcome::Late { boot }),
+                        Received::OtherIncarnation { current: _ } => {
+                            answer(ReportOutcome::OtherIncarnation)
+                        }
+                        Received::FullWanted => answer(ReportOutcome::FullWanted),
+                        Received::Contradictory(problems) => {
+                            return Err(HubError::Invalid(problems));
+                        }
+                        Received::Unchanged => {
+                            self.note_unchanged(device, known, order, same);
+                            answer(ReportOutcome::Unchanged)
+                        }
+                        Received::Changed(change) => {
+                            applied = Some(Applied::of(&change, &known.state, &context));
+                            Decided {
+                                change: Some(*change),
+                                answer: ReportOutcome::Taken,
+                            }
+                        }
+                    },
+                )
             })
             .await?;
         if let (ReportOutcome::Taken, Some(applied)) = (outcome, applied) {
@@ -192,13 +218,24 @@ impl Hub {
         Ok(outcome)
     }
 
-    fn note_unchanged(&self, device: DeviceId, known: &Known, order: ReportOrder, same: Option<SameAgain>) {
+    fn note_unchanged(
+        &self,
+        device: DeviceId,
+        known: &Known,
+        order: ReportOrder,
+        same: Option<SameAgain>,
+    ) {
         {
-            let mut seen = known.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut seen = known
+                .seen
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             seen.order = Some(order);
             seen.same = same;
         }
-        self.inner.seen.add(device, self.inner.parts.clock.now(), Some(order));
+        self.inner
+            .seen
+            .add(device, self.inner.parts.clock.now(), Some(order));
     }
 
     /// Keeps the last values of a device's points.
@@ -221,8 +258,16 @@ impl Hub {
         let incarnation = Incarnation(self.inner.parts.entropy.uuid());
         let context = self.context(&Actor::agent(), correlation);
         let decide = |known: &Known| {
-            let change = reincarnated(&known.state, incarnation, EventKind::DeviceIncarnation, &context);
-            Ok(Decided { change: Some(change), answer: incarnation })
+            let change = reincarnated(
+                &known.state,
+                incarnation,
+                EventKind::DeviceIncarnation,
+                &context,
+            );
+            Ok(Decided {
+                change: Some(change),
+                answer: incarnation,
+            })
         };
         self.inner.states.change(device, decide).await
     }
@@ -238,8 +283,14 @@ impl Hub {
         correlation: Option<&str>,
     ) -> Result<Registered, HubError> {
         const ATTEMPTS: usize = 10;
-        let key = self.inner.parts.tokens.find_key(&SecretHash::of(key)).await?;
-        let key = key.ok_or_else(|| HubError::KeyNotAccepted("the provisioning key is not known".into()))?;
+        let key = self
+            .inner
+            .parts
+            .tokens
+            .find_key(&SecretHash::of(key))
+            .await?;
+        let key = key
+            .ok_or_else(|| HubError::KeyNotAccepted("the provisioning key is not known".into()))?;
         let context = self.context(&Actor::agent(), correlation);
         for _ in 0..ATTEMPTS {
             if let Some(before) = self.registered_before(&request.token_hash).await? {
@@ -257,31 +308,53 @@ impl Hub {
                 Err(other) => return Err(other.into()),
             }
         }
-        Err(HubError::KeyNotAccepted("the provisioning key has no use left".into()))
+        Err(HubError::KeyNotAccepted(
+            "the provisioning key has no use left".into(),
+        ))
     }
 
     async fn registered_before(&self, token: &SecretHash) -> Result<Option<Registered>, HubError> {
-        let Some(record) = self.inner.parts.tokens.find_token(token).await? else { return Ok(None) };
+        let Some(record) = self.inner.parts.tokens.find_token(token).await? else {
+            return Ok(None);
+        };
         let Grant::Agent(device) = record.grant else {
-            return Err(HubError::Refused("this token is an operator's, not an agent's".into()));
+            return Err(HubError::Refused(
+                "this token is an operator's, not an agent's".into(),
+            ));
         };
         match record.revoked.map(|end| end.kind) {
             Some(RevocationKind::DeviceDeleted) => return Err(HubError::DeviceGone(device)),
             Some(RevocationKind::Revoked) => {
-                return Err(HubError::Refused("this token was revoked: make a new one".into()));
+                return Err(HubError::Refused(
+                    "this token was revoked: make a new one".into(),
+                ));
             }
             None => {}
         }
         let known = self.inner.states.load(device).await?;
-        Ok(known.state.record.incarnation.map(|incarnation| Registered { device, incarnation }))
+        Ok(known
+            .state
+            .record
+            .incarnation
+            .map(|incarnation| Registered {
+                device,
+                incarnation,
+            }))
     }
 
     fn check_key(&self, key: &ProvisioningKey) -> Result<(), HubError> {
-        let refuse = |why: &str| Err(HubError::KeyNotAccepted(format!("the provisioning key {why}")));
+        let refuse = |why: &str| {
+            Err(HubError::KeyNotAccepted(format!(
+                "the provisioning key {why}"
+            )))
+        };
         if key.revoked_at.is_some() {
             return refuse("was revoked");
         }
-        if key.expires_at.is_some_and(|end| end <= self.inner.parts.clock.now()) {
+        if key
+            .expires_at
+            .is_some_and(|end| end <= self.inner.parts.clock.now())
+        {
             return refuse("has expired");
         }
         if key.uses_left == Some(0) {
@@ -301,7 +374,12 @@ impl Hub {
         let (device, registered) = match key.device {
             Some(device) => {
                 let known = self.inner.states.load(device).await?;
-                let change = reincarnated(&known.state, incarnation, EventKind::DeviceRegistered, context);
+                let change = reincarnated(
+                    &known.state,
+                    incarnation,
+                    EventKind::DeviceRegistered,
+                    context,
+                );
                 (device, RegisteredDevice::Existing(Box::new(change)))
             }
             None => {
@@ -320,15 +398,32 @@ impl Hub {
             expires_at: None,
             revoked: None,
         };
-        Ok((Registered { device, incarnation }, Registration { key: key.id, device: registered, token }))
+        Ok((
+            Registered {
+                device,
+                incarnation,
+            },
+            Registration {
+                key: key.id,
+                device: registered,
+                token,
+            },
+        ))
     }
 }
 
 fn answer<T>(answer: T) -> Decided<T> {
-    Decided { change: None, answer }
+    Decided {
+        change: None,
+        answer,
+    }
 }
 
-fn is_same_again(known: &Known, device: DeviceId, (same, claimed, order): &(SameAgain, DeviceId, ReportOrder)) -> bool {
+fn is_same_again(
+    known: &Known,
+    device: DeviceId,
+    (same, claimed, order): &(SameAgain, DeviceId, ReportOrder),
+) -> bool {
     let seen = known.last_seen();
     *claimed == device
         && seen.same == Some(*same)
@@ -339,22 +434,40 @@ fn is_same_again(known: &Known, device: DeviceId, (same, claimed, order): &(Same
 /// Is `order` the very next after `last`? Otherwise another process may have taken the ones between.
 fn follows(last: Option<ReportOrder>, order: ReportOrder) -> bool {
     last.is_some_and(|last| {
-        last.incarnation == order.incarnation && last.boot == order.boot && last.sequence + 1 == order.sequence
+        last.incarnation == order.incarnation
+            && last.boot == order.boot
+            && last.sequence + 1 == order.sequence
     })
 }
 
 fn read_report(device: DeviceId, body: &[u8]) -> Result<Report, HubError> {
-    let document = serde_json::from_slice(body)
-        .map_err(|error| HubError::Invalid(Problems::one("", "a report as a JSON document", error)))?;
+    let document = serde_json::from_slice(body).map_err(|error| {
+        HubError::Invalid(Problems::one("", "a report as a JSON document", error))
+    })?;
     let (claimed, report) = Report::from_json(document).map_err(HubError::Invalid)?;
-    if claimed == device { Ok(report) } else { Err(HubError::OtherDevice { own: device, found: claimed }) }
+    if claimed == device {
+        Ok(report)
+    } else {
+        Err(HubError::OtherDevice {
+            own: device,
+            found: claimed,
+        })
+    }
 }
 
-fn reincarnated(state: &DeviceState, incarnation: Incarnation, kind: EventKind, context: &Context) -> Change {
+fn reincarnated(
+    state: &DeviceState,
+    incarnation: Incarnation,
+    kind: EventKind,
+    context: &Context,
+) -> Change {
     let mut change = Change::of(state);
     let payload = json!({ "incarnation": incarnation, "previous": state.record.incarnation });
     change.event(state, context, kind, None, payload);
-    change.record = Some(DeviceRecord { incarnation: Some(incarnation), ..state.record.clone() });
+    change.record = Some(DeviceRecord {
+        incarnation: Some(incarnation),
+        ..state.record.clone()
+    });
     change
 }
 
@@ -366,7 +479,8 @@ fn first_state(
 ) -> (DeviceState, Vec<Event>) {
     let made_up = || {
         let digits = device.uuid().simple().to_string();
-        Name::new(&format!("device-{}", &digits[digits.len() - 12..])).expect("letters, digits and a hyphen")
+        Name::new(&format!("device-{}", &digits[digits.len() - 12..]))
+            .expect("letters, digits and a hyphen")
     };
     let record = DeviceRecord {
         id: device,
@@ -379,7 +493,13 @@ fn first_state(
     let mut change = Change::of(&state);
     let payload = json!({ "name": state.record.name, "labels": state.record.labels });
     change.event(&state, context, EventKind::DeviceCreated, None, payload);
-    change.event(&state, context, EventKind::DeviceRegistered, None, json!({ "incarnation": incarnation }));
+    change.event(
+        &state,
+        context,
+        EventKind::DeviceRegistered,
+        None,
+        json!({ "incarnation": incarnation }),
+    );
     (state, change.events)
 }
 
@@ -397,11 +517,17 @@ impl Applied {
         let just_deployed = |row: &&holdfast_domain::row::SensorRow| {
             row.status == DeploymentStatus::Deployed
                 && row.config_version == target.version
-                && before.rows.get(&row.id).is_some_and(|old| old.status != row.status)
+                && before
+                    .rows
+                    .get(&row.id)
+                    .is_some_and(|old| old.status != row.status)
         };
         let saved_at = target.audit.updated_at;
         Self {
-            version: change.reported.as_ref().map_or(0, |reported| reported.worked_version),
+            version: change
+                .reported
+                .as_ref()
+                .map_or(0, |reported| reported.worked_version),
             tally: change.tally(before),
             deployed_after: change
                 .upserts
@@ -413,7 +539,17 @@ impl Applied {
     }
 
     fn tell(&self, device: DeviceId, took: Duration) {
-        let Self { version, tally: Tally { inserted, updated, removed, failed }, deployed_after } = self;
+        let Self {
+            version,
+            tally:
+                Tally {
+                    inserted,
+                    updated,
+                    removed,
+                    failed,
+                },
+            deployed_after,
+        } = self;
         for seconds in deployed_after {
             metrics::histogram!("holdfast_change_to_deployed_seconds").record(*seconds);
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use holdfast_domain::{DeviceId, TokenId, row::Actor};
 use holdfast_ports::tokens::{
-    Grant, ProvisioningKey, RevocationKind, Role, SecretHash, TokenRecord,
+    Grant, ProvisioningKey, RevocationKind, Role, SecretHash, TokenRecord, new_secret,
 };
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -34,22 +34,17 @@ impl TokenCache {
     const MOST: u64 = 200_000;
 
     pub(crate) fn new(trust: Duration) -> Self {
-        Self { sessions: Cache::builder().max_capacity(Self::MOST).time_to_live(trust).build() }
+        Self {
+            sessions: Cache::builder()
+                .max_capacity(Self::MOST)
+                .time_to_live(trust)
+                .build(),
+        }
     }
 
     pub(crate) fn forget_all(&self) {
         self.sessions.invalidate_all();
     }
-}
-
-/// A new secret: a prefix that tells people (and scanners for leaked secrets) what it is, and 256 random bits.
-#[must_use]
-pub fn new_secret(prefix: &str, bits: [u8; 32]) -> String {
-    use std::fmt::Write as _;
-    bits.iter().fold(format!("{prefix}_"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl Hub {
@@ -65,7 +60,13 @@ impl Hub {
         {
             return Ok(session);
         }
-        let record = self.inner.parts.tokens.find_token(&hash).await?.ok_or(AuthError::Unknown)?;
+        let record = self
+            .inner
+            .parts
+            .tokens
+            .find_token(&hash)
+            .await?
+            .ok_or(AuthError::Unknown)?;
         let session = Arc::new(in_force(&record, now)?);
         self.inner.tokens.sessions.insert(hash, session.clone());
         Ok(session)
@@ -102,9 +103,18 @@ impl Hub {
     /// # Errors
     /// [`HubError::NotFound`] if there is none in force.
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), HubError> {
-        let ended = self.inner.parts.tokens.revoke_token(id, self.inner.parts.clock.now()).await?;
+        let ended = self
+            .inner
+            .parts
+            .tokens
+            .revoke_token(id, self.inner.parts.clock.now())
+            .await?;
         self.inner.tokens.forget_all();
-        if ended { Ok(()) } else { Err(HubError::NotFound(format!("token {id} in force"))) }
+        if ended {
+            Ok(())
+        } else {
+            Err(HubError::NotFound(format!("token {id} in force")))
+        }
     }
 
     /// Makes a provisioning key and gives its secret, which is not kept. A key that is bound to a device can be used once.
@@ -140,8 +150,19 @@ impl Hub {
     /// # Errors
     /// [`HubError::NotFound`] if there is none in force.
     pub async fn revoke_key(&self, id: TokenId) -> Result<(), HubError> {
-        let ended = self.inner.parts.tokens.revoke_key(id, self.inner.parts.clock.now()).await?;
-        if ended { Ok(()) } else { Err(HubError::NotFound(format!("provisioning key {id} in force"))) }
+        let ended = self
+            .inner
+            .parts
+            .tokens
+            .revoke_key(id, self.inner.parts.clock.now())
+            .await?;
+        if ended {
+            Ok(())
+        } else {
+            Err(HubError::NotFound(format!(
+                "provisioning key {id} in force"
+            )))
+        }
     }
 }
 
@@ -160,6 +181,15 @@ fn in_force(record: &TokenRecord, now: Timestamp) -> Result<Session, AuthError> 
     if record.expires_at.is_some_and(|end| end <= now) {
         return Err(AuthError::Expired);
     }
-    let actor = if device.is_some() { Actor::agent() } else { Actor::named(&record.name) };
-    Ok(Session { actor, grant: record.grant, token: record.id, expires_at: record.expires_at })
+    let actor = if device.is_some() {
+        Actor::agent()
+    } else {
+        Actor::named(&record.name)
+    };
+    Ok(Session {
+        actor,
+        grant: record.grant,
+        token: record.id,
+        expires_at: record.expires_at,
+    })
 }

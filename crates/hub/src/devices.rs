@@ -62,11 +62,21 @@ impl Hub {
         let context = self.context(actor, correlation);
         let audit = Audit::new(context.now, actor);
         let id = DeviceId(self.inner.parts.entropy.uuid());
-        let state = DeviceState::new(DeviceRecord { id, name, labels, incarnation: None, audit });
+        let state = DeviceState::new(DeviceRecord {
+            id,
+            name,
+            labels,
+            incarnation: None,
+            audit,
+        });
         let mut change = Change::of(&state);
         let payload = json!({ "name": state.record.name, "labels": state.record.labels });
         change.event(&state, &context, EventKind::DeviceCreated, None, payload);
-        self.inner.parts.devices.create(&state, &change.events).await?;
+        self.inner
+            .parts
+            .devices
+            .create(&state, &change.events)
+            .await?;
         Ok(self.inner.states.load(id).await?.state.clone())
     }
 
@@ -88,14 +98,31 @@ impl Hub {
             let name = edit.name.clone().unwrap_or_else(|| old.name.clone());
             let labels = edit.labels.clone().unwrap_or_else(|| old.labels.clone());
             if name == old.name && labels == old.labels {
-                return Ok(Decided { change: None, answer: () });
+                return Ok(Decided {
+                    change: None,
+                    answer: (),
+                });
             }
             let mut change = Change::of(&known.state);
             let payload = json!({ "name": name, "labels": labels, "previousName": old.name });
-            change.event(&known.state, &context, EventKind::DeviceUpdated, None, payload);
+            change.event(
+                &known.state,
+                &context,
+                EventKind::DeviceUpdated,
+                None,
+                payload,
+            );
             let audit = old.audit.touched(context.now, actor);
-            change.record = Some(DeviceRecord { name, labels, audit, ..old.clone() });
-            Ok(Decided { change: Some(change), answer: () })
+            change.record = Some(DeviceRecord {
+                name,
+                labels,
+                audit,
+                ..old.clone()
+            });
+            Ok(Decided {
+                change: Some(change),
+                answer: (),
+            })
         };
         self.inner.states.change(device, decide).await?;
         self.state(device).await
@@ -121,8 +148,19 @@ impl Hub {
             }
             let mut change = Change::of(&known.state);
             let payload = json!({ "name": known.state.record.name, "force": force });
-            change.event(&known.state, &context, EventKind::DeviceDeleted, None, payload);
-            let deleted = self.inner.parts.devices.delete(device, known.state.revision, &change.events).await;
+            change.event(
+                &known.state,
+                &context,
+                EventKind::DeviceDeleted,
+                None,
+                payload,
+            );
+            let deleted = self
+                .inner
+                .parts
+                .devices
+                .delete(device, known.state.revision, &change.events)
+                .await;
             match deleted {
                 Ok(()) => {
                     self.inner.tokens.forget_all();
@@ -159,7 +197,10 @@ impl Hub {
         let context = self.context(actor, correlation);
         let decide = |known: &Known| {
             let change = look_again(&known.state, reason, &context);
-            Ok(Decided { change: Some(change), answer: known.state.target.look_revision + 1 })
+            Ok(Decided {
+                change: Some(change),
+                answer: known.state.target.look_revision + 1,
+            })
         };
         let wanted = self.inner.states.change(device, decide).await?;
         let deadline = Instant::now() + wait.min(self.inner.settings.longest_wait);
@@ -167,7 +208,11 @@ impl Hub {
             let state = self.wait_for_report(device, wanted, deadline).await?;
             let answered = has_looked(&state, wanted);
             if answered || Instant::now() >= deadline {
-                return Ok(Looked { answered, silent: state.presence.silent, drift: drift::of_device(&state) });
+                return Ok(Looked {
+                    answered,
+                    silent: state.presence.silent,
+                    drift: drift::of_device(&state),
+                });
             }
         }
     }
@@ -186,7 +231,9 @@ impl Hub {
         tokio::pin!(reported);
         reported.as_mut().enable();
         let state = self.inner.states.load(device).await?.state.clone();
-        let left = deadline.saturating_duration_since(Instant::now()).min(LOOK_AT_THE_STORE_EVERY);
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .min(LOOK_AT_THE_STORE_EVERY);
         if !has_looked(&state, wanted) && !left.is_zero() {
             let _ = tokio::time::timeout(left, reported).await;
         }
@@ -195,19 +242,32 @@ impl Hub {
 }
 
 fn has_looked(state: &DeviceState, wanted: u64) -> bool {
-    state.reported.as_ref().is_some_and(|reported| reported.looked_revision >= wanted)
+    state
+        .reported
+        .as_ref()
+        .is_some_and(|reported| reported.looked_revision >= wanted)
 }
 
 fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), HubError> {
     if labels.len() > Hub::LABELS {
         let expected = format!("at most {} labels", Hub::LABELS);
-        return Err(HubError::Invalid(Problems::one("labels", expected, labels.len())));
+        return Err(HubError::Invalid(Problems::one(
+            "labels",
+            expected,
+            labels.len(),
+        )));
     }
     let too_long = |text: &str| text.is_empty() || text.chars().count() > Hub::LABEL_CHARS;
-    match labels.iter().find(|(key, value)| too_long(key) || value.chars().count() > Hub::LABEL_CHARS) {
+    match labels
+        .iter()
+        .find(|(key, value)| too_long(key) || value.chars().count() > Hub::LABEL_CHARS)
+    {
         None => Ok(()),
         Some((key, _)) => {
-            let expected = format!("a key of 1 and a value of at most {} characters", Hub::LABEL_CHARS);
+            let expected = format!(
+                "a key of 1 and a value of at most {} characters",
+                Hub::LABEL_CHARS
+            );
             let field = format!("labels.{}", key.chars().take(32).collect::<String>());
             Err(HubError::Invalid(Problems::one(field, expected, "more")))
         }

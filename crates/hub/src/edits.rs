@@ -1,5 +1,6 @@
 //! Edits of a device's target: one sensor, or all of them.
 
+use holdfast_domain::row::{Actor, SensorRow};
 use holdfast_domain::{
     DeviceId, Item, Name, SensorId,
     canonical::differing_paths,
@@ -9,7 +10,6 @@ use holdfast_domain::{
     event::Context,
     state::{DeviceState, Target},
 };
-use holdfast_domain::row::{Actor, SensorRow};
 use serde_json::Value;
 
 use crate::{
@@ -114,7 +114,9 @@ impl Hub {
         let mut new_id = || self.inner.parts.entropy.uuid();
         self.inner
             .states
-            .change(device, |known| decide(known, what.clone(), request, &mut new_id, &context))
+            .change(device, |known| {
+                decide(known, what.clone(), request, &mut new_id, &context)
+            })
             .await
     }
 
@@ -129,8 +131,10 @@ impl Hub {
         request: EditRequest<'_>,
     ) -> Result<Edited, HubError> {
         let items = self.inner.parts.devices.version(device, version).await?;
-        let items = items.ok_or_else(|| HubError::NotFound(format!("version {version} of device {device}")))?;
-        self.edit(device, &Edit::Rollback { version, items }, request).await
+        let items = items
+            .ok_or_else(|| HubError::NotFound(format!("version {version} of device {device}")))?;
+        self.edit(device, &Edit::Rollback { version, items }, request)
+            .await
     }
 
     /// What the list of sensors `document` would change. Nothing is done.
@@ -141,9 +145,18 @@ impl Hub {
         let known = self.inner.states.load(device).await?;
         let context = self.context(&Actor::named("plan"), None);
         let mut new_id = || self.inner.parts.entropy.uuid();
-        let edition = edit(&known.state, Edit::ReplaceAll(document), None, &mut new_id, &context)?;
+        let edition = edit(
+            &known.state,
+            Edit::ReplaceAll(document),
+            None,
+            &mut new_id,
+            &context,
+        )?;
         let old = &known.state.target;
-        let new = edition.change.and_then(|change| change.target).map(|change| change.target);
+        let new = edition
+            .change
+            .and_then(|change| change.target)
+            .map(|change| change.target);
         Ok(planned(old, new.as_ref().unwrap_or(old)))
     }
 }
@@ -156,45 +169,80 @@ fn decide(
     context: &Context,
 ) -> Result<Decided<Edited>, HubError> {
     let state = &known.state;
-    if request.if_version.is_some_and(|version| version != state.target.version) {
-        return Err(HubError::PreconditionFailed { found: state.target.version });
+    if request
+        .if_version
+        .is_some_and(|version| version != state.target.version)
+    {
+        return Err(HubError::PreconditionFailed {
+            found: state.target.version,
+        });
     }
     let edition = edit(state, what, request.reason, new_id, context)?;
     let row = |id: SensorId| {
-        let upserts = edition.change.as_ref().map(|change| change.upserts.as_slice()).unwrap_or_default();
-        upserts.iter().find(|row| row.id == id).or_else(|| state.rows.get(&id)).cloned()
+        let upserts = edition
+            .change
+            .as_ref()
+            .map(|change| change.upserts.as_slice())
+            .unwrap_or_default();
+        upserts
+            .iter()
+            .find(|row| row.id == id)
+            .or_else(|| state.rows.get(&id))
+            .cloned()
     };
-    let target = edition.change.as_ref().and_then(|change| change.target.as_ref());
+    let target = edition
+        .change
+        .as_ref()
+        .and_then(|change| change.target.as_ref());
     let answer = Edited {
         version: target.map_or(state.target.version, |change| change.target.version),
         changed: edition.change.is_some(),
         sensor: edition.sensor.and_then(row),
     };
-    Ok(Decided { change: edition.change, answer })
+    Ok(Decided {
+        change: edition.change,
+        answer,
+    })
 }
 
 fn planned(old: &Target, new: &Target) -> Planned {
     /// Paths beyond this tell a person nothing more.
     const PATHS: usize = 50;
-    let entry = |item: &Item, id: Option<SensorId>, action: Action, before: Option<&Sensor>| PlannedSensor {
-        id,
-        name: item.sensor.name().clone(),
-        action,
-        paths: before
-            .map(|before| differing_paths(&before.to_json(), &item.sensor.to_json(), PATHS))
-            .unwrap_or_default(),
+    let entry = |item: &Item, id: Option<SensorId>, action: Action, before: Option<&Sensor>| {
+        PlannedSensor {
+            id,
+            name: item.sensor.name().clone(),
+            action,
+            paths: before
+                .map(|before| differing_paths(&before.to_json(), &item.sensor.to_json(), PATHS))
+                .unwrap_or_default(),
+        }
     };
     let mut sensors: Vec<PlannedSensor> = new
         .items
         .iter()
         .map(|item| match old.item(item.sensor.id()) {
             None => entry(item, None, Action::Add, None),
-            Some(before) if before.sensor == item.sensor => entry(item, Some(item.sensor.id()), Action::Keep, None),
-            Some(before) => entry(item, Some(item.sensor.id()), Action::Update, Some(&before.sensor)),
+            Some(before) if before.sensor == item.sensor => {
+                entry(item, Some(item.sensor.id()), Action::Keep, None)
+            }
+            Some(before) => entry(
+                item,
+                Some(item.sensor.id()),
+                Action::Update,
+                Some(&before.sensor),
+            ),
         })
         .collect();
-    let gone = old.items.iter().filter(|item| new.item(item.sensor.id()).is_none());
+    let gone = old
+        .items
+        .iter()
+        .filter(|item| new.item(item.sensor.id()).is_none());
     sensors.extend(gone.map(|item| entry(item, Some(item.sensor.id()), Action::Remove, None)));
     sensors.sort_by(|left, right| left.name.cmp(&right.name));
-    Planned { version: old.version, sensors, doubts: doubts(&new.items) }
+    Planned {
+        version: old.version,
+        sensors,
+        doubts: doubts(&new.items),
+    }
 }

@@ -48,7 +48,11 @@ pub enum HubError {
 
 impl HubError {
     pub(crate) fn name_taken(name: &Name) -> Self {
-        Self::NameTaken(Problems::one("name", "a name that no other device has", name))
+        Self::NameTaken(Problems::one(
+            "name",
+            "a name that no other device has",
+            name,
+        ))
     }
 }
 

@@ -18,10 +18,7 @@ mod states;
 
 use std::{sync::Arc, time::Duration};
 
-use holdfast_domain::{
-    event::Context,
-    row::Actor,
-};
+use holdfast_domain::{DeviceId, event::Context, row::Actor, watch::heard};
 use holdfast_ports::{
     clock::{Clock, Entropy},
     events::EventStore,
@@ -98,13 +95,19 @@ impl Hub {
     #[must_use]
     pub fn new(parts: HubParts, settings: HubSettings) -> Self {
         let inner = Inner {
-            states: states::States::new(parts.devices.clone(), parts.wakeups.clone(), settings.cached_sensors),
+            states: states::States::new(
+                parts.devices.clone(),
+                parts.wakeups.clone(),
+                settings.cached_sensors,
+            ),
             tokens: auth::TokenCache::new(settings.token_trust),
             seen: seen::SeenBatch::default(),
             parts,
             settings,
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// What it is built of: lists are read from the stores directly.
@@ -146,9 +149,36 @@ impl Hub {
     }
 
     async fn write_seen(&self) {
-        if let Err(error) = self.inner.seen.write(self.inner.parts.devices.as_ref()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "\"last seen\" could not be written; it is kept");
+        let written = self
+            .inner
+            .seen
+            .write(self.inner.parts.devices.as_ref())
+            .await;
+        let silent = written.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "\"last seen\" could not be written; it is kept"
+            );
+            Vec::new()
+        });
+        for device in silent {
+            if let Err(error) = self.take_back_silence(device).await {
+                tracing::warn!(%device, error = &error as &dyn std::error::Error, "the device stays marked as silent");
+            }
         }
+    }
+
+    /// The reconciler marked a device as silent, in another process perhaps; it was heard of here.
+    async fn take_back_silence(&self, device: DeviceId) -> Result<(), HubError> {
+        let context = self.context(&Actor::agent(), None);
+        self.inner.states.forget(device);
+        let decide = |known: &states::Known| {
+            Ok(states::Decided {
+                change: heard(&known.state, &context),
+                answer: (),
+            })
+        };
+        self.inner.states.change(device, decide).await
     }
 
     fn context(&self, actor: &Actor, correlation: Option<&str>) -> Context {

@@ -31,7 +31,11 @@ impl SameAgain {
         let mut hasher = blake3::Hasher::new();
         hasher.update(before.as_bytes());
         hasher.update(after.as_bytes());
-        let order = ReportOrder { incarnation: head.incarnation, boot: head.boot, sequence: digits.parse().ok()? };
+        let order = ReportOrder {
+            incarnation: head.incarnation,
+            boot: head.boot,
+            sequence: digits.parse().ok()?,
+        };
         Some((Self(*hasher.finalize().as_bytes()), device, order))
     }
 }
@@ -43,12 +47,16 @@ mod tests {
     const DEVICE: &str = "0192b3a4-0000-7000-8000-000000000001";
 
     fn body(sequence: u64, rest: &str) -> String {
-        format!(r#"{{"{DEVICE}":{{"incarnation":"{DEVICE}","boot":3,"sequence":{sequence},"heldVersion":{rest}}}}}"#)
+        format!(
+            r#"{{"{DEVICE}":{{"incarnation":"{DEVICE}","boot":3,"sequence":{sequence},"heldVersion":{rest}}}}}"#
+        )
     }
 
     #[test]
     fn only_the_sequence_may_differ() {
-        let of = |sequence, rest: &str| SameAgain::of(body(sequence, rest).as_bytes()).expect("a report");
+        let of = |sequence, rest: &str| {
+            SameAgain::of(body(sequence, rest).as_bytes()).expect("a report")
+        };
         let (first, _, order) = of(9, "4");
         assert_eq!((order.boot, order.sequence), (3, 9));
         assert_eq!(first, of(10, "4").0);
@@ -57,7 +65,13 @@ mod tests {
 
     #[test]
     fn what_is_no_report_has_no_identity() {
-        for body in ["", "[]", "{}", r#"{"x":{}}"#, &body(1, "4").replace('1', "\"1\"")] {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"x":{}}"#,
+            &body(1, "4").replace('1', "\"1\""),
+        ] {
             assert!(SameAgain::of(body.as_bytes()).is_none(), "{body}");
         }
     }

@@ -30,18 +30,27 @@ impl SeenBatch {
         seen.order = order.or(seen.order);
     }
 
-    /// Writes all that waits; what could not be written waits on.
-    pub(crate) async fn write(&self, devices: &dyn DeviceStore) -> Result<(), StoreError> {
-        let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Writes all that waits; what could not be written waits on. Gives the devices that are marked as silent, wrongly as
+    /// is clear now.
+    pub(crate) async fn write(
+        &self,
+        devices: &dyn DeviceStore,
+    ) -> Result<Vec<DeviceId>, StoreError> {
+        let taken =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let batch: Vec<Seen> = taken.into_values().collect();
+        let mut silent = Vec::new();
         for (index, part) in batch.chunks(Self::BATCH).enumerate() {
-            if let Err(error) = devices.touch(part).await {
-                for seen in &batch[index * Self::BATCH..] {
-                    self.add(seen.device, seen.at, seen.order);
+            match devices.touch(part).await {
+                Ok(mut found) => silent.append(&mut found),
+                Err(error) => {
+                    for seen in &batch[index * Self::BATCH..] {
+                        self.add(seen.device, seen.at, seen.order);
+                    }
+                    return Err(error);
                 }
-                return Err(error);
             }
         }
-        Ok(())
+        Ok(silent)
     }
 }

@@ -57,18 +57,30 @@ impl Known {
 
     /// The target document as its agent gets it.
     pub(crate) fn document(&self) -> Bytes {
-        let make = || Bytes::from(self.state.target_state().to_json(self.state.record.id).to_string());
+        let make = || {
+            Bytes::from(
+                self.state
+                    .target_state()
+                    .to_json(self.state.record.id)
+                    .to_string(),
+            )
+        };
         self.document.get_or_init(make).clone()
     }
 
     /// What is remembered of the last reports.
     pub(crate) fn last_seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The order of the last report, told anything new or not.
     pub(crate) fn last_order(&self) -> Option<ReportOrder> {
-        self.last_seen().order.or_else(|| self.state.reported.as_ref().map(|reported| reported.order))
+        self.last_seen()
+            .order
+            .or_else(|| self.state.reported.as_ref().map(|reported| reported.order))
     }
 }
 
@@ -105,25 +117,54 @@ impl States {
     /// How often a change is decided anew because another process was faster: each time, somebody made progress.
     const ATTEMPTS: u32 = 50;
 
-    pub(crate) fn new(devices: Arc<dyn DeviceStore>, wakeups: Arc<dyn Wakeups>, cached_sensors: u64) -> Self {
+    pub(crate) fn new(
+        devices: Arc<dyn DeviceStore>,
+        wakeups: Arc<dyn Wakeups>,
+        cached_sensors: u64,
+    ) -> Self {
         let weight = |_: &DeviceId, known: &Arc<Known>| {
-            u32::try_from(known.state.target.items.len() + known.state.rows.len()).unwrap_or(u32::MAX).max(1)
+            u32::try_from(known.state.target.items.len() + known.state.rows.len())
+                .unwrap_or(u32::MAX)
+                .max(1)
         };
-        let known = Cache::builder().max_capacity(cached_sensors.saturating_mul(2)).weigher(weight).build();
-        Self { devices, wakeups, slots: RwLock::default(), known }
+        let known = Cache::builder()
+            .max_capacity(cached_sensors.saturating_mul(2))
+            .weigher(weight)
+            .build();
+        Self {
+            devices,
+            wakeups,
+            slots: RwLock::default(),
+            known,
+        }
     }
 
     /// The slot of a device that exists.
     pub(crate) fn slot(&self, device: DeviceId) -> Arc<Slot> {
-        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
+        if let Some(slot) = self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&device)
+        {
             return slot.clone();
         }
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).entry(device).or_default().clone()
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(device)
+            .or_default()
+            .clone()
     }
 
     /// What is known of a device may be old: the next one who asks loads it, and who waits looks again.
     pub(crate) fn forget(&self, device: DeviceId) {
-        let slot = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&device).cloned();
+        let slot = self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&device)
+            .cloned();
         if let Some(slot) = slot {
             slot.generation.fetch_add(1, Ordering::SeqCst);
             self.known.invalidate(&device);
@@ -132,8 +173,13 @@ impl States {
     }
 
     pub(crate) fn forget_all(&self) {
-        let devices: Vec<DeviceId> =
-            self.slots.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let devices: Vec<DeviceId> = self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect();
         for device in devices {
             self.forget(device);
         }
@@ -142,12 +188,19 @@ impl States {
     /// The device is gone.
     pub(crate) fn remove(&self, device: DeviceId) {
         self.forget(device);
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&device);
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&device);
     }
 
     /// The state of a device, from memory where that may be used.
     pub(crate) async fn get(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
-        match self.known.get(&device).filter(|_| self.wakeups.is_connected()) {
+        match self
+            .known
+            .get(&device)
+            .filter(|_| self.wakeups.is_connected())
+        {
             Some(known) => Ok(known),
             None => self.load(device).await,
         }
@@ -185,7 +238,9 @@ impl States {
         let mut known = self.get(device).await?;
         for attempt in 0..Self::ATTEMPTS {
             let Decided { change, answer } = decide(&known)?;
-            let Some(change) = change else { return Ok(answer) };
+            let Some(change) = change else {
+                return Ok(answer);
+            };
             let wakes = change.changes_desired();
             let reports = change.reported.is_some();
             match self.commit(device, &known, change).await {
@@ -209,13 +264,27 @@ impl States {
     }
 
     /// Commits and remembers what came of it. If the caller goes away in the middle, nothing is remembered.
-    async fn commit(&self, device: DeviceId, known: &Known, change: Change) -> Result<(), CommitError> {
+    async fn commit(
+        &self,
+        device: DeviceId,
+        known: &Known,
+        change: Change,
+    ) -> Result<(), CommitError> {
         let slot = self.slot(device);
         let generation = slot.generation.load(Ordering::SeqCst);
-        let mut unsure = ForgetUnlessSure { states: self, device, sure: false };
+        let mut unsure = ForgetUnlessSure {
+            states: self,
+            device,
+            sure: false,
+        };
         let committed = self.devices.commit(&change).await;
         if committed.is_ok() {
-            self.remember(device, &slot, generation, Arc::new(Known::new(known.state.after(change))));
+            self.remember(
+                device,
+                &slot,
+                generation,
+                Arc::new(Known::new(known.state.after(change))),
+            );
             unsure.sure = true;
         }
         committed

@@ -19,7 +19,12 @@ use crate::StoreError;
 #[async_trait]
 pub trait FleetStore: Send + Sync {
     /// Takes up to `limit` due devices, the longest due first.
-    async fn claim(&self, now: Timestamp, lease: SignedDuration, limit: u32) -> Result<Vec<Claimed>, StoreError>;
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease: SignedDuration,
+        limit: u32,
+    ) -> Result<Vec<Claimed>, StoreError>;
 
     /// Says when claimed devices are due next; without effect on one that has become due again meanwhile.
     async fn schedule(&self, next: &[(Claimed, Timestamp)]) -> Result<(), StoreError>;

@@ -30,7 +30,11 @@ pub trait Ledger: Send + Sync {
     async fn worked_through(&self, version: u64) -> Result<(), StoreError>;
 
     /// Notes which content of each sensor was ever established; replaces what was noted of that sensor.
-    async fn established(&self, sensor: SensorId, fingerprint: Fingerprint) -> Result<(), StoreError>;
+    async fn established(
+        &self,
+        sensor: SensorId,
+        fingerprint: Fingerprint,
+    ) -> Result<(), StoreError>;
 
     /// Forgets what was established of sensors that are not in `keep`.
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError>;
@@ -49,8 +53,15 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { device, incarnation, token: _ } = self;
-        f.debug_struct("Identity").field("device", device).field("incarnation", incarnation).finish_non_exhaustive()
+        let Self {
+            device,
+            incarnation,
+            token: _,
+        } = self;
+        f.debug_struct("Identity")
+            .field("device", device)
+            .field("incarnation", incarnation)
+            .finish_non_exhaustive()
     }
 }
 

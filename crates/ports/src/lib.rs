@@ -30,7 +30,10 @@ pub struct StoreError {
 impl StoreError {
     /// An error while `doing` something.
     pub fn new(doing: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { doing: doing.into(), source: source.into() }
+        Self {
+            doing: doing.into(),
+            source: source.into(),
+        }
     }
 }
 

@@ -26,4 +26,7 @@ pub struct Reading {
 pub trait ReadingSink: Send + Sync {
     /// Takes what one poll of `sensor` gave.
     fn accept(&self, sensor: SensorId, readings: &[Reading]);
+
+    /// `sensor` is gone for good: what is kept of it can go.
+    fn forget(&self, _sensor: SensorId) {}
 }

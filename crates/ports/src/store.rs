@@ -59,32 +59,59 @@ pub trait DeviceStore: Send + Sync {
 
     /// Removes a device with all that is kept of it but its events, and ends its tokens as
     /// [`RevocationKind::DeviceDeleted`](crate::tokens::RevocationKind). `events` are the last ones.
-    async fn delete(&self, device: DeviceId, base_revision: u64, events: &[Event]) -> Result<(), CommitError>;
+    async fn delete(
+        &self,
+        device: DeviceId,
+        base_revision: u64,
+        events: &[Event],
+    ) -> Result<(), CommitError>;
 
     /// The device of this name.
     async fn find(&self, name: &Name) -> Result<Option<DeviceId>, StoreError>;
 
     /// Notes when devices were last heard of. Does not raise revisions; never sets an earlier time. A device that is
-    /// gone is left out.
-    async fn touch(&self, seen: &[Seen]) -> Result<(), StoreError>;
+    /// gone is left out. Gives those of them that are marked as silent
+    /// ([`Presence::silent`](holdfast_domain::state::Presence)): the caller takes that back with a change.
+    async fn touch(&self, seen: &[Seen]) -> Result<Vec<DeviceId>, StoreError>;
 
     /// Devices by name.
-    async fn devices(&self, filter: &DeviceFilter, page: &Page) -> Result<Listed<DeviceSummary>, StoreError>;
+    async fn devices(
+        &self,
+        filter: &DeviceFilter,
+        page: &Page,
+    ) -> Result<Listed<DeviceSummary>, StoreError>;
 
     /// Rows of the read model, of one device or of the fleet, by sensor id.
-    async fn sensors(&self, filter: &SensorFilter, page: &Page) -> Result<Listed<SensorRecord>, StoreError>;
+    async fn sensors(
+        &self,
+        filter: &SensorFilter,
+        page: &Page,
+    ) -> Result<Listed<SensorRecord>, StoreError>;
 
     /// Every version of a device's target, newest first.
-    async fn history(&self, device: DeviceId, page: &Page) -> Result<Listed<HistoryEntry>, StoreError>;
+    async fn history(
+        &self,
+        device: DeviceId,
+        page: &Page,
+    ) -> Result<Listed<HistoryEntry>, StoreError>;
 
     /// The sensors of one version of a device's target.
-    async fn version(&self, device: DeviceId, version: u64) -> Result<Option<Vec<Item>>, StoreError>;
+    async fn version(
+        &self,
+        device: DeviceId,
+        version: u64,
+    ) -> Result<Option<Vec<Item>>, StoreError>;
 
     /// Keeps the last values of points; a later time wins. Best effort: not part of any revision.
-    async fn save_points(&self, device: DeviceId, points: &[PointRecord]) -> Result<(), StoreError>;
+    async fn save_points(&self, device: DeviceId, points: &[PointRecord])
+    -> Result<(), StoreError>;
 
     /// Last values of a device's points, by point id.
-    async fn points(&self, device: DeviceId, page: &Page) -> Result<Listed<PointRecord>, StoreError>;
+    async fn points(
+        &self,
+        device: DeviceId,
+        page: &Page,
+    ) -> Result<Listed<PointRecord>, StoreError>;
 }
 
 /// Why a commit did not happen. Nothing was changed.

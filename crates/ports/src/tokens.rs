@@ -30,6 +30,16 @@ impl fmt::Debug for SecretHash {
     }
 }
 
+/// A new secret: a prefix that tells people (and scanners for leaked secrets) what it is, and 256 random bits.
+#[must_use]
+pub fn new_secret(prefix: &str, bits: [u8; 32]) -> String {
+    use std::fmt::Write as _;
+    bits.iter().fold(format!("{prefix}_"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// What an operator may do; each role may also do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {

@@ -107,7 +107,11 @@ impl Reconciler {
     /// A reconciler of these parts.
     #[must_use]
     pub fn new(parts: ReconcilerParts, settings: ReconcilerSettings) -> Self {
-        Self { parts, settings, progress: watch::Sender::new(Progress::default()) }
+        Self {
+            parts,
+            settings,
+            progress: watch::Sender::new(Progress::default()),
+        }
     }
 
     /// What it has done so far.
@@ -135,7 +139,9 @@ impl Reconciler {
             };
             match next {
                 Next::Wake(Ok(Wake::Tokens)) | Next::Tick => {}
-                Next::Wake(Ok(Wake::Desired(_) | Wake::Everything) | Err(RecvError::Lagged(_))) => pacer.wake(),
+                Next::Wake(Ok(Wake::Desired(_) | Wake::Everything) | Err(RecvError::Lagged(_))) => {
+                    pacer.wake()
+                }
                 Next::Finished(report) => {
                     running = None;
                     let overrun = pacer.finished(Instant::now());
@@ -157,7 +163,8 @@ impl Reconciler {
 
     fn note(&self, report: Option<PassReport>, overrun: bool) {
         if overrun {
-            metrics::counter!("holdfast_pass_overruns_total", "loop" => "configuration").increment(1);
+            metrics::counter!("holdfast_pass_overruns_total", "loop" => "configuration")
+                .increment(1);
         }
         self.progress.send_modify(|progress| {
             progress.passes += 1;

@@ -25,7 +25,12 @@ impl Pacer {
     /// The first pass is due at once.
     #[must_use]
     pub fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, tick_at: now, started_at: None, woken: false }
+        Self {
+            interval,
+            tick_at: now,
+            started_at: None,
+            woken: false,
+        }
     }
 
     /// Something may have changed: one more pass, at once or after the one under way.
@@ -78,7 +83,11 @@ mod tests {
         pacer.wake();
         assert_eq!(pacer.next(start + SECOND), None, "a pass is under way");
         assert!(!pacer.finished(start + SECOND));
-        assert_eq!(pacer.next(start + SECOND), Some(Command::StartPass), "the wake-ups were merged into one pass");
+        assert_eq!(
+            pacer.next(start + SECOND),
+            Some(Command::StartPass),
+            "the wake-ups were merged into one pass"
+        );
         assert!(!pacer.finished(start + 2 * SECOND));
         assert_eq!(pacer.next(start + 2 * SECOND), None, "and into one only");
     }
@@ -88,7 +97,11 @@ mod tests {
         let start = Instant::now();
         let mut pacer = Pacer::new(SECOND, start);
         assert_eq!(pacer.next(start), Some(Command::StartPass));
-        assert_eq!(pacer.next(start + 5 * SECOND), None, "the pass under way is left alone");
+        assert_eq!(
+            pacer.next(start + 5 * SECOND),
+            None,
+            "the pass under way is left alone"
+        );
         assert!(pacer.finished(start + 5 * SECOND), "it overran");
         assert_eq!(pacer.next(start + 5 * SECOND), Some(Command::StartPass));
     }

@@ -6,11 +6,7 @@ use holdfast_domain::{
     row::Actor,
     watch::{Watched, watch},
 };
-use holdfast_ports::{
-    StoreError,
-    fleet::Claimed,
-    store::CommitError,
-};
+use holdfast_ports::{StoreError, fleet::Claimed, store::CommitError};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -34,11 +30,18 @@ impl Reconciler {
         let mut report = PassReport::default();
         let begun = self.parts.clock.now();
         loop {
-            let claimed = self.parts.fleet.claim(begun, self.settings.lease, self.settings.batch).await;
+            let claimed = self
+                .parts
+                .fleet
+                .claim(begun, self.settings.lease, self.settings.batch)
+                .await;
             let claimed = match claimed {
                 Ok(claimed) => claimed,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "due devices could not be claimed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "due devices could not be claimed"
+                    );
                     report.failed += 1;
                     break;
                 }
@@ -50,7 +53,8 @@ impl Reconciler {
             }
         }
         figures::publish(self.parts.fleet.as_ref(), self.parts.clock.now()).await;
-        metrics::histogram!("holdfast_pass_seconds", "loop" => "configuration").record(started.elapsed());
+        metrics::histogram!("holdfast_pass_seconds", "loop" => "configuration")
+            .record(started.elapsed());
         report
     }
 
@@ -77,7 +81,10 @@ impl Reconciler {
             }
         }
         if let Err(error) = self.parts.fleet.schedule(&next).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "devices could not be scheduled");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "devices could not be scheduled"
+            );
             report.failed += 1;
         }
     }
@@ -91,12 +98,25 @@ impl Reconciler {
     ) -> Result<Option<(Claimed, Timestamp, bool)>, StoreError> {
         const ATTEMPTS: usize = 5;
         for _ in 0..ATTEMPTS {
-            let Some(state) = self.parts.devices.load(claimed.device).await? else { return Ok(None) };
+            let Some(state) = self.parts.devices.load(claimed.device).await? else {
+                return Ok(None);
+            };
             let context = Context::new(self.parts.clock.now(), Actor::reconciler());
-            let Watched { change, next, drifting_since: _, ended_after } =
-                watch(&state, &self.settings.patience, hub_up_since, &context);
+            let Watched {
+                change,
+                next,
+                drifting_since: _,
+                ended_after,
+            } = watch(&state, &self.settings.patience, hub_up_since, &context);
             let Some(change) = change else {
-                return Ok(Some((Claimed { revision: state.revision, ..claimed }, next, false)));
+                return Ok(Some((
+                    Claimed {
+                        revision: state.revision,
+                        ..claimed
+                    },
+                    next,
+                    false,
+                )));
             };
             match self.parts.devices.commit(&change).await {
                 Ok(()) => {
@@ -104,9 +124,17 @@ impl Reconciler {
                         log(&state.record.name, event.kind);
                     }
                     if let Some(lasted) = ended_after {
-                        metrics::histogram!("holdfast_drift_ended_seconds").record(lasted.as_secs_f64());
+                        metrics::histogram!("holdfast_drift_ended_seconds")
+                            .record(lasted.as_secs_f64());
                     }
-                    return Ok(Some((Claimed { revision: state.revision + 1, ..claimed }, next, true)));
+                    return Ok(Some((
+                        Claimed {
+                            revision: state.revision + 1,
+                            ..claimed
+                        },
+                        next,
+                        true,
+                    )));
                 }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Store(error)) => return Err(error),

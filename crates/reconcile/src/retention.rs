@@ -35,11 +35,18 @@ pub(crate) fn spawn(
     cancel: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        while cancel.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        while cancel
+            .run_until_cancelled(tokio::time::sleep(EVERY))
+            .await
+            .is_some()
+        {
             match sweep(&parts, settings.keep_events).await {
                 Ok(removed) => tracing::info!(removed, "old events removed"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "old events could not be removed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "old events could not be removed"
+                    );
                 }
             }
         }
@@ -55,7 +62,10 @@ pub async fn sweep(parts: &ReconcilerParts, keep: SignedDuration) -> Result<u64,
     let now = parts.clock.now();
     let mut page = Page::first(SLICE);
     loop {
-        let listed = parts.devices.devices(&DeviceFilter::default(), &page).await?;
+        let listed = parts
+            .devices
+            .devices(&DeviceFilter::default(), &page)
+            .await?;
         for device in &listed.items {
             snapshot_if_old(parts, device.record.id, keep).await?;
         }
@@ -74,16 +84,36 @@ pub async fn sweep(parts: &ReconcilerParts, keep: SignedDuration) -> Result<u64,
     }
 }
 
-async fn snapshot_if_old(parts: &ReconcilerParts, device: DeviceId, keep: SignedDuration) -> Result<(), StoreError> {
+async fn snapshot_if_old(
+    parts: &ReconcilerParts,
+    device: DeviceId,
+    keep: SignedDuration,
+) -> Result<(), StoreError> {
     let context = Context::new(parts.clock.now(), Actor::reconciler());
-    let filter = EventFilter { device: Some(device), kinds: vec![EventKind::DeviceSnapshot] };
-    let last = parts.events.latest(&filter, 1).await?.first().map(|event| event.at);
+    let filter = EventFilter {
+        device: Some(device),
+        kinds: vec![EventKind::DeviceSnapshot],
+    };
+    let last = parts
+        .events
+        .latest(&filter, 1)
+        .await?
+        .first()
+        .map(|event| event.at);
     if last.is_some_and(|last| context.now.duration_since(last) < keep / 2) {
         return Ok(());
     }
-    let Some(state) = parts.devices.load(device).await? else { return Ok(()) };
+    let Some(state) = parts.devices.load(device).await? else {
+        return Ok(());
+    };
     let mut change = Change::of(&state);
-    change.event(&state, &context, EventKind::DeviceSnapshot, None, rebuild::snapshot(&state.rows));
+    change.event(
+        &state,
+        &context,
+        EventKind::DeviceSnapshot,
+        None,
+        rebuild::snapshot(&state.rows),
+    );
     match parts.devices.commit(&change).await {
         // Whoever was faster leaves the snapshot to the next sweep.
         Ok(()) | Err(CommitError::Conflict | CommitError::NameTaken(_)) => Ok(()),

@@ -11,15 +11,23 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// All protocols.
-pub const PROTOCOLS: [Protocol; 4] = [Protocol::Modbus, Protocol::Can, Protocol::Opcua, Protocol::Mqtt];
+pub const PROTOCOLS: [Protocol; 4] = [
+    Protocol::Modbus,
+    Protocol::Can,
+    Protocol::Opcua,
+    Protocol::Mqtt,
+];
 
 /// A UUID made from a name: the same name, the same UUID.
 #[must_use]
 pub fn uuid_of(name: &str) -> Uuid {
     let hash = |start: u64| {
-        name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+        name.bytes().fold(start, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+        })
     };
-    let bits = u128::from(hash(0xCBF2_9CE4_8422_2325)) << 64 | u128::from(hash(0x8422_2325_CBF2_9CE4));
+    let bits =
+        u128::from(hash(0xCBF2_9CE4_8422_2325)) << 64 | u128::from(hash(0x8422_2325_CBF2_9CE4));
     uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
 }
 
@@ -67,6 +75,15 @@ pub fn modbus_document(name: &str, host: &str, port: u16) -> Value {
     })
 }
 
+/// A Modbus TCP sensor without points, for tests that need very many.
+#[must_use]
+pub fn small_document(name: &str) -> Value {
+    json!({
+        "name": name, "protocol": "modbus",
+        "connection": { "type": "tcp", "host": "10.0.0.5", "unitId": 1 },
+    })
+}
+
 /// The sensor of a document, with ids made from names where there are none.
 ///
 /// # Panics
@@ -79,7 +96,8 @@ pub fn sensor_of(mut document: Value) -> Sensor {
         let path = format!("{name}/{}", point["name"].as_str().unwrap_or_default());
         give_id(point, || uuid_of(&path));
     }
-    Sensor::from_json(document).unwrap_or_else(|problems| panic!("expected a valid sensor, found {problems}"))
+    Sensor::from_json(document)
+        .unwrap_or_else(|problems| panic!("expected a valid sensor, found {problems}"))
 }
 
 fn give_id(document: &mut Value, id: impl FnOnce() -> Uuid) {
@@ -103,13 +121,22 @@ pub fn modbus_sensor(name: &str) -> Sensor {
 /// A sensor in a versioned document.
 #[must_use]
 pub fn item(config_version: u64, sensor: Sensor) -> Item {
-    Item { config_version, sensor: Arc::new(sensor) }
+    Item {
+        config_version,
+        sensor: Arc::new(sensor),
+    }
 }
 
 /// A target of these sensors, as an agent gets it.
 #[must_use]
 pub fn target(version: u64, items: Vec<Item>) -> TargetState {
-    TargetState { version, needs_deployment: true, items, look_revision: 0, extra: Map::new() }
+    TargetState {
+        version,
+        needs_deployment: true,
+        items,
+        look_revision: 0,
+        extra: Map::new(),
+    }
 }
 
 /// An operator's token, whose hash is made from its name.

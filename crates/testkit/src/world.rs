@@ -11,7 +11,8 @@ use std::{
 };
 
 use holdfast_domain::{
-    DeviceId, Failure, Health, HealthStatus, Incarnation, Item, Name, Report, ReportOrder, SensorId,
+    DeviceId, Failure, Health, HealthStatus, Incarnation, Item, Name, Report, ReportOrder,
+    SensorId,
     document::report::{Outcome, running_fingerprint},
     edit::{Edit, EditError, Edition, edit},
     event::{Context, Event, EventKind, whole_micros},
@@ -35,6 +36,12 @@ impl ManualClock {
         Self(AtomicI64::new(start.as_microsecond()))
     }
 
+    /// The time that is so far away from what it shows.
+    #[must_use]
+    pub fn now_plus(&self, by: SignedDuration) -> Timestamp {
+        self.now() + by
+    }
+
     /// Moves it forward and gives the new time.
     pub fn advance(&self, by: SignedDuration) -> Timestamp {
         let by = i64::try_from(by.as_micros()).expect("tests advance by less than an age");
@@ -45,7 +52,8 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_microsecond(self.0.load(Ordering::SeqCst)).expect("a time that was one before")
+        Timestamp::from_microsecond(self.0.load(Ordering::SeqCst))
+            .expect("a time that was one before")
     }
 }
 
@@ -82,8 +90,10 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn uuid(&self) -> Uuid {
-        uuid::Builder::from_custom_bytes((u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes())
-            .into_uuid()
+        uuid::Builder::from_custom_bytes(
+            (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes(),
+        )
+        .into_uuid()
     }
 
     fn jitter(&self) -> u32 {
@@ -118,7 +128,10 @@ impl World {
     /// A world that begins at `start`.
     #[must_use]
     pub fn starting(seed: u64, start: Timestamp) -> Self {
-        Self { clock: ManualClock::new(whole_micros(start)), entropy: SeededEntropy::new(seed) }
+        Self {
+            clock: ManualClock::new(whole_micros(start)),
+            entropy: SeededEntropy::new(seed),
+        }
     }
 
     /// A change by `actor` now; each one is a millisecond later than the one before.
@@ -155,7 +168,13 @@ impl World {
     /// # Errors
     /// As [`edit`].
     pub fn edit(&self, state: &DeviceState, what: Edit) -> Result<Edition, EditError> {
-        edit(state, what, Some("because"), &mut || self.entropy.uuid(), &self.context("anna"))
+        edit(
+            state,
+            what,
+            Some("because"),
+            &mut || self.entropy.uuid(),
+            &self.context("anna"),
+        )
     }
 
     /// The change that adds a sensor.
@@ -164,7 +183,9 @@ impl World {
     /// If the document is not valid.
     #[must_use]
     pub fn add(&self, state: &DeviceState, document: Value) -> Change {
-        let edition = self.edit(state, Edit::Add(document)).expect("tests add valid sensors");
+        let edition = self
+            .edit(state, Edit::Add(document))
+            .expect("tests add valid sensors");
         edition.change.expect("adding changes something")
     }
 
@@ -175,7 +196,7 @@ impl World {
     #[must_use]
     pub fn report(&self, state: &DeviceState, report: Report) -> Option<Change> {
         match receive(state, report, None, &self.context("agent")) {
-            Received::Changed(change) => Some(change),
+            Received::Changed(change) => Some(*change),
             Received::Unchanged => None,
             refused => panic!("expected a report that is taken, found {refused:?}"),
         }
@@ -213,7 +234,10 @@ impl FakeAgent {
     #[must_use]
     pub fn of(state: &DeviceState) -> Self {
         Self {
-            incarnation: state.record.incarnation.expect("tests give devices an incarnation"),
+            incarnation: state
+                .record
+                .incarnation
+                .expect("tests give devices an incarnation"),
             boot: 1,
             sequence: 0,
             held_version: 0,
@@ -243,8 +267,12 @@ impl FakeAgent {
         self.held_version = state.target.version;
         self.version = state.target.version;
         self.looked_revision = state.target.look_revision;
-        let (failed, running): (Vec<Item>, Vec<Item>) =
-            state.target.items.iter().cloned().partition(|item| failing.contains(&item.sensor.id()));
+        let (failed, running): (Vec<Item>, Vec<Item>) = state
+            .target
+            .items
+            .iter()
+            .cloned()
+            .partition(|item| failing.contains(&item.sensor.id()));
         self.failures = failed
             .iter()
             .map(|item| Failure {
@@ -258,7 +286,16 @@ impl FakeAgent {
         self.health = self
             .running
             .iter()
-            .map(|item| (item.sensor.id(), Health { status: HealthStatus::Online, since, reason: None }))
+            .map(|item| {
+                (
+                    item.sensor.id(),
+                    Health {
+                        status: HealthStatus::Online,
+                        since,
+                        reason: None,
+                    },
+                )
+            })
             .collect();
     }
 
@@ -266,7 +303,11 @@ impl FakeAgent {
     pub fn full_report(&mut self) -> Report {
         self.sequence += 1;
         Report {
-            order: ReportOrder { incarnation: self.incarnation, boot: self.boot, sequence: self.sequence },
+            order: ReportOrder {
+                incarnation: self.incarnation,
+                boot: self.boot,
+                sequence: self.sequence,
+            },
             held_version: self.held_version,
             running_fingerprint: running_fingerprint(&self.running),
             looked_revision: self.looked_revision,
@@ -283,6 +324,11 @@ impl FakeAgent {
 
     /// A report that leaves everything out that may be left out.
     pub fn heartbeat(&mut self) -> Report {
-        Report { outcome: None, health: None, agent_version: None, ..self.full_report() }
+        Report {
+            outcome: None,
+            health: None,
+            agent_version: None,
+            ..self.full_report()
+        }
     }
 }

@@ -42,9 +42,15 @@ impl RegisterRequest {
         let read = Fields::open(document, &Path::ROOT, &mut problems).and_then(|mut fields| {
             let name = fields.optional("name", name);
             let token_hash = fields.required("tokenHash", token_hash, TOKEN_HASH);
-            let labels = fields.optional("labels", labels).map(Option::unwrap_or_default);
+            let labels = fields
+                .optional("labels", labels)
+                .map(Option::unwrap_or_default);
             fields.rest();
-            Some(Self { name: name?, token_hash: token_hash?, labels: labels? })
+            Some(Self {
+                name: name?,
+                token_hash: token_hash?,
+                labels: labels?,
+            })
         });
         problems.check(read)
     }
@@ -52,7 +58,8 @@ impl RegisterRequest {
     /// The 32 bytes of the hash.
     #[must_use]
     pub fn hash_bytes(&self) -> [u8; 32] {
-        hash_bytes(&self.token_hash).expect("a request that was read has a hash of 64 hexadecimal digits")
+        hash_bytes(&self.token_hash)
+            .expect("a request that was read has a hash of 64 hexadecimal digits")
     }
 
     /// A hash as a request carries it.
@@ -185,7 +192,11 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
         return Problems::one("", "a JSON document", error);
     };
     if let Some(mut fields) = Fields::open(document, &path, &mut problems) {
-        fields.required("device", parsed::<DeviceId>("a device's UUID"), "a device's UUID");
+        fields.required(
+            "device",
+            parsed::<DeviceId>("a device's UUID"),
+            "a device's UUID",
+        );
         fields.required("readings", explain_list, "a list of readings");
     }
     if problems.is_empty() {
@@ -201,13 +212,27 @@ fn explain_list(value: Value, path: &Path<'_>, problems: &mut Problems) -> Optio
     };
     for (index, item) in items.into_iter().enumerate() {
         let here = path.index(index);
-        let Some(mut fields) = Fields::open(item, &here, problems) else { continue };
-        fields.required("sensor", parsed::<SensorId>("a sensor's UUID"), "a sensor's UUID");
-        fields.required("point", parsed::<PointId>("a point's UUID"), "a point's UUID");
+        let Some(mut fields) = Fields::open(item, &here, problems) else {
+            continue;
+        };
+        fields.required(
+            "sensor",
+            parsed::<SensorId>("a sensor's UUID"),
+            "a sensor's UUID",
+        );
+        fields.required(
+            "point",
+            parsed::<PointId>("a point's UUID"),
+            "a point's UUID",
+        );
         fields.required("at", timestamp, "a time such as 2026-11-22T12:00:00Z");
         fields.choice::<Quality>("quality", None);
         if let Some(value @ (Value::Array(_) | Value::Object(_))) = fields.take("value") {
-            fields.problem("value", "a number, true or false, a text, or null", crate::request::found(&value));
+            fields.problem(
+                "value",
+                "a number, true or false, a text, or null",
+                crate::request::found(&value),
+            );
         }
         fields.text_opt("reason", "why it is not good, as a text");
     }
@@ -246,4 +271,89 @@ impl IncarnationRequest {
 pub struct IncarnationAnswer {
     /// The incarnation that counts from now on.
     pub incarnation: Incarnation,
+}
+
+/// Shapes of the agent's documents, for the OpenAPI description.
+#[cfg(feature = "openapi")]
+pub mod schemas {
+    use std::collections::BTreeMap;
+
+    use holdfast_domain::{Failure, Health, Incarnation};
+    use serde::Serialize;
+
+    use crate::sensor::schemas::SensorItem;
+
+    /// A target: one member, whose key is the device's UUID.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct TargetDocument(pub BTreeMap<String, TargetBody>);
+
+    /// What a device should run.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct TargetBody {
+        /// The form of the documents.
+        pub schema_version: u32,
+        /// Grows with every change of the configuration, and with nothing else.
+        pub version: u64,
+        /// Is something of it not yet established? Not part of the entity tag.
+        pub needs_deployment: bool,
+        /// The sensors.
+        pub config: ItemList,
+        /// Asks the agent to look at everything again.
+        pub look: Look,
+    }
+
+    /// A list of sensors.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct ItemList {
+        /// The sensors.
+        pub protocol_adapter_devices: Vec<SensorItem>,
+    }
+
+    /// Asks the agent to look at everything again.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct Look {
+        /// Grows with every request to look again.
+        pub revision: u64,
+    }
+
+    /// A report: one member, whose key is the device's UUID.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct ReportDocument(pub BTreeMap<String, ReportBody>);
+
+    /// What an agent says is true. `version`, `config` and `failures` are one block, present or absent together.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct ReportBody {
+        /// The form of the documents.
+        #[schema(required = false)]
+        pub schema_version: u32,
+        /// Given by the hub at registration.
+        pub incarnation: Incarnation,
+        /// Counted up, durably, at each start of the agent.
+        #[schema(minimum = 1)]
+        pub boot: u64,
+        /// Counted up with each attempt to report within a boot.
+        #[schema(minimum = 1)]
+        pub sequence: u64,
+        /// The target version that the agent holds durably; 0 if none.
+        pub held_version: u64,
+        /// The identity of all that runs.
+        #[schema(pattern = "^b3:[0-9a-f]{32}$")]
+        pub running_fingerprint: String,
+        /// The last request to look again that was carried out.
+        #[schema(required = false)]
+        pub looked_revision: u64,
+        /// The target version that was worked through.
+        pub version: Option<u64>,
+        /// What really runs.
+        pub config: Option<ItemList>,
+        /// What could not be started.
+        pub failures: Option<Vec<Failure>>,
+        /// Health by sensor, of those that changed theirs.
+        pub health: Option<BTreeMap<String, Health>>,
+        /// The agent's version.
+        pub agent_version: Option<String>,
+    }
 }

@@ -87,8 +87,13 @@ pub struct DeviceCreate {
 impl Request for DeviceCreate {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.required("name", name, Name::EXPECTED);
-        let labels = fields.optional("labels", labels).map(Option::unwrap_or_default);
-        Some(Self { name: name?, labels: labels? })
+        let labels = fields
+            .optional("labels", labels)
+            .map(Option::unwrap_or_default);
+        Some(Self {
+            name: name?,
+            labels: labels?,
+        })
     }
 }
 
@@ -109,7 +114,10 @@ impl Request for DeviceUpdate {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.optional("name", name);
         let labels = fields.optional("labels", labels);
-        Some(Self { name: name?, labels: labels? })
+        Some(Self {
+            name: name?,
+            labels: labels?,
+        })
     }
 }
 

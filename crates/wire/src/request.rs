@@ -44,7 +44,11 @@ pub(crate) fn name(value: Value, path: &Path<'_>, problems: &mut Problems) -> Op
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
-pub(crate) fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
+pub(crate) fn timestamp(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<Timestamp> {
     let time = value.as_str().and_then(|text| text.parse().ok());
     if time.is_none() {
         problems.add(path, "a time such as 2026-11-22T12:00:00Z", found(&value));
@@ -65,7 +69,11 @@ pub(crate) fn parsed<T: std::str::FromStr>(
     }
 }
 
-pub(crate) fn labels(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
+pub(crate) fn labels(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, String>> {
     /// Characters of a label's value.
     const CHARS: usize = 256;
     let Value::Object(members) = value else {

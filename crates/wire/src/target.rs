@@ -55,7 +55,9 @@ impl TargetStateView {
             schema_version: holdfast_domain::document::SCHEMA_VERSION,
             version: target.version,
             needs_deployment: state.needs_deployment(),
-            config: Config { protocol_adapter_devices: target.items.clone() },
+            config: Config {
+                protocol_adapter_devices: target.items.clone(),
+            },
             last_deployed_at: target.last_deployed.map(|(at, _)| at),
             last_deployed_version: target.last_deployed.map(|(_, version)| version),
             audit: target.audit.clone(),
@@ -132,7 +134,9 @@ impl CurrentStateView {
             sequence: order.sequence,
             held_version: *held_version,
             version: *worked_version,
-            config: Config { protocol_adapter_devices: running.clone() },
+            config: Config {
+                protocol_adapter_devices: running.clone(),
+            },
             failures: failures.clone(),
             health: health.clone(),
             agent_version: agent_version.clone(),
@@ -224,6 +228,32 @@ impl Request for Rollback {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let version = fields.int("version", &(1..=i64::MAX), None);
         let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
-        Some(Self { version: version?, reason: reason? })
+        Some(Self {
+            version: version?,
+            reason: reason?,
+        })
+    }
+}
+
+/// Shapes of requests that are read as documents, for the OpenAPI description.
+#[cfg(feature = "openapi")]
+pub mod schemas {
+    use serde::Serialize;
+
+    use crate::sensor::schemas::SensorDocument;
+
+    /// A target as people write it.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct TargetInput {
+        /// The sensors.
+        pub config: ConfigInput,
+    }
+
+    /// The sensors of a target as people write it.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct ConfigInput {
+        /// The sensors; those without an id are those of the same name.
+        pub protocol_adapter_devices: Vec<SensorDocument>,
     }
 }

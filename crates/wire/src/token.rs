@@ -65,7 +65,11 @@ impl Request for TokenCreate {
         let name = fields.required("name", name, Name::EXPECTED);
         let role = fields.required("role", parsed(Role::EXPECTED), Role::EXPECTED);
         let expires_at = fields.optional("expiresAt", timestamp);
-        Some(Self { name: name?, role: role?, expires_at: expires_at? })
+        Some(Self {
+            name: name?,
+            role: role?,
+            expires_at: expires_at?,
+        })
     }
 }
 
@@ -139,7 +143,12 @@ impl Request for ProvisioningKeyCreate {
             Some(None)
         };
         let expires_at = fields.optional("expiresAt", timestamp);
-        Some(Self { name: name?, device: device?, uses: uses?, expires_at: expires_at? })
+        Some(Self {
+            name: name?,
+            device: device?,
+            uses: uses?,
+            expires_at: expires_at?,
+        })
     }
 }
 

@@ -30,7 +30,10 @@ pub struct Point<A> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// How long after a write the instrument needs until a read shows it, in ms (0 to 3,600,000).
-    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 3600000, default = 0))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 0, maximum = 3600000, default = 0)
+    )]
     pub settle_ms: u32,
     /// Where it is.
     #[serde(flatten)]
@@ -43,7 +46,11 @@ pub struct Point<A> {
 
 /// What writing a point means: only a level is a state that can be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
 pub enum PointKind {
     /// A value that stays: it can be held.
     Level,
@@ -55,7 +62,7 @@ pub enum PointKind {
 words!(PointKind { Level => "level", Pulse => "pulse", Command => "command" });
 
 /// What may be written to a point, in its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
@@ -68,6 +75,10 @@ pub struct Limits {
     /// The largest change in one write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
 }
 
 impl Limits {
@@ -76,20 +87,36 @@ impl Limits {
         let min = fields.number_opt("min");
         let max = fields.number_opt("max");
         let max_step = fields.number_opt("maxStep");
-        let limits = Self { min: min?, max: max?, max_step: max_step? };
         let mut fits = true;
-        if let (Some(min), Some(max)) = (limits.min, limits.max)
+        if let (Some(Some(min)), Some(Some(max))) = (min, max)
             && min > max
         {
             fields.problem("max", format_args!("at least min, {min}"), max);
             fits = false;
         }
-        if let Some(step) = limits.max_step.filter(|step| *step <= 0.0) {
+        if let Some(step) = max_step.flatten().filter(|step| *step <= 0.0) {
             fields.problem("maxStep", "a number above 0", step);
             fits = false;
         }
-        fields.rest();
+        let extra = fields.rest();
+        let limits = Self {
+            min: min?,
+            max: max?,
+            max_step: max_step?,
+            extra,
+        };
         fits.then_some(limits)
+    }
+
+    /// Limits that limit nothing are none.
+    fn is_something(&self) -> bool {
+        let Self {
+            min,
+            max,
+            max_step,
+            extra,
+        } = self;
+        min.is_some() || max.is_some() || max_step.is_some() || !extra.is_empty()
     }
 }
 
@@ -116,12 +143,17 @@ impl<A: PointAddress> Point<A> {
         let unit = fields.text_opt("unit", "the unit's symbol, such as °C");
         let writable = fields.flag("writable", false);
         let limits = fields.optional("limits", Limits::read);
+        let limits = limits.map(|limits| limits.filter(Limits::is_something));
         let settle_ms = fields.int("settleMs", &SETTLE_MS, Some(0));
         let address = A::read(&mut fields);
         if let (Some(true), Some(address)) = (writable, &address)
             && !address.is_writable()
         {
-            fields.problem("writable", format_args!("false: nothing can be written there ({})", A::WHERE), "true");
+            fields.problem(
+                "writable",
+                format_args!("false: nothing can be written there ({})", A::WHERE),
+                "true",
+            );
             return None;
         }
         let extra = fields.rest();
@@ -141,7 +173,9 @@ impl<A: PointAddress> Point<A> {
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
 pub(crate) fn uuid(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<uuid::Uuid> {
-    let uuid = value.as_str().and_then(|text| uuid::Uuid::parse_str(text).ok());
+    let uuid = value
+        .as_str()
+        .and_then(|text| uuid::Uuid::parse_str(text).ok());
     if uuid.is_none() {
         problems.add(path, "a UUID", describe(&value));
     }

@@ -4,7 +4,7 @@
 //! incarnation, boot and sequence; an old one never overwrites a new one.
 
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec::Vec,
 };
@@ -22,7 +22,8 @@ use crate::{
         sensor::Item,
         target::{config_to_json, open_envelope, read_config},
     },
-    fields::{Fields, Path, Problems, describe, list, words},
+    event::whole_micros,
+    fields::{Fields, Path, Problems, describe, list, text, words},
     ids::{DeviceId, Incarnation, SensorId},
     limits,
 };
@@ -112,7 +113,11 @@ pub struct Health {
 
 /// Whether an instrument answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
 pub enum HealthStatus {
     /// It answers.
     Online,
@@ -126,8 +131,15 @@ words!(HealthStatus { Online => "online", Degraded => "degraded", Offline => "of
 /// The identity of all that runs: which sensors, with which content, of which version; in no particular order.
 #[must_use]
 pub fn running_fingerprint<'a>(running: impl IntoIterator<Item = &'a Item>) -> Fingerprint {
-    let items: BTreeMap<SensorId, (Fingerprint, u64)> =
-        running.into_iter().map(|item| (item.sensor.id(), (item.sensor.fingerprint(), item.config_version))).collect();
+    let items: BTreeMap<SensorId, (Fingerprint, u64)> = running
+        .into_iter()
+        .map(|item| {
+            (
+                item.sensor.id(),
+                (item.sensor.fingerprint(), item.config_version),
+            )
+        })
+        .collect();
     let mut bytes = Vec::with_capacity(items.len() * 40);
     for (id, (fingerprint, version)) in items {
         bytes.extend_from_slice(id.uuid().as_bytes());
@@ -187,19 +199,31 @@ impl Report {
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let any = 0..=i64::MAX;
         let mut fields = Fields::open(value, path, problems)?;
-        fields.int("schemaVersion", &(1..=i64::from(SCHEMA_VERSION)), Some(SCHEMA_VERSION));
-        let incarnation = fields.required("incarnation", uuid, "the incarnation given at registration");
+        fields.int(
+            "schemaVersion",
+            &(1..=i64::from(SCHEMA_VERSION)),
+            Some(SCHEMA_VERSION),
+        );
+        let incarnation =
+            fields.required("incarnation", uuid, "the incarnation given at registration");
         let boot = fields.int("boot", &(1..=i64::MAX), None);
         let sequence = fields.int("sequence", &(1..=i64::MAX), None);
-        let held_version = fields.int("heldVersion", &any, None);
-        let running_fingerprint = fields.required("runningFingerprint", fingerprint, "the fingerprint of all that runs");
+        let held_version = fields.int("heldVersion", &(0..=limits::HELD_VERSION), None);
+        let running_fingerprint = fields.required(
+            "runningFingerprint",
+            fingerprint,
+            "the fingerprint of all that runs",
+        );
         let looked_revision = fields.int("lookedRevision", &any, Some(0));
         let outcome = Outcome::read(&mut fields);
         let health = fields.optional("health", health_map);
         let agent_version = fields.text_opt("agentVersion", "the agent's version");
         let extra = fields.rest();
-        let order =
-            ReportOrder { incarnation: Incarnation(incarnation?), boot: boot?, sequence: sequence? };
+        let order = ReportOrder {
+            incarnation: Incarnation(incarnation?),
+            boot: boot?,
+            sequence: sequence?,
+        };
         Some(Self {
             order,
             held_version: held_version?,
@@ -231,58 +255,124 @@ impl Outcome {
         let version = fields.int("version", &(0..=i64::MAX), None);
         let running = fields.required("config", read_config, TOGETHER);
         let failures = fields.required("failures", failures, TOGETHER);
-        Some(Some(Self { version: version?, running: running?, failures: failures? }))
+        Some(Some(Self {
+            version: version?,
+            running: running?,
+            failures: failures?,
+        }))
     }
 }
 
 fn failures(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Failure>> {
-    list(value, limits::SENSORS_PER_DEVICE, path, problems, |value, path, problems| {
-        let mut fields = Fields::open(value, path, problems)?;
-        let id = fields.required("id", uuid, "the sensor's UUID").map(SensorId);
-        let fingerprint = fields.required("fingerprint", fingerprint, "the fingerprint of what failed");
-        let error = fields.text("error", "why it failed");
-        let attempts = fields.int("attempts", &(1..=i64::from(limits::ATTEMPTS)), None);
-        fields.rest();
-        Some(Failure { id: id?, fingerprint: fingerprint?, error: error?, attempts: attempts? })
-    })
+    let failures = list(
+        value,
+        limits::SENSORS_PER_DEVICE,
+        path,
+        problems,
+        |value, path, problems| {
+            let mut fields = Fields::open(value, path, problems)?;
+            let id = fields
+                .required("id", uuid, "the sensor's UUID")
+                .map(SensorId);
+            let fingerprint =
+                fields.required("fingerprint", fingerprint, "the fingerprint of what failed");
+            let error = fields.required("error", told, "why it failed");
+            let attempts = fields.int("attempts", &(1..=i64::from(limits::ATTEMPTS)), None);
+            fields.rest();
+            Some(Failure {
+                id: id?,
+                fingerprint: fingerprint?,
+                error: error?,
+                attempts: attempts?,
+            })
+        },
+    )?;
+    let mut ids = BTreeSet::new();
+    let twice = failures.iter().position(|failure| !ids.insert(failure.id));
+    if let Some(index) = twice {
+        let expected = "a sensor that no other failure is of";
+        problems.add(path.index(index).key("id"), expected, failures[index].id);
+        return None;
+    }
+    Some(failures)
 }
 
-fn health_map(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<BTreeMap<SensorId, Health>> {
+/// What an agent tells of the outside: an error's or a reason's text. An instrument's answer may be in it, and no text is
+/// worth refusing a report for: what PostgreSQL's texts can't hold is replaced.
+fn told(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<String> {
+    let value = match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{FFFD}")),
+        value => value,
+    };
+    text(
+        value,
+        "a text of 1 to 1024 characters that says why",
+        path,
+        problems,
+    )
+}
+
+fn health_map(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<BTreeMap<SensorId, Health>> {
     let Value::Object(members) = value else {
-        problems.add(path, "an object with a member for each sensor", describe(&value));
+        problems.add(
+            path,
+            "an object with a member for each sensor",
+            describe(&value),
+        );
         return None;
     };
     if members.len() > limits::SENSORS_PER_DEVICE {
-        problems.add(path, format_args!("at most {} sensors", limits::SENSORS_PER_DEVICE), members.len());
+        problems.add(
+            path,
+            format_args!("at most {} sensors", limits::SENSORS_PER_DEVICE),
+            members.len(),
+        );
         return None;
     }
-    let count = members.len();
-    let health: BTreeMap<_, _> = members
-        .into_iter()
-        .filter_map(|(key, value)| {
-            let here = path.key(&key);
-            let id = uuid(Value::String(key.clone()), &here, problems);
-            let health = health(value, &here, problems);
-            Some((SensorId(id?), health?))
-        })
-        .collect();
-    (health.len() == count).then_some(health)
+    let mut all = BTreeMap::new();
+    let mut fits = true;
+    for (key, value) in members {
+        let here = path.key(&key);
+        let id = uuid(Value::String(key.clone()), &here, problems).map(SensorId);
+        let (Some(id), Some(health)) = (id, health(value, &here, problems)) else {
+            fits = false;
+            continue;
+        };
+        if all.insert(id, health).is_some() {
+            // A UUID can be spelled in several ways.
+            problems.add(here, "a sensor that no other member is of", id);
+            fits = false;
+        }
+    }
+    fits.then_some(all)
 }
 
 fn health(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Health> {
     let mut fields = Fields::open(value, path, problems)?;
     let status = fields.choice("status", None);
     let since = fields.required("since", timestamp, "a time such as 2026-11-22T12:00:00Z");
-    let reason = fields.text_opt("reason", "why it does not answer");
+    let reason = fields.optional("reason", told);
     fields.rest();
-    Some(Health { status: status?, since: since?, reason: reason? })
+    Some(Health {
+        status: status?,
+        since: whole_micros(since?),
+        reason: reason?,
+    })
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
 fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
     let time = value.as_str().and_then(|text| text.parse().ok());
     if time.is_none() {
-        problems.add(path, "a time such as 2026-11-22T12:00:00Z", describe(&value));
+        problems.add(
+            path,
+            "a time such as 2026-11-22T12:00:00Z",
+            describe(&value),
+        );
     }
     time
 }
@@ -291,7 +381,11 @@ fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<T
 fn fingerprint(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Fingerprint> {
     let fingerprint = value.as_str().and_then(|text| text.parse().ok());
     if fingerprint.is_none() {
-        problems.add(path, "a fingerprint (b3: and 32 hexadecimal digits)", describe(&value));
+        problems.add(
+            path,
+            "a fingerprint (b3: and 32 hexadecimal digits)",
+            describe(&value),
+        );
     }
     fingerprint
 }

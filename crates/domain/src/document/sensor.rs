@@ -86,10 +86,22 @@ pub enum Binding {
 macro_rules! each_binding {
     ($binding:expr, $connection:pat, $points:pat => $result:expr) => {
         match $binding {
-            Binding::Modbus { connection: $connection, points: $points } => $result,
-            Binding::Can { connection: $connection, points: $points } => $result,
-            Binding::Opcua { connection: $connection, points: $points } => $result,
-            Binding::Mqtt { connection: $connection, points: $points } => $result,
+            Binding::Modbus {
+                connection: $connection,
+                points: $points,
+            } => $result,
+            Binding::Can {
+                connection: $connection,
+                points: $points,
+            } => $result,
+            Binding::Opcua {
+                connection: $connection,
+                points: $points,
+            } => $result,
+            Binding::Mqtt {
+                connection: $connection,
+                points: $points,
+            } => $result,
         }
     };
 }
@@ -137,13 +149,23 @@ impl Sensor {
 
     fn new(content: Content, not_understood: Vec<Problem>) -> Self {
         let fingerprint = Fingerprint::of_members(&content.to_members());
-        Self { content, fingerprint, not_understood }
+        Self {
+            content,
+            fingerprint,
+            not_understood,
+        }
     }
 
     /// The same sensor with other content.
     #[must_use]
     pub fn with_enabled(&self, enabled: bool) -> Self {
-        Self::new(Content { enabled, ..self.content.clone() }, self.not_understood.clone())
+        Self::new(
+            Content {
+                enabled,
+                ..self.content.clone()
+            },
+            self.not_understood.clone(),
+        )
     }
 
     /// What it consists of.
@@ -209,7 +231,10 @@ impl Content {
         let mut put = |key: &str, value: Value| members.insert(key.to_string(), value);
         put("id", Value::String(self.id.to_string()));
         put("name", Value::String(self.name.to_string()));
-        put("protocol", Value::String(self.binding.protocol().to_string()));
+        put(
+            "protocol",
+            Value::String(self.binding.protocol().to_string()),
+        );
         put("enabled", Value::Bool(self.enabled));
         put("pollInterval", Value::Number(self.poll_interval_ms.into()));
         put("connection", self.connection_json());
@@ -237,19 +262,23 @@ impl Content {
         let name = fields.required("name", name, Name::EXPECTED);
         let protocol = fields.choice::<Protocol>("protocol", None);
         let enabled = fields.flag("enabled", true);
-        let poll_interval_ms = fields.int("pollInterval", &POLL_MS, Some(limits::POLL_INTERVAL_DEFAULT_MS));
-        let metadata = fields.optional("metadata", metadata).map(Option::unwrap_or_default);
+        let poll_interval_ms = fields.int(
+            "pollInterval",
+            &POLL_MS,
+            Some(limits::POLL_INTERVAL_DEFAULT_MS),
+        );
+        let metadata = fields
+            .optional("metadata", metadata)
+            .map(Option::unwrap_or_default);
         let binding = protocol.and_then(|protocol| match protocol {
             Protocol::Modbus => binding(fields, modbus::Connection::read)
                 .map(|(connection, points)| Binding::Modbus { connection, points }),
-            Protocol::Can => {
-                binding(fields, can::Connection::read).map(|(connection, points)| Binding::Can { connection, points })
-            }
+            Protocol::Can => binding(fields, can::Connection::read)
+                .map(|(connection, points)| Binding::Can { connection, points }),
             Protocol::Opcua => binding(fields, opcua::Connection::read)
                 .map(|(connection, points)| Binding::Opcua { connection, points }),
-            Protocol::Mqtt => {
-                binding(fields, mqtt::Connection::read).map(|(connection, points)| Binding::Mqtt { connection, points })
-            }
+            Protocol::Mqtt => binding(fields, mqtt::Connection::read)
+                .map(|(connection, points)| Binding::Mqtt { connection, points }),
         });
         Some(Self {
             id: id?,
@@ -272,7 +301,9 @@ fn binding<C, A: crate::document::point::PointAddress>(
     connection: fn(Value, &Path<'_>, &mut Problems) -> Option<C>,
 ) -> Option<(C, Vec<Point<A>>)> {
     let connection = fields.required("connection", connection, "how to reach the instrument");
-    let points = fields.optional("dataPoints", points).map(Option::unwrap_or_default);
+    let points = fields
+        .optional("dataPoints", points)
+        .map(Option::unwrap_or_default);
     Some((connection?, points?))
 }
 
@@ -281,17 +312,31 @@ fn points<A: crate::document::point::PointAddress>(
     path: &Path<'_>,
     problems: &mut Problems,
 ) -> Option<Vec<Point<A>>> {
-    let points = list(value, limits::POINTS_PER_SENSOR, path, problems, Point::<A>::read)?;
+    let points = list(
+        value,
+        limits::POINTS_PER_SENSOR,
+        path,
+        problems,
+        Point::<A>::read,
+    )?;
     let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
     let mut fits = true;
     for (index, point) in points.iter().enumerate() {
         let here = path.index(index);
         if !names.insert(&point.name) {
-            problems.add(here.key("name"), "a name that no other point of the sensor has", &point.name);
+            problems.add(
+                here.key("name"),
+                "a name that no other point of the sensor has",
+                &point.name,
+            );
             fits = false;
         }
         if !ids.insert(point.id) {
-            problems.add(here.key("id"), "an id that no other point of the sensor has", point.id);
+            problems.add(
+                here.key("id"),
+                "an id that no other point of the sensor has",
+                point.id,
+            );
             fits = false;
         }
     }
@@ -303,7 +348,11 @@ fn metadata(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Ma
         Value::Object(members) => {
             let bytes = json_of(&members).to_string().len();
             if bytes > limits::METADATA_BYTES {
-                problems.add(path, format_args!("at most {} bytes", limits::METADATA_BYTES), format_args!("{bytes}"));
+                problems.add(
+                    path,
+                    format_args!("at most {} bytes", limits::METADATA_BYTES),
+                    format_args!("{bytes}"),
+                );
                 return None;
             }
             Some(members)
@@ -338,10 +387,17 @@ impl Item {
         let not_understood = inner.unknown().to_vec();
         problems.append(inner);
         let (config_version, content) = read?;
-        Some(Self { config_version, sensor: Arc::new(Sensor::new(content, not_understood)) })
+        Some(Self {
+            config_version,
+            sensor: Arc::new(Sensor::new(content, not_understood)),
+        })
     }
 
-    fn read_fields(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<(u64, Content)> {
+    fn read_fields(
+        value: Value,
+        path: &Path<'_>,
+        problems: &mut Problems,
+    ) -> Option<(u64, Content)> {
         let mut fields = Fields::open(value, path, problems)?;
         let config_version = fields.int("configVersion", &(0..=i64::MAX), Some(0_u64));
         let content = Content::read(&mut fields);

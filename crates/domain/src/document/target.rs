@@ -46,7 +46,10 @@ impl TargetState {
         members.insert("version".to_string(), json!(self.version));
         members.insert("needsDeployment".to_string(), json!(self.needs_deployment));
         members.insert("config".to_string(), config_to_json(&self.items));
-        members.insert("look".to_string(), json!({ "revision": self.look_revision }));
+        members.insert(
+            "look".to_string(),
+            json!({ "revision": self.look_revision }),
+        );
         json!({ device.to_string(): members })
     }
 
@@ -66,11 +69,17 @@ impl TargetState {
 
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(value, path, problems)?;
-        fields.int("schemaVersion", &(1..=i64::from(SCHEMA_VERSION)), Some(SCHEMA_VERSION));
+        fields.int(
+            "schemaVersion",
+            &(1..=i64::from(SCHEMA_VERSION)),
+            Some(SCHEMA_VERSION),
+        );
         let version = fields.int("version", &(0..=i64::MAX), None);
         let needs_deployment = fields.flag("needsDeployment", false);
         let items = fields.required("config", read_config, "the configuration");
-        let look_revision = fields.optional("look", revision).map(Option::unwrap_or_default);
+        let look_revision = fields
+            .optional("look", revision)
+            .map(Option::unwrap_or_default);
         let extra = fields.rest();
         Some(Self {
             version: version?,
@@ -127,17 +136,31 @@ pub fn read_config(value: Value, path: &Path<'_>, problems: &mut Problems) -> Op
 
 /// Reads a list of sensors: every one valid, ids and names unique.
 pub fn read_items(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Item>> {
-    let items = list(value, limits::SENSORS_PER_DEVICE, path, problems, Item::read)?;
+    let items = list(
+        value,
+        limits::SENSORS_PER_DEVICE,
+        path,
+        problems,
+        Item::read,
+    )?;
     let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
     let mut fits = true;
     for (index, item) in items.iter().enumerate() {
         let here = path.index(index);
         if !names.insert(item.sensor.name()) {
-            problems.add(here.key("name"), "a name that no other sensor of the device has", item.sensor.name());
+            problems.add(
+                here.key("name"),
+                "a name that no other sensor of the device has",
+                item.sensor.name(),
+            );
             fits = false;
         }
         if !ids.insert(item.sensor.id()) {
-            problems.add(here.key("id"), "an id that no other sensor of the device has", item.sensor.id());
+            problems.add(
+                here.key("id"),
+                "an id that no other sensor of the device has",
+                item.sensor.id(),
+            );
             fits = false;
         }
     }

@@ -52,14 +52,27 @@ impl Connection {
         let mut fields = Fields::open(value, path, problems)?;
         let kind = fields.choice("type", None);
         let interface = fields.text("interface", INTERFACE);
-        if let Some(name) = interface.as_ref().filter(|name| name.len() > INTERFACE_CHARS || name.contains('/')) {
-            fields.problem("interface", INTERFACE, format_args!("{:?}", crate::ids::shorten(name)));
+        if let Some(name) = interface
+            .as_ref()
+            .filter(|name| name.len() > INTERFACE_CHARS || name.contains('/'))
+        {
+            fields.problem(
+                "interface",
+                INTERFACE,
+                format_args!("{:?}", crate::ids::shorten(name)),
+            );
             return None;
         }
         let dbc = fields.text_opt("dbc", "the name of a DBC file on the agent");
         let fd = fields.flag("fd", false);
         let extra = fields.rest();
-        Some(Self { kind: kind?, interface: interface?, dbc: dbc?, fd: fd?, extra })
+        Some(Self {
+            kind: kind?,
+            interface: interface?,
+            dbc: dbc?,
+            fd: fd?,
+            extra,
+        })
     }
 }
 
@@ -120,7 +133,7 @@ pub struct BitSignal {
 }
 
 /// Which frames carry a multiplexed signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = CanMultiplexer))]
 pub struct Multiplexer {
@@ -130,23 +143,34 @@ pub struct Multiplexer {
     pub length: u8,
     /// The value that it must hold.
     pub value: u32,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
 }
 
 impl PointAddress for Address {
-    const WHERE: &'static str = "frameId, startBit and length (or message and signal of the DBC file)";
+    const WHERE: &'static str =
+        "frameId, startBit and length (or message and signal of the DBC file)";
 
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let signal = if fields.has("message") || fields.has("signal") {
             let message = fields.text("message", "a message of the DBC file");
             let signal = fields.text("signal", "a signal of that message");
-            message.zip(signal).map(|(message, signal)| Signal::Named { message, signal })
+            message
+                .zip(signal)
+                .map(|(message, signal)| Signal::Named { message, signal })
         } else {
             BitSignal::read(fields).map(Signal::Bits)
         };
         let day = 0..=86_400_000;
         let timeout_ms = fields.int("timeoutMs", &day, Some(0));
         let cycle_ms = fields.int("cycleMs", &day, Some(0));
-        Some(Self { signal: signal?, timeout_ms: timeout_ms?, cycle_ms: cycle_ms? })
+        Some(Self {
+            signal: signal?,
+            timeout_ms: timeout_ms?,
+            cycle_ms: cycle_ms?,
+        })
     }
 
     fn is_writable(&self) -> bool {
@@ -157,7 +181,11 @@ impl PointAddress for Address {
 impl BitSignal {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let extended = fields.flag("extended", false);
-        let highest = if extended == Some(true) { 0x1FFF_FFFF } else { 0x7FF };
+        let highest = if extended == Some(true) {
+            0x1FFF_FFFF
+        } else {
+            0x7FF
+        };
         let frame_id = fields.int("frameId", &(0..=highest), None);
         let start_bit = fields.int("startBit", &(0..=511), None);
         let length = fields.int("length", &(1..=64), None);
@@ -170,6 +198,17 @@ impl BitSignal {
         }
         let offset = fields.number("offset", 0.0);
         let multiplexer = fields.optional("multiplexer", Multiplexer::read);
+        if let (Some(start), Some(length), Some(order)) = (start_bit, length, byte_order) {
+            let room = bits_from(start, order);
+            if u16::from(length) > room {
+                fields.problem(
+                    "length",
+                    format_args!("at most {room} from startBit {start} on"),
+                    length,
+                );
+                return None;
+            }
+        }
         Some(Self {
             frame_id: frame_id?,
             extended: extended?,
@@ -184,13 +223,28 @@ impl BitSignal {
     }
 }
 
+/// How many bits there are from `start` to the end of the longest frame, 64 bytes. A signal in Intel order goes up from
+/// its lowest bit; one in Motorola order starts with its highest, and goes down in each byte, from byte to byte.
+fn bits_from(start: u16, order: Order) -> u16 {
+    const BITS: u16 = 512;
+    match order {
+        Order::Little => BITS - start,
+        Order::Big => BITS - (start / 8 * 8 + (7 - start % 8)),
+    }
+}
+
 impl Multiplexer {
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(value, path, problems)?;
         let start_bit = fields.int("startBit", &(0..=511), None);
         let length = fields.int("length", &(1..=32), None);
         let value = fields.int("value", &(0..=i64::from(u32::MAX)), None);
-        fields.rest();
-        Some(Self { start_bit: start_bit?, length: length?, value: value? })
+        let extra = fields.rest();
+        Some(Self {
+            start_bit: start_bit?,
+            length: length?,
+            value: value?,
+            extra,
+        })
     }
 }

@@ -13,7 +13,11 @@ use crate::fields::words;
 
 /// The protocols that sensors speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
 pub enum Protocol {
     /// Modbus over TCP, a serial line, or a serial line behind TCP.
     Modbus,

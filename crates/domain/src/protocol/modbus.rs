@@ -27,7 +27,10 @@ pub struct Connection {
     #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 255))]
     pub unit_id: u8,
     /// How long one request may take, in ms (10 to 60,000).
-    #[cfg_attr(feature = "openapi", schema(minimum = 10, maximum = 60000, default = 1000))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 10, maximum = 60000, default = 1000)
+    )]
     pub timeout_ms: u32,
     /// How many registers (or coils) that nobody asked for may be read along between two wanted ones, so that they go
     /// into one request: 0 to 124. Some registers clear when they are read, so none unless stated.
@@ -41,7 +44,11 @@ pub struct Connection {
 
 /// The line that units share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ModbusLink))]
 pub enum Link {
     /// Modbus TCP.
@@ -63,6 +70,7 @@ pub enum Link {
     /// Modbus RTU on a serial line.
     Rtu {
         /// The serial device, such as `/dev/ttyUSB0`.
+        #[cfg_attr(feature = "openapi", schema(rename = "serialPort"))]
         serial_port: String,
         /// Speed and character format.
         #[serde(flatten)]
@@ -76,7 +84,10 @@ pub enum Link {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SerialLine {
     /// Bits a second, 300 to 4,000,000.
-    #[cfg_attr(feature = "openapi", schema(minimum = 300, maximum = 4000000, default = 19200))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(minimum = 300, maximum = 4000000, default = 19200)
+    )]
     pub baud_rate: u32,
     /// Data bits, 7 or 8.
     #[cfg_attr(feature = "openapi", schema(minimum = 7, maximum = 8, default = 8))]
@@ -90,7 +101,11 @@ pub struct SerialLine {
 
 /// Parity of a serial line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
 pub enum Parity {
     /// Even.
     Even,
@@ -109,8 +124,11 @@ enum LinkType {
 }
 
 impl Choice for LinkType {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("tcp", Self::Tcp), ("rtu", Self::Rtu), ("rtuOverTcp", Self::RtuOverTcp)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("tcp", Self::Tcp),
+        ("rtu", Self::Rtu),
+        ("rtuOverTcp", Self::RtuOverTcp),
+    ];
 }
 
 const HOST: &str = "a host name or address";
@@ -122,19 +140,38 @@ impl Connection {
         let kind = fields.choice::<LinkType>("type", None);
         let link = kind.and_then(|kind| match kind {
             LinkType::Tcp => tcp(&mut fields).map(|(host, port)| Link::Tcp { host, port }),
-            LinkType::RtuOverTcp => tcp(&mut fields).map(|(host, port)| Link::RtuOverTcp { host, port }),
+            LinkType::RtuOverTcp => {
+                tcp(&mut fields).map(|(host, port)| Link::RtuOverTcp { host, port })
+            }
             LinkType::Rtu => {
                 let serial_port = fields.text("serialPort", "a serial device such as /dev/ttyUSB0");
                 let line = SerialLine::read(&mut fields);
-                Some(Link::Rtu { serial_port: serial_port?, line: line? })
+                Some(Link::Rtu {
+                    serial_port: serial_port?,
+                    line: line?,
+                })
             }
         });
-        let units = if matches!(kind, Some(LinkType::Tcp)) { 0..=255 } else { 1..=247 };
+        let units = if matches!(kind, Some(LinkType::Tcp)) {
+            0..=255
+        } else {
+            1..=247
+        };
         let unit_id = fields.int("unitId", &units, None);
-        let timeout_ms = fields.int("timeoutMs", &limits::TIMEOUT_MS, Some(limits::TIMEOUT_DEFAULT_MS));
+        let timeout_ms = fields.int(
+            "timeoutMs",
+            &limits::TIMEOUT_MS,
+            Some(limits::TIMEOUT_DEFAULT_MS),
+        );
         let max_gap = fields.int("maxGap", &(0..=124), Some(0));
         let extra = fields.rest();
-        Some(Self { link: link?, unit_id: unit_id?, timeout_ms: timeout_ms?, max_gap: max_gap?, extra })
+        Some(Self {
+            link: link?,
+            unit_id: unit_id?,
+            timeout_ms: timeout_ms?,
+            max_gap: max_gap?,
+            extra,
+        })
     }
 }
 
@@ -150,7 +187,12 @@ impl SerialLine {
         let data_bits = fields.int("dataBits", &(7..=8), Some(8));
         let parity = fields.choice("parity", Some(Parity::Even));
         let stop_bits = fields.int("stopBits", &(1..=2), Some(1));
-        Some(Self { baud_rate: baud_rate?, data_bits: data_bits?, parity: parity?, stop_bits: stop_bits? })
+        Some(Self {
+            baud_rate: baud_rate?,
+            data_bits: data_bits?,
+            parity: parity?,
+            stop_bits: stop_bits?,
+        })
     }
 }
 
@@ -258,7 +300,11 @@ impl FromStr for DataType {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let argument = |name: &str| -> Option<u8> {
-            text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')')?.parse().ok()
+            text.strip_prefix(name)?
+                .strip_prefix('(')?
+                .strip_suffix(')')?
+                .parse()
+                .ok()
         };
         Ok(match text {
             "bool" => Self::Bool,
@@ -287,13 +333,19 @@ impl Serialize for DataType {
 
 impl<'de> Deserialize<'de> for DataType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
 /// Which end comes first: of the two bytes of a register, or of the registers of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
 pub enum Order {
     /// The most significant first (what the standard says of bytes).
     Big,
@@ -312,7 +364,7 @@ pub struct Address {
     /// Address of the first register, counted from 0 as on the wire.
     pub address: u16,
     /// How the registers make a value.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = r"^(bool|u?int(16|32|64)|float(32|64)|string\(([1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|250)\)|bit\(([0-9]|1[0-5])\))$"))]
     pub data_type: DataType,
     /// Order of the two bytes of a register.
     pub byte_order: Order,
@@ -356,12 +408,20 @@ impl Address {
     fn check(&self, fields: &mut Fields<'_>) -> bool {
         let mut fits = true;
         if self.table.is_bits() && self.data_type != DataType::Bool {
-            fields.problem("dataType", format_args!("bool in table {}", self.table), self.data_type);
+            fields.problem(
+                "dataType",
+                format_args!("bool in table {}", self.table),
+                self.data_type,
+            );
             fits = false;
         }
         if u32::from(self.address) + u32::from(self.data_type.registers()) > 65_536 {
             let last = 65_536 - u32::from(self.data_type.registers());
-            fields.problem("address", format_args!("at most {last} for {}", self.data_type), self.address);
+            fields.problem(
+                "address",
+                format_args!("at most {last} for {}", self.data_type),
+                self.address,
+            );
             fits = false;
         }
         if self.scale == 0.0 {
@@ -370,7 +430,11 @@ impl Address {
         }
         #[allow(clippy::float_cmp, reason = "the defaults, exactly")]
         if !self.data_type.is_scalable() && (self.scale != 1.0 || self.offset != 0.0) {
-            fields.problem("scale", format_args!("no scale or offset for {}", self.data_type), self.scale);
+            fields.problem(
+                "scale",
+                format_args!("no scale or offset for {}", self.data_type),
+                self.scale,
+            );
             fits = false;
         }
         fits

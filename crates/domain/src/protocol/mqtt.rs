@@ -63,7 +63,11 @@ impl Connection {
         let mut fields = Fields::open(value, path, problems)?;
         let host = fields.text("host", "a host name or address");
         let tls = fields.flag("tls", false);
-        let port = fields.int("port", &(1..=65_535), Some(if tls == Some(true) { 8_883 } else { 1_883 }));
+        let port = fields.int(
+            "port",
+            &(1..=65_535),
+            Some(if tls == Some(true) { 8_883 } else { 1_883 }),
+        );
         let ca = fields.optional("ca", SecretRef::read);
         let username = fields.text_opt("username", "a user name");
         let password = fields.optional("password", SecretRef::read);
@@ -129,26 +133,44 @@ pub struct Command {
     pub state_topic: Option<String>,
     /// Is the message kept by the broker for late subscribers?
     pub retain: bool,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
 }
 
-const TOPIC: &str = "a topic";
 const FILTER: &str = "a topic or topic filter (# only at the end, + and # only as a whole level)";
 
 impl Command {
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         const TEMPLATE: &str = "a text with {value} in it";
         let mut fields = Fields::open(value, path, problems)?;
-        let topic = checked(&mut fields, "topic", "a topic without wildcards", |topic| !topic.contains(['+', '#']));
+        let topic = checked(&mut fields, "topic", "a topic without wildcards", |topic| {
+            !topic.contains(['+', '#'])
+        });
         let template = if fields.has("template") {
-            checked(&mut fields, "template", TEMPLATE, |template| template.contains("{value}"))
+            checked(&mut fields, "template", TEMPLATE, |template| {
+                template.contains("{value}")
+            })
         } else {
             fields.take("template");
             Some("{value}".into())
         };
-        let state_topic = fields.text_opt("stateTopic", TOPIC);
+        let state_topic = if fields.has("stateTopic") {
+            checked(&mut fields, "stateTopic", FILTER, is_filter).map(Some)
+        } else {
+            fields.take("stateTopic");
+            Some(None)
+        };
         let retain = fields.flag("retain", false);
-        fields.rest();
-        Some(Self { topic: topic?, template: template?, state_topic: state_topic?, retain: retain? })
+        let extra = fields.rest();
+        Some(Self {
+            topic: topic?,
+            template: template?,
+            state_topic: state_topic?,
+            retain: retain?,
+            extra,
+        })
     }
 }
 
@@ -162,7 +184,11 @@ fn checked(
     if good(&text) {
         return Some(text);
     }
-    fields.problem(key, expected, format_args!("{:?}", crate::ids::shorten(&text)));
+    fields.problem(
+        key,
+        expected,
+        format_args!("{:?}", crate::ids::shorten(&text)),
+    );
     None
 }
 
@@ -174,12 +200,22 @@ impl PointAddress for Address {
         let payload = fields.choice("payload", Some(Payload::Raw));
         let pointer = fields.text_opt("pointer", "a JSON pointer such as /temperature/value");
         if let (Some(Payload::Raw), Some(Some(pointer))) = (payload, &pointer) {
-            fields.problem("pointer", "no pointer where payload is raw", format_args!("{pointer:?}"));
+            fields.problem(
+                "pointer",
+                "no pointer where payload is raw",
+                format_args!("{pointer:?}"),
+            );
             return None;
         }
         let qos = fields.int("qos", &(0..=2), Some(1));
         let command = fields.optional("command", Command::read);
-        Some(Self { topic: topic?, payload: payload?, pointer: pointer?, qos: qos?, command: command? })
+        Some(Self {
+            topic: topic?,
+            payload: payload?,
+            pointer: pointer?,
+            qos: qos?,
+            command: command?,
+        })
     }
 
     fn is_writable(&self) -> bool {
@@ -189,9 +225,11 @@ impl PointAddress for Address {
 
 fn is_filter(text: &str) -> bool {
     let levels = text.split('/').count();
-    text.split('/').enumerate().all(|(index, level)| match level {
-        "+" => true,
-        "#" => index + 1 == levels,
-        other => !other.contains(['+', '#', '\0']),
-    })
+    text.split('/')
+        .enumerate()
+        .all(|(index, level)| match level {
+            "+" => true,
+            "#" => index + 1 == levels,
+            other => !other.contains(['+', '#', '\0']),
+        })
 }

@@ -69,9 +69,26 @@ words!(SecurityMode { None => "None", Sign => "Sign", SignAndEncrypt => "SignAnd
 
 /// Who the agent is to the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OpcuaIdentity))]
-pub enum Identity {
+pub struct Identity {
+    /// In which way it says who it is.
+    #[serde(flatten)]
+    pub kind: IdentityKind,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
+}
+
+/// In which way the agent says who it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OpcuaIdentityKind))]
+pub enum IdentityKind {
     /// Nobody in particular.
     Anonymous,
     /// A user with a password.
@@ -86,6 +103,7 @@ pub enum Identity {
         /// Where the certificate is.
         certificate: SecretRef,
         /// Where its private key is.
+        #[cfg_attr(feature = "openapi", schema(rename = "privateKey"))]
         private_key: SecretRef,
     },
 }
@@ -111,30 +129,50 @@ enum IdentityType {
 }
 
 impl Choice for IdentityType {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("anonymous", Self::Anonymous), ("user", Self::User), ("certificate", Self::Certificate)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("anonymous", Self::Anonymous),
+        ("user", Self::User),
+        ("certificate", Self::Certificate),
+    ];
 }
 
 impl Identity {
+    /// Nobody in particular.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self {
+            kind: IdentityKind::Anonymous,
+            extra: Map::new(),
+        }
+    }
+
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(value, path, problems)?;
-        let identity = match fields.choice::<IdentityType>("type", None)? {
-            IdentityType::Anonymous => Some(Self::Anonymous),
+        let kind = match fields.choice::<IdentityType>("type", None)? {
+            IdentityType::Anonymous => Some(IdentityKind::Anonymous),
             IdentityType::User => {
                 let username = fields.text("username", "a user name");
-                let password = fields.required("password", SecretRef::read, "where the password is");
-                username.zip(password).map(|(username, password)| Self::User { username, password })
+                let password =
+                    fields.required("password", SecretRef::read, "where the password is");
+                username
+                    .zip(password)
+                    .map(|(username, password)| IdentityKind::User { username, password })
             }
             IdentityType::Certificate => {
-                let certificate = fields.required("certificate", SecretRef::read, "where the certificate is");
-                let private_key = fields.required("privateKey", SecretRef::read, "where the private key is");
+                let certificate =
+                    fields.required("certificate", SecretRef::read, "where the certificate is");
+                let private_key =
+                    fields.required("privateKey", SecretRef::read, "where the private key is");
                 certificate
                     .zip(private_key)
-                    .map(|(certificate, private_key)| Self::Certificate { certificate, private_key })
+                    .map(|(certificate, private_key)| IdentityKind::Certificate {
+                        certificate,
+                        private_key,
+                    })
             }
         };
-        fields.rest();
-        identity
+        let extra = fields.rest();
+        Some(Self { kind: kind?, extra })
     }
 }
 
@@ -144,21 +182,32 @@ impl Connection {
         const URL: &str = "an address such as opc.tcp://host:4840/path";
         let mut fields = Fields::open(value, path, problems)?;
         let endpoint_url = fields.text("endpointUrl", URL).filter(|url| {
-            let good = url.strip_prefix("opc.tcp://").is_some_and(|rest| !rest.is_empty());
+            let good = url
+                .strip_prefix("opc.tcp://")
+                .is_some_and(|rest| !rest.is_empty());
             if !good {
-                fields.problem("endpointUrl", URL, format_args!("{:?}", crate::ids::shorten(url)));
+                fields.problem(
+                    "endpointUrl",
+                    URL,
+                    format_args!("{:?}", crate::ids::shorten(url)),
+                );
             }
             good
         });
         let security_policy = fields.choice("securityPolicy", Some(SecurityPolicy::None));
         let security_mode = fields.choice("securityMode", Some(SecurityMode::None));
-        let identity =
-            fields.optional("identity", Identity::read).map(|identity| identity.unwrap_or(Identity::Anonymous));
+        let identity = fields
+            .optional("identity", Identity::read)
+            .map(|identity| identity.unwrap_or_else(Identity::anonymous));
         let trust = fields.choice("trust", Some(Trust::Listed));
         if let (Some(policy), Some(mode)) = (security_policy, security_mode)
             && (policy == SecurityPolicy::None) != (mode == SecurityMode::None)
         {
-            fields.problem("securityMode", "None exactly where securityPolicy is None", mode);
+            fields.problem(
+                "securityMode",
+                "None exactly where securityPolicy is None",
+                mode,
+            );
             return None;
         }
         let extra = fields.rest();
@@ -195,12 +244,18 @@ impl PointAddress for Address {
         let node_id = fields.text("nodeId", NODE).filter(|node| {
             let good = is_node_id(node);
             if !good {
-                fields.problem("nodeId", NODE, format_args!("{:?}", crate::ids::shorten(node)));
+                fields.problem(
+                    "nodeId",
+                    NODE,
+                    format_args!("{:?}", crate::ids::shorten(node)),
+                );
             }
             good
         });
         let sampling_interval_ms = if fields.has("samplingIntervalMs") {
-            fields.int("samplingIntervalMs", &(0..=86_400_000), None).map(Some)
+            fields
+                .int("samplingIntervalMs", &(0..=86_400_000), None)
+                .map(Some)
         } else {
             fields.take("samplingIntervalMs");
             Some(None)
@@ -211,7 +266,11 @@ impl PointAddress for Address {
             }
             *deadband >= 0.0
         });
-        Some(Self { node_id: node_id?, sampling_interval_ms: sampling_interval_ms?, deadband: deadband? })
+        Some(Self {
+            node_id: node_id?,
+            sampling_interval_ms: sampling_interval_ms?,
+            deadband: deadband?,
+        })
     }
 
     fn is_writable(&self) -> bool {

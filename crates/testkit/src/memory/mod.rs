@@ -55,21 +55,32 @@ impl MemoryStore {
     /// An empty store on the system's clock.
     #[must_use]
     pub fn new() -> Self {
-        Self { data: Arc::default(), wakes: broadcast::Sender::new(WAKES), clock: None }
+        Self {
+            data: Arc::default(),
+            wakes: broadcast::Sender::new(WAKES),
+            clock: None,
+        }
     }
 
     /// An empty store on another clock; it matters for [`Figures::due`](holdfast_ports::fleet::Figures) alone.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock: Some(clock), ..Self::new() }
+        Self {
+            clock: Some(clock),
+            ..Self::new()
+        }
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.as_ref().map_or_else(Timestamp::now, |clock| clock.now())
+        self.clock
+            .as_ref()
+            .map_or_else(Timestamp::now, |clock| clock.now())
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
-        self.data.lock().expect("nobody panics while holding the data")
+        self.data
+            .lock()
+            .expect("nobody panics while holding the data")
     }
 
     /// Runs `work` on a copy and keeps it only if that succeeds: all or nothing.
@@ -91,8 +102,10 @@ impl MemoryStore {
 struct Data {
     devices: BTreeMap<DeviceId, Device>,
     /// By position.
-    events: BTreeMap<u64, Event>,
+    events: BTreeMap<u64, Arc<Event>>,
     last_position: u64,
+    /// The last sequence of each device, gone ones too.
+    sequences: BTreeMap<DeviceId, u64>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<TokenId, ProvisioningKey>,
 }
@@ -130,25 +143,44 @@ impl Data {
     }
 
     fn commit(&mut self, change: &Change) -> Result<(), CommitError> {
-        let device = self.devices.get(&change.device).filter(|device| device.state.revision == change.base_revision);
+        let device = self
+            .devices
+            .get(&change.device)
+            .filter(|device| device.state.revision == change.base_revision);
         let mut device = device.ok_or(CommitError::Conflict)?.clone();
         let seen = device.state.presence.last_seen_at;
         let mut state = device.state.after(change.clone());
-        if change.presence.as_ref().is_some_and(|presence| presence.last_seen_at.is_some()) {
+        if change
+            .presence
+            .as_ref()
+            .is_some_and(|presence| presence.last_seen_at.is_some())
+        {
             state.presence.last_seen_at = state.presence.last_seen_at.max(seen);
         }
         self.refuse_taken_name(&state)?;
-        if let Some(new) = change.target.as_ref().filter(|new| new.kind == TargetChangeKind::NewVersion) {
+        if let Some(new) = change
+            .target
+            .as_ref()
+            .filter(|new| new.kind == TargetChangeKind::NewVersion)
+        {
             let entry = HistoryEntry {
                 version: new.target.version,
                 at: new.target.audit.updated_at,
                 author: new.target.audit.updated_by.clone(),
                 reason: new.reason.clone(),
-                sensors: u32::try_from(new.target.items.len()).expect("sensors of a device are bounded"),
+                sensors: u32::try_from(new.target.items.len())
+                    .expect("sensors of a device are bounded"),
             };
             let history = Arc::make_mut(&mut device.history);
-            if history.insert(entry.version, (entry.clone(), new.target.items.clone())).is_some() {
-                return Err(broken("writing the history", format!("version {} exists", entry.version)).into());
+            if history
+                .insert(entry.version, (entry.clone(), new.target.items.clone()))
+                .is_some()
+            {
+                return Err(broken(
+                    "writing the history",
+                    format!("version {} exists", entry.version),
+                )
+                .into());
             }
         }
         self.append(&change.events)?;
@@ -162,7 +194,8 @@ impl Data {
 
     fn refuse_taken_name(&self, state: &DeviceState) -> Result<(), CommitError> {
         let taken = |device: &&Device| {
-            device.state.record.name == state.record.name && device.state.record.id != state.record.id
+            device.state.record.name == state.record.name
+                && device.state.record.id != state.record.id
         };
         match self.devices.values().find(taken) {
             Some(_) => Err(CommitError::NameTaken(state.record.name.clone())),
@@ -172,13 +205,15 @@ impl Data {
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
-            let exists = |other: &Event| other.device == event.device && other.sequence == event.sequence;
-            if self.events.values().any(exists) {
+            let last = self.sequences.entry(event.device).or_default();
+            if event.sequence <= *last {
                 let what = format!("event {} of device {} exists", event.sequence, event.device);
                 return Err(broken("appending events", what));
             }
+            *last = event.sequence;
             self.last_position += 1;
-            self.events.insert(self.last_position, event.clone());
+            self.events
+                .insert(self.last_position, Arc::new(event.clone()));
         }
         Ok(())
     }
@@ -187,7 +222,9 @@ impl Data {
     fn end_agent_tokens(&mut self, device: DeviceId, at: Timestamp, kind: RevocationKind) -> bool {
         let mut any = false;
         for token in self.tokens.values_mut() {
-            if token.grant == holdfast_ports::tokens::Grant::Agent(device) && token.revoked.is_none() {
+            if token.grant == holdfast_ports::tokens::Grant::Agent(device)
+                && token.revoked.is_none()
+            {
                 token.revoked = Some(Revocation { at, kind });
                 any = true;
             }
@@ -196,7 +233,11 @@ impl Data {
     }
 
     fn add_token(&mut self, token: &TokenRecord) -> Result<(), StoreError> {
-        if self.tokens.values().any(|other| other.id == token.id || other.hash == token.hash) {
+        if self
+            .tokens
+            .values()
+            .any(|other| other.id == token.id || other.hash == token.hash)
+        {
             return Err(broken("adding a token", "its id or hash exists".to_owned()));
         }
         self.tokens.insert(token.id, token.clone());

@@ -41,10 +41,13 @@ impl EventStore for MemoryStore {
                 .filter(|position| *position <= data.last_position)
                 .ok_or_else(|| ReadError::NoSuchCursor(text.clone()))?,
         };
-        let behind = data.events.range(start + 1..).filter(|(_, event)| matches(filter, event));
+        let behind = data
+            .events
+            .range(start + 1..)
+            .filter(|(_, event)| matches(filter, event));
         let events: Vec<_> = behind
             .take(limit as usize)
-            .map(|(position, event)| (Cursor(position.to_string()), event.clone()))
+            .map(|(position, event)| (Cursor(position.to_string()), Event::clone(event)))
             .collect();
         let next = match events.last() {
             Some((cursor, _)) if events.len() == limit as usize => cursor.clone(),
@@ -59,8 +62,15 @@ impl EventStore for MemoryStore {
 
     async fn latest(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Event>, StoreError> {
         let data = self.data();
-        let found = data.events.values().rev().filter(|event| matches(filter, event));
-        Ok(found.take(limit as usize).cloned().collect())
+        let found = data
+            .events
+            .values()
+            .rev()
+            .filter(|event| matches(filter, event));
+        Ok(found
+            .take(limit as usize)
+            .map(|event| Event::clone(event))
+            .collect())
     }
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -68,7 +78,10 @@ impl EventStore for MemoryStore {
         let mut floors: BTreeMap<DeviceId, u64> = BTreeMap::new();
         let mut young: BTreeMap<DeviceId, u64> = BTreeMap::new();
         for event in data.events.values() {
-            if matches!(event.kind, EventKind::DeviceSnapshot | EventKind::DeviceDeleted) {
+            if matches!(
+                event.kind,
+                EventKind::DeviceSnapshot | EventKind::DeviceDeleted
+            ) {
                 floors.insert(event.device, event.sequence);
             }
             if event.at >= before {
@@ -76,8 +89,12 @@ impl EventStore for MemoryStore {
             }
         }
         let goes = |event: &Event| {
-            floors.get(&event.device).is_some_and(|floor| event.sequence < *floor)
-                && young.get(&event.device).is_none_or(|young| event.sequence < *young)
+            floors
+                .get(&event.device)
+                .is_some_and(|floor| event.sequence < *floor)
+                && young
+                    .get(&event.device)
+                    .is_none_or(|young| event.sequence < *young)
         };
         let doomed: Vec<u64> = data
             .events
@@ -105,7 +122,12 @@ impl TokenStore for MemoryStore {
     }
 
     async fn find_token(&self, hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self.data().tokens.values().find(|token| token.hash == *hash).cloned())
+        Ok(self
+            .data()
+            .tokens
+            .values()
+            .find(|token| token.hash == *hash)
+            .cloned())
     }
 
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError> {
@@ -113,9 +135,17 @@ impl TokenStore for MemoryStore {
     }
 
     async fn revoke_token(&self, id: TokenId, at: Timestamp) -> Result<bool, StoreError> {
-        let revoked = match self.data().tokens.get_mut(&id).filter(|token| token.revoked.is_none()) {
+        let revoked = match self
+            .data()
+            .tokens
+            .get_mut(&id)
+            .filter(|token| token.revoked.is_none())
+        {
             Some(token) => {
-                token.revoked = Some(Revocation { at, kind: RevocationKind::Revoked });
+                token.revoked = Some(Revocation {
+                    at,
+                    kind: RevocationKind::Revoked,
+                });
                 true
             }
             None => false,
@@ -128,15 +158,27 @@ impl TokenStore for MemoryStore {
 
     async fn add_key(&self, key: &ProvisioningKey) -> Result<(), StoreError> {
         let mut data = self.data();
-        if data.keys.values().any(|other| other.id == key.id || other.hash == key.hash) {
-            return Err(broken("adding a provisioning key", "its id or hash exists".to_owned()));
+        if data
+            .keys
+            .values()
+            .any(|other| other.id == key.id || other.hash == key.hash)
+        {
+            return Err(broken(
+                "adding a provisioning key",
+                "its id or hash exists".to_owned(),
+            ));
         }
         data.keys.insert(key.id, key.clone());
         Ok(())
     }
 
     async fn find_key(&self, hash: &SecretHash) -> Result<Option<ProvisioningKey>, StoreError> {
-        Ok(self.data().keys.values().find(|key| key.hash == *hash).cloned())
+        Ok(self
+            .data()
+            .keys
+            .values()
+            .find(|key| key.hash == *hash)
+            .cloned())
     }
 
     async fn keys(&self, page: &Page) -> Result<Listed<ProvisioningKey>, StoreError> {
@@ -144,7 +186,12 @@ impl TokenStore for MemoryStore {
     }
 
     async fn revoke_key(&self, id: TokenId, at: Timestamp) -> Result<bool, StoreError> {
-        let revoked = match self.data().keys.get_mut(&id).filter(|key| key.revoked_at.is_none()) {
+        let revoked = match self
+            .data()
+            .keys
+            .get_mut(&id)
+            .filter(|key| key.revoked_at.is_none())
+        {
             Some(key) => {
                 key.revoked_at = Some(at);
                 true
@@ -159,16 +206,31 @@ impl TokenStore for MemoryStore {
 }
 
 fn page_of<T: Clone>(all: &BTreeMap<TokenId, T>, page: &Page) -> Listed<T> {
-    let behind = |id: &TokenId| page.after.as_ref().is_none_or(|after| id.to_string() > *after);
-    let found = all.iter().filter(|(id, _)| behind(id)).take(page.limit as usize + 1);
+    let behind = |id: &TokenId| {
+        page.after
+            .as_ref()
+            .is_none_or(|after| id.to_string() > *after)
+    };
+    let found = all
+        .iter()
+        .filter(|(id, _)| behind(id))
+        .take(page.limit as usize + 1);
     let found: Vec<(TokenId, T)> = found.map(|(id, item)| (*id, item.clone())).collect();
     let Listed { items, next } = Listed::cut(found, page.limit, |(id, _)| id.to_string());
-    Listed { items: items.into_iter().map(|(_, item)| item).collect(), next }
+    Listed {
+        items: items.into_iter().map(|(_, item)| item).collect(),
+        next,
+    }
 }
 
 #[async_trait]
 impl FleetStore for MemoryStore {
-    async fn claim(&self, now: Timestamp, lease: SignedDuration, limit: u32) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(
+        &self,
+        now: Timestamp,
+        lease: SignedDuration,
+        limit: u32,
+    ) -> Result<Vec<Claimed>, StoreError> {
         let mut data = self.data();
         let mut due: Vec<(Timestamp, DeviceId)> = data
             .devices
@@ -180,9 +242,15 @@ impl FleetStore for MemoryStore {
         due.truncate(limit as usize);
         let mut claimed = Vec::with_capacity(due.len());
         for (_, id) in due {
-            let device = data.devices.get_mut(&id).expect("found a moment ago, under the same lock");
+            let device = data
+                .devices
+                .get_mut(&id)
+                .expect("found a moment ago, under the same lock");
             device.claimed_until = Some(now + lease);
-            claimed.push(Claimed { device: id, revision: device.state.revision });
+            claimed.push(Claimed {
+                device: id,
+                revision: device.state.revision,
+            });
         }
         Ok(claimed)
     }
@@ -190,7 +258,9 @@ impl FleetStore for MemoryStore {
     async fn schedule(&self, next: &[(Claimed, Timestamp)]) -> Result<(), StoreError> {
         let mut data = self.data();
         for (claimed, at) in next {
-            let Some(device) = data.devices.get_mut(&claimed.device) else { continue };
+            let Some(device) = data.devices.get_mut(&claimed.device) else {
+                continue;
+            };
             if device.state.revision == claimed.revision {
                 device.due_at = *at;
             }
@@ -211,13 +281,17 @@ fn is_due(device: &Device, now: Timestamp) -> bool {
 }
 
 fn figures(data: &Data, now: Timestamp) -> Figures {
-    let mut figures = Figures { devices: data.devices.len() as u64, ..Figures::default() };
+    let mut figures = Figures {
+        devices: data.devices.len() as u64,
+        ..Figures::default()
+    };
     let mut failed = Vec::new();
     for device in data.devices.values() {
         let rows = device.state.rows.values();
         figures.silent += u64::from(device.state.presence.silent);
         figures.due += u64::from(is_due(device, now));
-        let kinds: std::collections::BTreeSet<_> = rows.clone().filter_map(|row| row.drift).collect();
+        let kinds: std::collections::BTreeSet<_> =
+            rows.clone().filter_map(|row| row.drift).collect();
         for kind in kinds {
             *figures.drifting.entry(kind).or_default() += 1;
         }
@@ -226,14 +300,19 @@ fn figures(data: &Data, now: Timestamp) -> Figures {
         }
         let oldest = rows.clone().filter_map(|row| row.drifting_since).min();
         figures.oldest_drift = [figures.oldest_drift, oldest].into_iter().flatten().min();
-        let failures = rows.filter(|row| row.status == DeploymentStatus::Failed).count() as u64;
+        let failures = rows
+            .filter(|row| row.status == DeploymentStatus::Failed)
+            .count() as u64;
         if failures > 0 {
             failed.push((failures, device.state.record.name.to_string()));
         }
     }
     failed.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| left.1.cmp(&right.1)));
     failed.truncate(FAILED_DEVICES);
-    figures.failed = failed.into_iter().map(|(count, name)| (name, count)).collect();
+    figures.failed = failed
+        .into_iter()
+        .map(|(count, name)| (name, count))
+        .collect();
     figures
 }
 

@@ -1,0 +1,310 @@
+//! The desk, without sockets and without time passing: an instrument that takes so long for an answer, units that are
+//! dead, and the time of every question.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_domain::HealthStatus;
+use holdfast_ports::bus::StartError;
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::desk::{Command, Desk, Next};
+use super::unit::NewUnit;
+use super::wire::{Answer, Failure, Read};
+use crate::data::{Endpoint, Spec};
+use crate::fakes::{Document, NoJitter, SystemClock, Witness, sensor_id};
+use crate::poll::Data;
+use crate::settings::{Settings, Waits};
+use crate::stats::{Counts, LinkStats};
+
+struct Stage {
+    desk: Desk,
+    counts: Counts,
+    witness: Arc<Witness>,
+    start: Instant,
+    now: Instant,
+    /// How long the answering units take.
+    service: Duration,
+    dead: BTreeSet<u8>,
+    /// Nobody listens.
+    refused: bool,
+    /// When which unit was asked, in ms from the start.
+    asked: Vec<(u64, u8)>,
+    connects: Vec<u64>,
+}
+
+impl Stage {
+    fn new(service_ms: u64) -> Self {
+        let endpoint = Endpoint {
+            host: "plc".into(),
+            port: 502,
+        };
+        let waits = Waits {
+            settings: Settings::default(),
+            entropy: Arc::new(NoJitter),
+        };
+        let counts = Counts::default();
+        let start = Instant::now();
+        Self {
+            desk: Desk::new(endpoint, Arc::new(SystemClock), waits, counts.clone()),
+            counts,
+            witness: Witness::new(),
+            start,
+            now: start,
+            service: Duration::from_millis(service_ms),
+            dead: BTreeSet::new(),
+            refused: false,
+            asked: Vec::new(),
+            connects: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, unit: u8, interval_ms: u32, timeout_ms: u32) {
+        let document = Document::new(unit.into(), 502)
+            .unit(unit)
+            .interval_ms(interval_ms)
+            .timeout_ms(timeout_ms)
+            .holdings(0..1);
+        let new = self.new_unit(&document, None);
+        self.desk
+            .obey(Command::Add(unit.into(), Box::new(new)), self.now);
+    }
+
+    fn new_unit(
+        &self,
+        document: &Document,
+        starting: Option<oneshot::Sender<Result<(), StartError>>>,
+    ) -> NewUnit {
+        let (_, spec) = Spec::of(&document.sensor()).unwrap();
+        let (readings, health) = (Arc::clone(&self.witness), Arc::clone(&self.witness));
+        NewUnit {
+            spec,
+            readings,
+            health,
+            starting,
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from((self.now - self.start).as_millis()).expect("a short test")
+    }
+
+    fn run_until(&mut self, end_ms: u64) {
+        let end = self.start + Duration::from_millis(end_ms);
+        while self.now < end {
+            match self.desk.next(self.now) {
+                Next::Wait(until) => {
+                    let until = until.expect("units are polled for ever");
+                    assert!(until > self.now, "waits for what has come: this spins");
+                    self.now = until;
+                }
+                Next::Connect => {
+                    self.connects.push(self.elapsed());
+                    let result = if self.refused {
+                        Err("connection refused".to_owned())
+                    } else {
+                        Ok(())
+                    };
+                    self.desk.connected(result, self.now);
+                }
+                Next::Ask(read) => self.answer(read),
+            }
+        }
+    }
+
+    fn answer(&mut self, read: Read) {
+        self.asked.push((self.elapsed(), read.unit_id));
+        if self.dead.contains(&read.unit_id) {
+            self.now += read.deadline;
+            assert!(!self.desk.answered(Err(Failure::TimedOut), self.now));
+        } else {
+            self.now += self.service;
+            let data = Data::Words(vec![7; read.place.count.into()]);
+            assert!(self.desk.answered(Ok(Answer::Data(data)), self.now));
+        }
+    }
+
+    fn times(&self, unit: u8) -> Vec<u64> {
+        self.asked
+            .iter()
+            .filter(|(_, asked)| *asked == unit)
+            .map(|(time, _)| *time)
+            .collect()
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.counts.link.snapshot()
+    }
+}
+
+#[test]
+fn polls_keep_their_phase() {
+    let mut stage = Stage::new(30);
+    stage.add(1, 100, 1_000);
+    stage.run_until(10_000);
+    assert_eq!(
+        stage.times(1),
+        (0..100).map(|poll| poll * 100).collect::<Vec<_>>()
+    );
+    assert_eq!(stage.stats().skipped_polls, 0);
+}
+
+#[test]
+fn missed_polls_are_left_out_and_counted_and_never_made_up_for() {
+    let mut stage = Stage::new(250);
+    stage.add(1, 100, 1_000);
+    stage.run_until(3_000);
+    // Each begins as soon as the one before has ended, on the newest of the intervals that are past.
+    assert_eq!(
+        stage.times(1),
+        (0..12).map(|poll| poll * 250).collect::<Vec<_>>()
+    );
+    // 28 intervals began up to the last poll; 12 were used.
+    assert_eq!(stage.stats().skipped_polls, 16);
+    stage.service = Duration::from_millis(1);
+    stage.run_until(3_500);
+    assert_eq!(stage.times(1)[12..], [3_000, 3_100, 3_200, 3_300, 3_400]);
+}
+
+#[test]
+fn silent_units_are_asked_when_it_disturbs_no_poll() {
+    let mut stage = Stage::new(5);
+    stage.dead = [2, 3].into();
+    stage.add(1, 1_000, 1_000);
+    stage.add(2, 1_000, 500);
+    stage.add(3, 1_000, 900);
+    stage.run_until(120_000);
+    // Asked once before it is known that they are dead; from then on unit 1 is always on time.
+    let late: Vec<_> = stage
+        .times(1)
+        .into_iter()
+        .skip(3)
+        .filter(|time| time % 1_000 != 0)
+        .collect();
+    assert!(late.is_empty(), "{late:?}");
+    assert!(stage.times(2).len() >= 5 && stage.times(3).len() >= 5);
+}
+
+#[test]
+fn silent_units_take_at_most_a_tenth_of_a_line_that_others_need() {
+    let mut stage = Stage::new(10);
+    stage.dead = (10..20).collect();
+    for unit in 1..20 {
+        stage.add(unit, 1_000, 1_000);
+    }
+    stage.run_until(60_000);
+    let begun = stage.asked.len();
+    stage.run_until(660_000);
+    let wasted = stage.asked[begun..]
+        .iter()
+        .filter(|(_, unit)| *unit >= 10)
+        .count() as u64
+        * 1_000;
+    assert!((30_000..=66_000).contains(&wasted), "{wasted} ms of 600 s");
+    // A silent one alone on its line is nobody's burden, and asked more often.
+    let mut alone = Stage::new(10);
+    alone.dead = [1].into();
+    alone.add(1, 1_000, 1_000);
+    alone.run_until(310_000);
+    assert!(alone.times(1).len() > 10, "{:?}", alone.times(1));
+}
+
+#[test]
+fn a_line_that_is_down_is_tried_once_a_period_and_then_all_are_asked_at_once() {
+    let mut stage = Stage::new(1);
+    stage.refused = true;
+    for unit in 1..=50 {
+        stage.add(unit, 100, 1_000);
+    }
+    stage.run_until(40_000);
+    let waits: Vec<u64> = stage
+        .connects
+        .windows(2)
+        .map(|pair| pair[1] - pair[0])
+        .collect();
+    assert_eq!(
+        waits,
+        [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]
+    );
+    let seen = stage.witness.of(sensor_id(9));
+    assert_eq!(
+        seen.health,
+        [(
+            HealthStatus::Offline,
+            Some("connect plc:502: connection refused".into())
+        )]
+    );
+    assert_eq!(seen.polls, 9, "bad readings, once an attempt");
+
+    stage.refused = false;
+    let back = stage.now;
+    stage.run_until(50_000);
+    assert!(stage.times(50)[0] <= stage.connects[9] + 50 && stage.now > back);
+    assert_eq!(
+        stage.witness.of(sensor_id(50)).status(),
+        Some(HealthStatus::Online)
+    );
+    assert_eq!(
+        stage.stats().skipped_polls,
+        0,
+        "a line that is down misses no polls"
+    );
+}
+
+#[test]
+fn units_that_answer_come_before_those_that_were_never_asked() {
+    let mut stage = Stage::new(5);
+    stage.add(1, 100, 1_000);
+    stage.run_until(95);
+    for unit in 2..=9 {
+        stage.add(unit, 100, 1_000);
+    }
+    stage.now = stage.start + Duration::from_millis(100);
+    stage.run_until(101);
+    assert_eq!(stage.asked.last(), Some(&(100, 1)));
+}
+
+#[test]
+fn a_start_behind_a_line_that_is_down_fails_at_once() {
+    let mut stage = Stage::new(5);
+    stage.refused = true;
+    stage.add(1, 100, 1_000);
+    stage.run_until(100);
+    let (starting, mut answer) = oneshot::channel();
+    let new = stage.new_unit(
+        &Document::new(2, 502).unit(2).holdings(0..1),
+        Some(starting),
+    );
+    stage.desk.obey(Command::Add(2, Box::new(new)), stage.now);
+    let expected = StartError::Unreachable("connect plc:502: connection refused".into());
+    assert_eq!(answer.try_recv(), Ok(Err(expected)));
+    assert!(stage.witness.of(sensor_id(2)).health.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_unit_is_polled_twice_for_one_interval(
+        units in prop::collection::vec((10_u32..2_000, 10_u32..500, prop::bool::weighted(0.2)), 1..20),
+        service_ms in 0_u64..60,
+    ) {
+        let mut stage = Stage::new(service_ms);
+        for (unit, (interval, timeout, dead)) in (1..).zip(&units) {
+            stage.add(unit, *interval, *timeout);
+            if *dead {
+                stage.dead.insert(unit);
+            }
+        }
+        // An instrument that takes no time would be asked for ever at one moment.
+        stage.service = stage.service.max(Duration::from_millis(1));
+        stage.run_until(20_000);
+        for (unit, (interval, _, dead)) in (1_u8..).zip(&units) {
+            let slots: Vec<u64> = stage.times(unit).iter().map(|time| time / u64::from(*interval)).collect();
+            // Silent ones are asked by their backoff, which may be shorter than their interval.
+            prop_assert!(*dead || slots.windows(2).all(|pair| pair[0] < pair[1]), "unit {unit}: {slots:?}");
+            prop_assert!(!slots.is_empty(), "unit {unit} was never asked");
+        }
+    }
+}

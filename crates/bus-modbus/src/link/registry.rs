@@ -1,0 +1,115 @@
+//! Which links there are: made with the first sensor behind them, gone with the last.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use holdfast_ports::clock::Clock;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::desk::{Command, Desk};
+use crate::data::Endpoint;
+use crate::settings::Waits;
+use crate::stats::{Counters, Counts, LinkStats, LinkView};
+
+/// All links of an adapter.
+pub(crate) struct Registry {
+    clock: Arc<dyn Clock>,
+    waits: Waits,
+    links: Mutex<BTreeMap<Endpoint, Weak<Link>>>,
+    total: Arc<Counters>,
+}
+
+/// A link in use; each sensor behind it holds one of these, and when the last is dropped the link's task ends.
+pub(crate) struct Link {
+    endpoint: Endpoint,
+    /// Unbounded as a type; what is in it is bounded by the callers, who have one command under way for each sensor.
+    commands: UnboundedSender<Command>,
+    counts: Counts,
+    registry: Arc<Registry>,
+}
+
+impl Registry {
+    pub(crate) fn new(clock: Arc<dyn Clock>, waits: Waits) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            waits,
+            links: Mutex::default(),
+            total: Arc::default(),
+        })
+    }
+
+    /// The link to `endpoint`, made if there is none. Must run inside a tokio runtime.
+    pub(crate) fn link(self: &Arc<Self>, endpoint: &Endpoint) -> Arc<Link> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.get(endpoint).and_then(Weak::upgrade) {
+            return link;
+        }
+        let counts = Counts {
+            link: Arc::default(),
+            total: Arc::clone(&self.total),
+        };
+        let desk = Desk::new(
+            endpoint.clone(),
+            Arc::clone(&self.clock),
+            self.waits.clone(),
+            counts.clone(),
+        );
+        let (commands, to_task) = unbounded_channel();
+        tokio::spawn(super::run(desk, to_task, self.waits.settings));
+        let link = Arc::new(Link {
+            endpoint: endpoint.clone(),
+            commands,
+            counts,
+            registry: Arc::clone(self),
+        });
+        links.insert(endpoint.clone(), Arc::downgrade(&link));
+        link
+    }
+
+    /// The counters of all links that there are or ever were.
+    pub(crate) fn total(&self) -> LinkStats {
+        self.total.snapshot()
+    }
+
+    /// The links in use.
+    pub(crate) fn views(&self) -> Vec<LinkView> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = links.iter().filter_map(|(endpoint, link)| {
+            let link = link.upgrade()?;
+            // Dropping the last of them locks the map; so only what is needed of it leaves this closure.
+            Some((endpoint.to_string(), Arc::clone(&link.counts.link), link))
+        });
+        let held: Vec<_> = counters.collect();
+        drop(links);
+        held.into_iter()
+            .map(|(endpoint, counters, _)| LinkView {
+                endpoint,
+                stats: counters.snapshot(),
+            })
+            .collect()
+    }
+}
+
+impl Link {
+    /// Passes a command on; false if the link's task has failed.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commands.send(command).is_ok()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut links = self
+            .registry
+            .links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Another one may have been made for the same endpoint since the last handle was dropped.
+        if links
+            .get(&self.endpoint)
+            .is_some_and(|link| link.strong_count() == 0)
+        {
+            links.remove(&self.endpoint);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One unit behind a link: when it is due, whether it answers, and what its sink and its listener are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_domain::HealthStatus;
+use holdfast_ports::bus::{HealthListener, StartError};
+use holdfast_ports::readings::ReadingSink;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::data::Spec;
+use crate::poll::{Bad, Reader};
+
+/// What a unit joins a link with.
+pub(crate) struct NewUnit {
+    pub(crate) spec: Spec,
+    pub(crate) readings: Arc<dyn ReadingSink>,
+    pub(crate) health: Arc<dyn HealthListener>,
+    /// Told of the first answer, or that there is none. None: it was established before.
+    pub(crate) starting: Option<oneshot::Sender<Result<(), StartError>>>,
+}
+
+/// Whether a unit can be expected to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It was not asked yet.
+    Unknown,
+    /// It answered last time.
+    Answering,
+    /// It did not, so many times in a row; it is asked again then.
+    Silent { failures: u32, probe_at: Instant },
+}
+
+/// One unit.
+pub(crate) struct Unit {
+    pub(crate) spec: Spec,
+    pub(crate) reader: Reader,
+    pub(crate) presence: Presence,
+    /// When its next poll is due.
+    pub(crate) due: Instant,
+    /// Polls are due at whole intervals from here on.
+    phase: Instant,
+    /// When its last poll began.
+    last_poll: Option<Instant>,
+    readings: Arc<dyn ReadingSink>,
+    health: Arc<dyn HealthListener>,
+    starting: Option<oneshot::Sender<Result<(), StartError>>>,
+    told: Option<Told>,
+}
+
+/// What the listener knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Online,
+    Degraded { bad: Bad, reason: Arc<str> },
+    Offline(Arc<str>),
+}
+
+impl Unit {
+    pub(crate) fn new(new: NewUnit, now: Instant, at: Timestamp) -> Self {
+        let NewUnit {
+            spec,
+            readings,
+            health,
+            starting,
+        } = new;
+        let reader = Reader::new(&spec.points, &spec.blocks, at);
+        Self {
+            spec,
+            reader,
+            presence: Presence::Unknown,
+            due: now,
+            phase: now,
+            last_poll: None,
+            readings,
+            health,
+            starting,
+            told: None,
+        }
+    }
+
+    /// Takes other content while it runs. A poll that is under way goes on only if it reads the same; answers whether
+    /// it does.
+    pub(crate) fn update(&mut self, spec: Spec, now: Instant, at: Timestamp) -> bool {
+        let same_reads = spec.reads_the_same(&self.spec);
+        if spec.interval != self.spec.interval
+            && let Some(last) = self.last_poll
+        {
+            self.phase = last;
+            self.due = (last + spec.interval).max(now);
+        }
+        self.spec = spec;
+        if !same_reads {
+            self.reader = Reader::new(&self.spec.points, &self.spec.blocks, at);
+            self.due = now;
+        }
+        // It may name a point that has another name now, or is gone.
+        if matches!(self.told, Some(Told::Degraded { .. })) {
+            self.told = None;
+        }
+        same_reads
+    }
+
+    /// The line is back after it was down: no reason to wait for the next interval.
+    pub(crate) fn ask_at_once(&mut self, now: Instant) {
+        self.due = now;
+        if let Presence::Silent { probe_at, .. } = &mut self.presence {
+            *probe_at = now;
+        }
+        self.reader.look_again(now);
+    }
+
+    /// Puts the next poll on the next whole interval; answers how many were missed.
+    pub(crate) fn schedule_next(&mut self, now: Instant) -> u64 {
+        self.last_poll = Some(now);
+        let missed = intervals(now.saturating_duration_since(self.due), self.spec.interval);
+        let past = intervals(
+            now.saturating_duration_since(self.phase),
+            self.spec.interval,
+        );
+        let ahead = u32::try_from(past + 1)
+            .ok()
+            .and_then(|past| self.spec.interval.checked_mul(past));
+        match ahead.and_then(|ahead| self.phase.checked_add(ahead)) {
+            Some(due) => self.due = due,
+            // After 2³² intervals: begin anew.
+            None => {
+                self.phase = now;
+                self.due = now + self.spec.interval;
+            }
+        }
+        missed
+    }
+
+    /// The unit answered for the first time.
+    pub(crate) fn established(&mut self) {
+        if let Some(starting) = self.starting.take() {
+            // Who started it may have stopped waiting; then it is on its way to be removed.
+            let _ = starting.send(Ok(()));
+        }
+    }
+
+    /// Is somebody waiting for its first answer? Then it is told the reason, and the unit must go.
+    pub(crate) fn refuse_start(&mut self, reason: &str) -> bool {
+        match self.starting.take() {
+            Some(starting) => {
+                let _ = starting.send(Err(StartError::Unreachable(reason.to_owned())));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A poll has ended: the readings go out, and the health if it changed.
+    pub(crate) fn report_poll(&mut self) {
+        self.deliver();
+        let Some(bad) = self.reader.bad() else {
+            return self.tell(Told::Online);
+        };
+        let reason = self.reader.readings()[bad.first].reason.clone();
+        self.tell(Told::Degraded {
+            bad,
+            reason: reason.expect("a bad reading says why"),
+        });
+    }
+
+    /// The unit can't be reached: the readings go out, all that could not be read bad, and the health if it changed.
+    pub(crate) fn report_offline(&mut self, reason: &Arc<str>) {
+        self.deliver();
+        self.tell(Told::Offline(Arc::clone(reason)));
+    }
+
+    /// Only tells the health: what takes the readings may be what has failed.
+    pub(crate) fn report_failed(&mut self, reason: &Arc<str>) {
+        self.tell(Told::Offline(Arc::clone(reason)));
+    }
+
+    fn deliver(&self) {
+        if !self.reader.readings().is_empty() {
+            self.readings.accept(self.spec.id(), self.reader.readings());
+        }
+    }
+
+    fn tell(&mut self, news: Told) {
+        if self.told.as_ref() == Some(&news) {
+            return;
+        }
+        let (status, reason) = match &news {
+            Told::Online => (HealthStatus::Online, None),
+            Told::Degraded { bad, reason } => {
+                (HealthStatus::Degraded, Some(self.degraded(*bad, reason)))
+            }
+            Told::Offline(reason) => (HealthStatus::Offline, Some(reason.to_string())),
+        };
+        tracing::debug!(sensor = %self.spec.id(), %status, reason, "health");
+        self.health.health(self.spec.id(), status, reason);
+        self.told = Some(news);
+    }
+
+    fn degraded(&self, bad: Bad, reason: &str) -> String {
+        let name = self.spec.point_name(bad.first);
+        match bad.count {
+            1 => format!("{name}: {reason}"),
+            count => format!(
+                "{name}: {reason}; {count} of {} points are bad",
+                self.spec.points.len()
+            ),
+        }
+    }
+}
+
+/// How many whole intervals fit into `span`.
+fn intervals(span: Duration, interval: Duration) -> u64 {
+    u64::try_from(span.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX - 1)
+}

@@ -1,0 +1,69 @@
+//! What happened on the links, counted: for the agent's metrics and for tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters of one link, or of all; they only grow.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct LinkStats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $($name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> LinkStats {
+                LinkStats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Counts {
+            $(pub(crate) fn $name(&self, more: u64) {
+                self.link.$name.fetch_add(more, Ordering::Relaxed);
+                self.total.$name.fetch_add(more, Ordering::Relaxed);
+            })*
+        }
+    };
+}
+
+counters! {
+    /// Requests sent.
+    requests,
+    /// Requests that nobody answered in time.
+    timeouts,
+    /// Requests that were answered with an exception.
+    exceptions,
+    /// Connections that were made.
+    connects,
+    /// Connections that could not be made.
+    connect_failures,
+    /// Connections that were dropped because of a time-out, a transport error or an answer that was none.
+    drops,
+    /// Polls that were worked through.
+    polls,
+    /// Polls that were left out because the one before, or the line, was not ready.
+    skipped_polls,
+}
+
+/// Where one link counts: for itself, and for all links together, also those that are closed by now.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) link: Arc<Counters>,
+    pub(crate) total: Arc<Counters>,
+}
+
+/// One link that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkView {
+    /// `host:port`.
+    pub endpoint: String,
+    /// Its counters since it came into use.
+    pub stats: LinkStats,
+}

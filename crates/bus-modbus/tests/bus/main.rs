@@ -1,0 +1,13 @@
+//! The adapter against instruments that misbehave on request, over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod lines;
+mod reading;
+mod refusals;
+mod starting;
+mod trouble;
+mod updating;

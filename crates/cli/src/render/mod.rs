@@ -1,0 +1,6 @@
+//! What stands in tables: the API's documents in columns and words. Pure.
+
+pub mod lists;
+pub mod plan;
+pub mod time;
+pub mod why;

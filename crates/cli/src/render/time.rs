@@ -1,0 +1,63 @@
+//! Times as people say them.
+
+use jiff::Timestamp;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// `12 s ago`, `3 min ago`, `in 2 h`.
+#[must_use]
+pub fn relative(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(time).as_secs();
+    if seconds.abs() < 1 {
+        return "just now".to_owned();
+    }
+    let span = span(seconds.abs());
+    if seconds > 0 {
+        format!("{span} ago")
+    } else {
+        format!("in {span}")
+    }
+}
+
+/// [`relative`], or `never`.
+#[must_use]
+pub fn relative_or(time: Option<Timestamp>, now: Timestamp, never: &str) -> String {
+    time.map_or_else(|| never.to_owned(), |time| relative(time, now))
+}
+
+/// `for 3 min`, counted from `since`.
+#[must_use]
+pub fn lasting(since: Timestamp, now: Timestamp) -> String {
+    span(now.duration_since(since).as_secs().max(0))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..MINUTE => format!("{seconds} s"),
+        ..HOUR => format!("{} min", seconds / MINUTE),
+        ..DAY => format!("{} h", seconds / HOUR),
+        _ => format!("{} d", seconds / DAY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
+        for (time, said) in [
+            ("2026-11-22T11:59:59.5Z", "just now"),
+            ("2026-11-22T11:59:48Z", "12 s ago"),
+            ("2026-11-22T11:57:00Z", "3 min ago"),
+            ("2026-11-22T09:00:00Z", "3 h ago"),
+            ("2026-11-01T12:00:00Z", "21 d ago"),
+            ("2026-11-22T12:30:00Z", "in 30 min"),
+        ] {
+            assert_eq!(relative(time.parse().expect("a time"), now), said);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The agent as a process: its disk, its registration, its fieldbuses, its hub. Carries no SQL.
+
+mod registration;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use holdfast_bus_modbus::{ModbusBus, Settings as ModbusSettings};
+use holdfast_domain::{DeviceId, Name};
+use holdfast_edge::{Agent, AgentParts, AgentSettings, readings::NdjsonSink};
+use holdfast_hub_client::{AgentHub, Connection, HubAddress};
+use holdfast_ledger::RedbLedger;
+use holdfast_ports::{
+    bus::FieldBus,
+    ledger::{Identity, Ledger as _},
+    readings::ReadingSink,
+};
+use holdfast_runtime::{
+    clock::{SystemClock, SystemEntropy},
+    config::ConfigError,
+    logs::LogConfig,
+};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::RoleConfig;
+
+/// The agent's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Address of the hub. Plain HTTP is for loopback alone, unless `allow_plain_http`.
+    pub hub: String,
+    /// Speak plain HTTP to a hub on another machine, although everybody on the way can read the token.
+    pub allow_plain_http: bool,
+    /// A certificate authority (PEM file) to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The agent's disk: the target it holds, its boots, its token.
+    pub data_dir: PathBuf,
+    /// Key to register with; needed until the agent has registered.
+    pub provisioning_key: Option<String>,
+    /// What a new device shall be called, where the key is not bound to one.
+    pub name: Option<Name>,
+    /// Labels of a new device.
+    pub labels: BTreeMap<String, String>,
+    /// Time between reports that say nothing new, in s (1 to 3,600).
+    pub heartbeat_s: u32,
+    /// Where readings are written as NDJSON besides the hub; `-` is the terminal.
+    pub readings_file: Option<PathBuf>,
+    /// How it logs.
+    pub log: LogConfig,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            hub: "http://127.0.0.1:3002".to_owned(),
+            allow_plain_http: false,
+            ca_file: None,
+            data_dir: PathBuf::from("/var/lib/holdfast-agent"),
+            provisioning_key: None,
+            name: None,
+            labels: BTreeMap::new(),
+            heartbeat_s: 30,
+            readings_file: None,
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl RoleConfig for AgentConfig {
+    const PREFIX: &'static str = "HOLDFAST_AGENT_";
+
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+}
+
+/// An agent that knows who it is, ready to run.
+pub struct Prepared {
+    agent: Agent,
+    identity: Identity,
+}
+
+impl Prepared {
+    /// Its device.
+    #[must_use]
+    pub const fn device(&self) -> DeviceId {
+        self.identity.device
+    }
+
+    /// Runs until `cancel` is.
+    ///
+    /// # Errors
+    /// If its disk can't be used.
+    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+        tracing::info!(device = %self.identity.device, "agent up");
+        Ok(self.agent.run(cancel).await?)
+    }
+}
+
+/// Runs the agent until `cancel` is.
+///
+/// # Errors
+/// If the configuration or the disk can't be used, or the hub refuses to register it.
+pub async fn run(config: AgentConfig, cancel: CancellationToken) -> anyhow::Result<()> {
+    let key = config.provisioning_key.clone();
+    let prepared = prepare(&config, async || Ok(key), &cancel).await?;
+    match prepared {
+        Some(prepared) => prepared.run(cancel).await,
+        None => Ok(()),
+    }
+}
+
+/// Opens the disk and, if the agent has not registered yet, registers it with the key that `key` gives. `None`: `cancel`
+/// was before it came to that.
+///
+/// # Errors
+/// As [`run`].
+pub async fn prepare(
+    config: &AgentConfig,
+    key: impl AsyncFnOnce() -> anyhow::Result<Option<String>>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Option<Prepared>> {
+    let settings = settings(config)?;
+    let connection = connection(config)?;
+    make_private_folder(&config.data_dir)?;
+    let ledger = Arc::new(RedbLedger::open(config.data_dir.join("ledger.redb")).await?);
+    let identity = match ledger.identity().await? {
+        Some(identity) => identity,
+        None => {
+            let key = key().await?;
+            let registering = registration::register(config, &connection, key);
+            let Some(identity) = cancel.run_until_cancelled(registering).await else {
+                return Ok(None);
+            };
+            let identity = identity?;
+            ledger.set_identity(&identity).await?;
+            registration::forget_pending(&config.data_dir)?;
+            identity
+        }
+    };
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let modbus: Arc<dyn FieldBus> = Arc::new(ModbusBus::new(
+        clock.clone(),
+        entropy.clone(),
+        ModbusSettings::default(),
+    ));
+    let parts = AgentParts {
+        hub: Arc::new(AgentHub::new(
+            &connection,
+            identity.device,
+            &identity.token,
+        )?),
+        ledger,
+        buses: vec![modbus],
+        readings: reading_sinks(config.readings_file.as_deref())?,
+        clock,
+        entropy,
+    };
+    Ok(Some(Prepared {
+        agent: Agent::new(parts, settings),
+        identity,
+    }))
+}
+
+fn settings(config: &AgentConfig) -> Result<AgentSettings, ConfigError> {
+    if !(1..=3_600).contains(&config.heartbeat_s) {
+        return Err(ConfigError::key(
+            "heartbeat_s",
+            "1 to 3600",
+            &config.heartbeat_s,
+        ));
+    }
+    let mut settings = AgentSettings::default();
+    settings.machine.heartbeat_ms = u64::from(config.heartbeat_s) * 1_000;
+    Ok(settings)
+}
+
+fn connection(config: &AgentConfig) -> anyhow::Result<Connection> {
+    let address = HubAddress::new(&config.hub, config.allow_plain_http)
+        .map_err(|error| ConfigError::key("hub", error.to_string(), &"another"))?;
+    let mut connection = Connection::to(address);
+    if let Some(path) = &config.ca_file {
+        let pem = fs::read(path).with_context(|| format!("reading ca_file {}", path.display()))?;
+        connection.extra_authority_pem = Some(pem);
+    }
+    Ok(connection)
+}
+
+fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("making the folder data_dir {}", path.display()))
+}
+
+fn reading_sinks(file: Option<&Path>) -> anyhow::Result<Vec<Arc<dyn ReadingSink>>> {
+    let Some(path) = file else {
+        return Ok(Vec::new());
+    };
+    let out: Box<dyn Write + Send> = if path == Path::new("-") {
+        Box::new(io::stdout())
+    } else {
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o640)
+            .open(path);
+        Box::new(file.with_context(|| format!("opening readings_file {}", path.display()))?)
+    };
+    Ok(vec![Arc::new(NdjsonSink::new(out)?)])
+}

@@ -1,0 +1,178 @@
+//! All roles in one process, on a data folder: a hub on SQLite, a reconciler, and an agent that speaks to the hub over
+//! HTTP as any other agent does.
+//!
+//! What the folder holds: `hub.sqlite`, `operator-token`, `agent/` (the agent's own disk), `lock`.
+
+pub mod commands;
+mod demo;
+mod folder;
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::Context as _;
+use holdfast_domain::{DeviceId, Name, row::Actor};
+use holdfast_hub::Hub;
+use holdfast_ports::tokens::Role;
+use holdfast_runtime::{health, logs, shutdown};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    agent::{self, AgentConfig},
+    api,
+    reconciler::{self, ReconcileConfig},
+    stores::{self, StoreConfig},
+};
+use folder::Folder;
+
+/// What `up` brings up.
+#[derive(Debug, Clone)]
+pub struct UpOptions {
+    /// Simulated instruments too, and a tour of the loop at work.
+    pub demo: bool,
+    /// Hub and reconciler only.
+    pub no_agent: bool,
+    /// The data folder.
+    pub data: std::path::PathBuf,
+    /// Where the hub listens.
+    pub listen: SocketAddr,
+    /// Is told the hub's address and the operator's token once they are known, to keep them for the command line.
+    pub ready: fn(&str, &str),
+}
+
+/// Brings everything up and keeps it so until Ctrl-C.
+///
+/// # Errors
+/// Says what could not be brought up.
+pub fn main(options: &UpOptions) -> anyhow::Result<()> {
+    let log = logs::LogConfig {
+        filter: std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".to_owned()),
+        ..logs::LogConfig::default()
+    };
+    logs::start(&log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let cancel = shutdown::on_signal().context("listening for signals")?;
+        run(options, cancel).await
+    })
+}
+
+async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<()> {
+    let folder = Folder::open(&options.data)?;
+    let store = StoreConfig {
+        url: format!("sqlite:{}", folder.database().display()),
+        ..StoreConfig::default()
+    };
+    stores::migrate(&store).await?;
+    let stores = stores::open(&store).await?;
+    let hub = api::hub(stores.clone());
+    let listener = health::bind(options.listen).await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let token = operator_token(&hub, &folder).await?;
+
+    let tasks = TaskTracker::new();
+    let server = tokio::spawn(api::serve(listener, hub.clone(), cancel.clone()));
+    let reconciler = reconciler::reconciler(
+        stores,
+        &ReconcileConfig {
+            drift_after_s: 3,
+            ..ReconcileConfig::default()
+        },
+    );
+    tasks.spawn({
+        let cancel = cancel.clone();
+        async move { reconciler.run(cancel).await }
+    });
+    greet(&address, &token, &folder);
+    (options.ready)(&address, &token);
+    if !options.no_agent {
+        let device = start_agent(&hub, &folder, &address, options.demo, &tasks, &cancel).await?;
+        if let Some(device) = device.filter(|_| options.demo) {
+            tasks.spawn(demo::run(hub, device, folder.demo(), cancel.clone()));
+        }
+    }
+    cancel.cancelled().await;
+    println!("\nEnding; the next `holdfast up` goes on where this one stops.");
+    tasks.close();
+    tasks.wait().await;
+    server.await?
+}
+
+fn greet(address: &str, token: &str, folder: &Folder) {
+    println!("Holdfast is up.");
+    println!("listening on {address}");
+    println!("  page      {address}/");
+    println!("  API       {address}/docs");
+    println!(
+        "  token     {token}   (an operator's, of role admin; kept in {})",
+        folder.token().display()
+    );
+    println!("  data      {}", folder.root().display());
+    println!("Ctrl-C ends it.\n");
+}
+
+/// The token that the folder keeps, or a new one if there is none that is in force.
+async fn operator_token(hub: &Hub, folder: &Folder) -> anyhow::Result<String> {
+    if let Some(token) = folder.read_token()?
+        && hub.authenticate(&token).await.is_ok()
+    {
+        return Ok(token);
+    }
+    let (token, _) = hub
+        .create_token("operator", Role::Admin, None, &Actor::named("up"))
+        .await?;
+    folder.write_token(&token)?;
+    Ok(token)
+}
+
+/// Starts the agent of this machine: under its identity if it has one, else with a key made for it here.
+async fn start_agent(
+    hub: &Hub,
+    folder: &Folder,
+    address: &str,
+    demo: bool,
+    tasks: &TaskTracker,
+    cancel: &CancellationToken,
+) -> anyhow::Result<Option<DeviceId>> {
+    let name = Name::new(if demo { "demo-plant" } else { "this-machine" })?;
+    let config = AgentConfig {
+        hub: address.to_owned(),
+        data_dir: folder.agent(),
+        name: Some(name.clone()),
+        ..AgentConfig::default()
+    };
+    let key = async || bound_key(hub, name).await.map(Some);
+    let agent = agent::prepare(&config, key, cancel)
+        .await
+        .context("starting the agent")?;
+    let Some(agent) = agent else { return Ok(None) };
+    let device = agent.device();
+    tasks.spawn({
+        let cancel = cancel.clone();
+        async move {
+            if let Err(error) = agent.run(cancel).await {
+                tracing::error!(error = format!("{error:#}"), "the agent ended");
+            }
+        }
+    });
+    Ok(Some(device))
+}
+
+/// A key for the device of this name, which is made if need be.
+async fn bound_key(hub: &Hub, name: Name) -> anyhow::Result<String> {
+    let actor = Actor::named("up");
+    let device = match hub.parts().devices.find(&name).await? {
+        Some(device) => device,
+        None => {
+            hub.create_device(name, BTreeMap::new(), &actor, None)
+                .await?
+                .record
+                .id
+        }
+    };
+    let (key, _) = hub
+        .create_key("up", Some(device), None, None, &actor)
+        .await?;
+    Ok(key)
+}

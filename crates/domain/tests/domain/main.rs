@@ -1,0 +1,16 @@
+//! The rules of the core, as properties and as tables: one program, so that it is linked once.
+//!
+//! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
+//! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
+//! [`checking`] what is doubtful. What they share is in [`support`].
+
+mod checking;
+mod documents;
+mod editing;
+mod planning;
+mod projecting;
+mod ranges;
+mod refusals;
+mod reporting;
+mod support;
+mod watching;

@@ -1,0 +1,4 @@
+//! Random documents ([`documents`]) and a device's life with its agent ([`life`]).
+
+pub(crate) mod documents;
+pub(crate) mod life;

@@ -1,0 +1,100 @@
+//! Old never overwrites new, also when a hub was restored from a backup that is older than what its agents hold.
+
+use serde_json::json;
+
+use crate::support::{device::number, hub::Hub, instrument::Instrument};
+
+on_both_stores!(
+    an_agent_that_is_ahead_of_its_hub,
+    the_same_version_with_other_content
+);
+
+async fn an_agent_that_is_ahead_of_its_hub(mut hub: Hub) {
+    let boiler = Instrument::start().await;
+    let mut device = hub.device("plant").await;
+    let mut agent = device.agent(&hub).with("HEARTBEAT_S", "1").started();
+    device.add(&boiler.sensor("boiler")).await;
+    device
+        .patch("boiler", &json!({ "pollInterval": 200 }))
+        .await;
+    device.settled(2).await;
+    let backup = hub.backup().await;
+    device.moved_to(&hub);
+    for version in 3..=5 {
+        assert_eq!(
+            device
+                .patch("boiler", &json!({ "pollInterval": 100 * version }))
+                .await,
+            version
+        );
+    }
+    device.settled(5).await;
+
+    // The agent goes on with what it holds until the hub has gone above it; then it has what the hub wants.
+    hub.restore(&backup).await;
+    device.moved_to(&hub);
+    device.settled(6).await;
+    assert_eq!(number(&device.row("boiler").await, "pollInterval"), 200);
+    let event = device
+        .events_of("target_state.updated")
+        .await
+        .pop()
+        .expect("an event");
+    assert_eq!(
+        (
+            number(&event["payload"], "version"),
+            number(&event["payload"], "agentHolds")
+        ),
+        (6, 5)
+    );
+    assert_eq!(boiler.connections(), 1);
+    device.is_told_by_its_events().await;
+    agent.stop().await;
+}
+
+async fn the_same_version_with_other_content(mut hub: Hub) {
+    let boiler = Instrument::start().await;
+    let mut device = hub.device("plant").await;
+    let mut agent = device.agent(&hub).with("HEARTBEAT_S", "1").started();
+    device.add(&boiler.sensor("boiler")).await;
+    device.settled(1).await;
+    let backup = hub.backup().await;
+    device.moved_to(&hub);
+    assert_eq!(
+        device
+            .patch("boiler", &json!({ "pollInterval": 200 }))
+            .await,
+        2
+    );
+    device.settled(2).await;
+    agent.stop().await;
+    hub.restore(&backup).await;
+    device.moved_to(&hub);
+    let mut watch = device.watch().await;
+    assert_eq!(
+        device
+            .patch("boiler", &json!({ "pollInterval": 300 }))
+            .await,
+        2,
+        "given out a second time"
+    );
+
+    // The agent holds another version 2: it refuses this one and says so, with an event; what it runs is what is shown.
+    agent.start();
+    watch.until_type("target_state.conflict").await;
+    let row = device
+        .row_when("boiler", "as the agent runs it", |row| {
+            row["pollInterval"] == 200
+        })
+        .await;
+    assert_eq!(row["syncedToConfig"], false);
+
+    // The next version is above both.
+    let version = device
+        .patch("boiler", &json!({ "pollInterval": 400 }))
+        .await;
+    device.settled(version).await;
+    assert_eq!(number(&device.row("boiler").await, "pollInterval"), 400);
+    device.is_told_by_its_events().await;
+    agent.stop().await;
+}

@@ -1,0 +1,114 @@
+//! Instruments that agents read. At its end each checks that nobody wrote to it: reading never writes, and without a
+//! setpoint nothing is written, whatever happens.
+
+use std::ops::Deref;
+
+use holdfast_device_sim::modbus::{ModbusInstrument, Unit};
+use serde_json::{Value, json};
+
+use super::wait::in_time;
+
+/// A Modbus TCP instrument with one unit, id 1.
+pub(crate) struct Instrument(ModbusInstrument);
+
+impl Instrument {
+    /// One that is plugged in.
+    pub(crate) async fn start() -> Self {
+        Self(
+            ModbusInstrument::builder()
+                .unit(1, unit())
+                .bind("127.0.0.1:0")
+                .await
+                .expect("a free port"),
+        )
+    }
+
+    /// One whose port refuses connections until it is plugged in.
+    pub(crate) async fn unplugged() -> Self {
+        Self(
+            ModbusInstrument::builder()
+                .unit(1, unit())
+                .bind_unplugged("127.0.0.1:0")
+                .await
+                .expect("a free port"),
+        )
+    }
+
+    /// One with several units behind one connection.
+    pub(crate) async fn with_units(units: &[u8]) -> Self {
+        let builder = units
+            .iter()
+            .fold(ModbusInstrument::builder(), |builder, id| {
+                builder.unit(*id, unit())
+            });
+        Self(builder.bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    /// A sensor that is this instrument's unit 1, as an operator declares it. One of its points could be written.
+    pub(crate) fn sensor(&self, name: &str) -> Value {
+        self.sensor_of_unit(name, 1)
+    }
+
+    /// A sensor that is one of this instrument's units.
+    pub(crate) fn sensor_of_unit(&self, name: &str, unit: u8) -> Value {
+        json!({
+            "name": name,
+            "protocol": "modbus",
+            "pollInterval": 100,
+            "connection": {
+                "type": "tcp", "host": "127.0.0.1", "port": self.local_addr().port(), "unitId": unit, "timeoutMs": 1000,
+            },
+            "dataPoints": [
+                { "name": "temperature", "table": "holding", "address": 100, "dataType": "int16", "scale": 0.1, "unit": "°C" },
+                { "name": "target", "table": "holding", "address": 101, "dataType": "int16", "scale": 0.1, "unit": "°C",
+                  "writable": true, "limits": { "min": 20, "max": 90 } },
+            ],
+        })
+    }
+
+    /// Connections that were made to it.
+    pub(crate) fn connections(&self) -> u64 {
+        self.totals().connections_accepted
+    }
+
+    /// Waits until it was read `times` more.
+    pub(crate) async fn is_read(&self, times: u64) {
+        let wanted = self.totals().requests + times;
+        in_time("the instrument is read", self.wait_for_requests(wanted)).await;
+    }
+}
+
+/// Registers 100 to 109 with their own address as value.
+fn unit() -> Unit {
+    Unit::new().holding_registers(100, &[100, 101, 102, 103, 104, 105, 106, 107, 108, 109])
+}
+
+/// A sensor that no instrument is needed for: an address that tests of the hub alone put into documents.
+pub(crate) fn made_up_sensor(name: &str) -> Value {
+    json!({
+        "name": name,
+        "protocol": "modbus",
+        "connection": { "type": "tcp", "host": "192.0.2.1", "unitId": 1 },
+        "dataPoints": [{ "name": "temperature", "table": "input", "address": 0, "dataType": "float32", "unit": "°C" }],
+    })
+}
+
+impl Deref for Instrument {
+    type Target = ModbusInstrument;
+
+    fn deref(&self) -> &ModbusInstrument {
+        &self.0
+    }
+}
+
+impl Drop for Instrument {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let totals = self.totals();
+            assert_eq!(
+                totals.write_requests, 0,
+                "somebody wrote to an instrument that was only to be read"
+            );
+        }
+    }
+}

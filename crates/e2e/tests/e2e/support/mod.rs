@@ -1,0 +1,21 @@
+//! What the tests start and ask with.
+//!
+//! - [`hub`], [`agent`]: the programs; [`process`] starts and ends them; [`gate`] is the network between them;
+//! - [`instrument`]: what agents read, which checks at its end that nobody wrote to it;
+//! - [`client`], [`device`], [`stream`]: HTTP as a stranger speaks it; [`hand_made`]: an agent made of plain requests;
+//! - [`tables`]: what stands in the database; [`page`]: a browser; [`wait`]: waiting with a deadline.
+
+pub(crate) mod agent;
+pub(crate) mod client;
+pub(crate) mod database;
+pub(crate) mod device;
+pub(crate) mod gate;
+pub(crate) mod hand_made;
+pub(crate) mod hub;
+pub(crate) mod instrument;
+pub(crate) mod page;
+pub(crate) mod process;
+pub(crate) mod random;
+pub(crate) mod stream;
+pub(crate) mod tables;
+pub(crate) mod wait;

@@ -1,0 +1,200 @@
+//! Every decision of the agent's configuration loop, without I/O: an event and the time go in, effects come out.
+//!
+//! The machine owns what is held, what runs, what failed and when it is tried again, how the instruments are, and what
+//! the hub has acknowledged. It never waits and never cancels: each sensor has at most one step under way; whatever
+//! comes meanwhile only changes what is wanted, and the next look at the sensor goes from what then runs to what is then
+//! wanted. So wake-ups merge by themselves and none is lost.
+//!
+//! - `io.rs`: events, effects, settings;
+//! - `slot.rs`: what is known of one sensor;
+//! - `sensors.rs`: from wanted and running to steps, and what comes of them;
+//! - `target.rs`: which target is taken, when it is worked through;
+//! - `reporting.rs`: what the hub is told, and when;
+//! - `hub.rs`: whether the hub is there.
+//!
+//! How many effects can be under way is bounded by the number of sensors
+//! ([`limits::SENSORS_PER_DEVICE`](holdfast_domain::limits::SENSORS_PER_DEVICE)) and one each of the others.
+
+mod hub;
+mod io;
+mod reporting;
+mod sensors;
+mod slot;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_domain::{Fingerprint, Item, SensorId};
+use holdfast_ports::ledger::{Held, Identity};
+
+use crate::status::{AgentStatus, SensorStatus};
+use hub::HubView;
+pub use io::{Effect, Established, Event, MachineSettings, Now, UpdateFailure};
+use reporting::Reporting;
+use slot::Slot;
+use target::{Polling, Target};
+
+/// The agent's decisions.
+#[derive(Debug)]
+pub struct Machine {
+    settings: MachineSettings,
+    /// What is held, and how far it was worked through.
+    target: Target,
+    /// The items of the held target.
+    wanted: BTreeMap<SensorId, Item>,
+    /// What is known of each sensor that is wanted or runs.
+    slots: BTreeMap<SensorId, Slot>,
+    /// What stands in the ledger as established.
+    established: BTreeMap<SensorId, Fingerprint>,
+    /// Sensors to look at before this event is done with.
+    awake: BTreeSet<SensorId>,
+    /// When failed sensors are tried again; an entry counts only if the sensor still says so.
+    retries: BTreeSet<(u64, SensorId)>,
+    /// Number of the last start.
+    generation: u64,
+    polling: Polling,
+    reporting: Reporting,
+    hub: HubView,
+}
+
+/// The agent has no identity: it must be registered first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ledger holds no identity: register the agent at its hub first")]
+pub struct NotRegistered;
+
+impl Machine {
+    /// An agent that starts from its ledger at `now`. Its first effects come with the first [`Event::Tick`].
+    ///
+    /// # Errors
+    /// The ledger holds no identity.
+    pub fn new(held: Held, settings: MachineSettings, now: Now) -> Result<Self, NotRegistered> {
+        let Held {
+            identity,
+            boot,
+            target,
+            worked_version,
+            established,
+        } = held;
+        let Identity {
+            device,
+            incarnation,
+            token: _,
+        } = identity.ok_or(NotRegistered)?;
+        let mut machine = Self {
+            target: Target::from_ledger(target, worked_version),
+            wanted: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            established,
+            awake: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            generation: 0,
+            polling: Polling::default(),
+            reporting: Reporting::at_boot(incarnation, boot, now.ms),
+            hub: HubView::of(device),
+            settings,
+        };
+        machine.retarget();
+        Ok(machine)
+    }
+
+    /// Takes an event and says what is to be done. `random` is uniform and fresh for each call; it is for jitter.
+    pub fn handle(&mut self, event: Event, now: Now, random: u32) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::Polled(result) => self.on_polled(result, now, random, &mut effects),
+            Event::Held(result) => self.on_held(&result, now, random, &mut effects),
+            Event::Started {
+                sensor,
+                generation,
+                result,
+            } => self.on_started(sensor, generation, result, now, random),
+            Event::Updated {
+                sensor,
+                generation,
+                result,
+            } => self.on_updated(sensor, generation, result, now, random),
+            Event::Stopped { sensor, generation } => self.on_stopped(sensor, generation),
+            Event::Health {
+                sensor,
+                generation,
+                status,
+                reason,
+            } => {
+                self.on_health(sensor, generation, status, reason, now);
+            }
+            Event::Verified(alive) => self.on_verified(&alive, now),
+            Event::WorkNoted { version, result } => {
+                self.on_work_noted(version, &result, now, random);
+            }
+            Event::Reported(result) => self.on_reported(result, now, random),
+            Event::Reincarnated(result) => self.on_reincarnated(result, now, random),
+        }
+        self.drive(now, &mut effects);
+        effects
+    }
+
+    /// Does whatever is due.
+    fn drive(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while let Some(&(at, sensor)) = self.retries.first()
+            && at <= now.ms
+        {
+            self.retries.pop_first();
+            self.awake.insert(sensor);
+        }
+        self.look_at_sensors(now, effects);
+        self.note_worked(now, effects);
+        self.poll(now, effects);
+        self.report(now, effects);
+    }
+
+    /// When the next [`Event::Tick`] is due, in ms; `None`: only another event can bring something to do. Always later
+    /// than the event handled last.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        let retry = self.retries.first().map(|(at, _)| *at);
+        let wakes = [
+            retry,
+            self.target.note_again_at(),
+            self.next_poll_at(),
+            self.next_report_at(),
+            self.incarnation_at(),
+        ];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// What the agent knows of itself.
+    #[must_use]
+    pub fn status(&self) -> AgentStatus {
+        let order = self.reporting.order();
+        AgentStatus {
+            incarnation: order.incarnation,
+            boot: order.boot,
+            hub: self.hub.status(),
+            held_version: self.target.held_version(),
+            worked_version: self.target.worked_version(),
+            looked_revision: self.target.looked_revision(),
+            refused_version: self.target.refused_version(),
+            sensors: self
+                .slots
+                .iter()
+                .map(|(id, slot)| self.sensor_status(*id, slot))
+                .collect(),
+        }
+    }
+
+    fn sensor_status(&self, id: SensorId, slot: &Slot) -> SensorStatus {
+        let wanted = self.wanted.get(&id);
+        SensorStatus {
+            id,
+            name: wanted
+                .or(slot.running())
+                .map(|item| item.sensor.name().clone()),
+            wanted: wanted.cloned(),
+            running: slot.running().cloned(),
+            in_progress: slot.is_busy(),
+            failure: slot.failure_report(id),
+            health: slot.health().cloned(),
+        }
+    }
+}

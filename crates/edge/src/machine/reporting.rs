@@ -1,0 +1,374 @@
+//! What the hub is told, and when.
+//!
+//! State, not messages: what changed since the last acknowledged report is marked, and a report says how the marked
+//! things are when it is made. So unsent reports merge by themselves. The marks of a report that was not acknowledged
+//! come back, since nobody knows whether the hub took it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_domain::{
+    Health, Incarnation, Item, Outcome, Report, ReportOrder, SensorId,
+    document::report::running_fingerprint,
+};
+use holdfast_ports::hub_link::{HubError, ReportAnswer};
+use serde_json::{Map, json};
+
+use super::{
+    Effect, Machine, Now,
+    slot::{Changed, Slot},
+    target::share,
+};
+
+/// How long a report waits for the note that a version was worked through, in ms: one write to the disk. So "all of it
+/// runs" and "it was worked through" go together.
+const WAIT_FOR_NOTE_MS: u64 = 1_000;
+
+/// The conversation about what is true.
+#[derive(Debug)]
+pub(super) struct Reporting {
+    /// The order of the last report made.
+    order: ReportOrder,
+    boot_at: u64,
+    /// What the next report must say.
+    pending: Pending,
+    /// What the report under way says.
+    in_flight: Option<Pending>,
+    last_made_at: Option<u64>,
+    heartbeat_at: u64,
+    failures: u32,
+    not_before: u64,
+    late_in_a_row: u32,
+    /// Does the hub know this boot, or was that tried often enough?
+    introduced: bool,
+    rebirth: Rebirth,
+}
+
+/// The way to a new incarnation.
+#[derive(Debug, Default)]
+struct Rebirth {
+    wanted: bool,
+    asking: bool,
+    not_before: u64,
+    failures: u32,
+}
+
+/// What changed since the last acknowledged report.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Say everything.
+    full: bool,
+    /// Versions and revisions.
+    header: bool,
+    /// What runs and what failed.
+    outcome: bool,
+    /// Whose health.
+    health: BTreeSet<SensorId>,
+    /// Is there something in it that somebody acts on?
+    prompt: bool,
+}
+
+impl Pending {
+    fn everything() -> Self {
+        Self {
+            full: true,
+            prompt: true,
+            ..Self::default()
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self {
+            full,
+            header,
+            outcome,
+            health,
+            prompt: _,
+        } = self;
+        !full && !header && !outcome && health.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        let Self {
+            full,
+            header,
+            outcome,
+            mut health,
+            prompt,
+        } = other;
+        self.full |= full;
+        self.header |= header;
+        self.outcome |= outcome;
+        self.health.append(&mut health);
+        self.prompt |= prompt;
+    }
+}
+
+impl Reporting {
+    pub(super) fn at_boot(incarnation: Incarnation, boot: u64, now_ms: u64) -> Self {
+        Self {
+            order: ReportOrder {
+                incarnation,
+                boot,
+                sequence: 0,
+            },
+            boot_at: now_ms,
+            pending: Pending::everything(),
+            in_flight: None,
+            last_made_at: None,
+            heartbeat_at: now_ms,
+            failures: 0,
+            not_before: 0,
+            late_in_a_row: 0,
+            introduced: false,
+            rebirth: Rebirth::default(),
+        }
+    }
+
+    pub(super) const fn order(&self) -> ReportOrder {
+        self.order
+    }
+
+    pub(super) const fn is_introduced(&self) -> bool {
+        self.introduced
+    }
+
+    pub(super) fn outcome_changed(&mut self, changed: Changed) {
+        self.pending.outcome |= changed != Changed::No;
+        self.pending.prompt |= changed == Changed::Yes;
+    }
+
+    pub(super) fn health_changed(&mut self, id: SensorId, changed: Changed) {
+        if changed != Changed::No {
+            self.pending.health.insert(id);
+        }
+        self.pending.prompt |= changed == Changed::Yes;
+    }
+
+    pub(super) const fn header_changed(&mut self) {
+        self.pending.header = true;
+        self.pending.prompt = true;
+    }
+
+    pub(super) fn want_full(&mut self) {
+        self.pending.add(Pending::everything());
+    }
+
+    /// Tries again at `at` if it would only try later.
+    pub(super) fn hurry(&mut self, at: u64) {
+        self.not_before = self.not_before.min(at);
+    }
+
+    /// The report under way was not taken, or nobody knows: all that it said is to be said again.
+    fn take_back(&mut self) -> bool {
+        let sent = self.in_flight.take().unwrap_or_default();
+        let was_full = sent.full;
+        self.pending.add(sent);
+        was_full
+    }
+}
+
+impl Machine {
+    /// When the next report is due.
+    pub(super) fn next_report_at(&self) -> Option<u64> {
+        let Reporting {
+            pending,
+            in_flight,
+            last_made_at,
+            heartbeat_at,
+            not_before,
+            rebirth,
+            boot_at,
+            ..
+        } = &self.reporting;
+        if in_flight.is_some() || rebirth.wanted || self.hub.refuses() {
+            return None;
+        }
+        let after = |pause: u64| last_made_at.map_or(0, |at| at + pause);
+        let due = match last_made_at {
+            None if self.target.is_worked_through() => *boot_at,
+            None => boot_at + self.settings.boot_report_ms,
+            Some(_) if pending.prompt => {
+                let noted = self
+                    .target
+                    .noting_since()
+                    .map_or(0, |since| since + WAIT_FOR_NOTE_MS);
+                after(self.settings.report_merge_ms).max(noted)
+            }
+            Some(_) if !pending.is_empty() => {
+                after(self.settings.report_lazy_ms).min(*heartbeat_at)
+            }
+            Some(_) => *heartbeat_at,
+        };
+        Some(due.max(*not_before))
+    }
+
+    pub(super) fn report(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.incarnation_at().is_some_and(|at| at <= now.ms) {
+            self.reporting.rebirth.asking = true;
+            effects.push(Effect::Reincarnate);
+        }
+        if self.next_report_at().is_some_and(|at| at <= now.ms) {
+            let pending = std::mem::take(&mut self.reporting.pending);
+            self.reporting.order.sequence += 1;
+            self.reporting.last_made_at = Some(now.ms);
+            effects.push(Effect::Report(Box::new(self.make_report(&pending))));
+            self.reporting.in_flight = Some(pending);
+        }
+    }
+
+    fn make_report(&self, pending: &Pending) -> Report {
+        let health: BTreeMap<SensorId, Health> = self
+            .slots
+            .iter()
+            .filter(|(id, _)| pending.full || pending.health.contains(id))
+            .filter_map(|(id, slot)| Some((*id, slot.health()?.clone())))
+            .collect();
+        let mut extra = Map::new();
+        if let Some(version) = self.target.refused_version() {
+            extra.insert("refusedVersion".to_string(), json!(version));
+        }
+        Report {
+            order: self.reporting.order,
+            held_version: self.target.held_version(),
+            running_fingerprint: running_fingerprint(self.running()),
+            looked_revision: self.target.looked_revision(),
+            outcome: (pending.full || pending.outcome).then(|| self.outcome()),
+            health: (pending.full || !health.is_empty()).then_some(health),
+            agent_version: pending.full.then(|| self.settings.agent_version.clone()),
+            extra,
+        }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Item> {
+        self.slots.values().filter_map(Slot::running)
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            version: self.target.worked_version(),
+            running: self.running().cloned().collect(),
+            failures: self
+                .slots
+                .iter()
+                .filter_map(|(id, slot)| slot.failure_report(*id))
+                .collect(),
+        }
+    }
+
+    pub(super) fn on_reported(
+        &mut self,
+        result: Result<ReportAnswer, HubError>,
+        now: Now,
+        random: u32,
+    ) {
+        match result {
+            Ok(answer) => {
+                self.hub_answered(now);
+                self.on_report_answer(answer, now, random);
+            }
+            Err(error) => {
+                self.reporting.take_back();
+                self.report_later(now, random);
+                self.hub_failed(&error, now);
+            }
+        }
+    }
+
+    fn on_report_answer(&mut self, answer: ReportAnswer, now: Now, random: u32) {
+        if !matches!(answer, ReportAnswer::Late { .. }) {
+            self.reporting.late_in_a_row = 0;
+        }
+        match answer {
+            ReportAnswer::Taken => {
+                let interval = self.settings.heartbeat_ms;
+                let reporting = &mut self.reporting;
+                reporting.in_flight = None;
+                reporting.failures = 0;
+                reporting.not_before = 0;
+                reporting.introduced = true;
+                reporting.heartbeat_at = now.ms + interval - share(interval / 10, random);
+            }
+            ReportAnswer::Late { boot } => {
+                self.reporting.take_back();
+                self.reporting.late_in_a_row += 1;
+                // The same boot, once: something on the way repeated the request, and this is the answer to the
+                // repetition. A fresh sequence settles it. Else the hub knows a future of this disk.
+                if boot > self.reporting.order.boot || self.reporting.late_in_a_row > 1 {
+                    self.reporting.rebirth.wanted = true;
+                }
+            }
+            ReportAnswer::FullWanted => {
+                if self.reporting.take_back() {
+                    self.report_later(now, random);
+                }
+                self.reporting.want_full();
+            }
+            ReportAnswer::OtherIncarnation => {
+                self.reporting.take_back();
+                self.reporting.rebirth.wanted = true;
+            }
+        }
+    }
+
+    fn report_later(&mut self, now: Now, random: u32) {
+        let reporting = &mut self.reporting;
+        reporting.failures = reporting.failures.saturating_add(1);
+        reporting.not_before = now.ms
+            + self
+                .settings
+                .hub_backoff
+                .delay_ms(reporting.failures, random)
+                .max(1);
+        reporting.introduced |= reporting.failures >= self.settings.boot_report_attempts;
+    }
+
+    /// When a new incarnation is asked for, if one is needed.
+    pub(super) fn incarnation_at(&self) -> Option<u64> {
+        let Rebirth {
+            wanted,
+            asking,
+            not_before,
+            failures: _,
+        } = self.reporting.rebirth;
+        (wanted && !asking && !self.hub.refuses()).then_some(not_before)
+    }
+
+    pub(super) fn on_reincarnated(
+        &mut self,
+        result: Result<(Incarnation, u64), HubError>,
+        now: Now,
+        random: u32,
+    ) {
+        let rebirth = &mut self.reporting.rebirth;
+        rebirth.asking = false;
+        match result {
+            Ok((incarnation, boot)) => {
+                let not_before = now.ms + self.settings.incarnation_pause_ms;
+                *rebirth = Rebirth {
+                    not_before,
+                    ..Rebirth::default()
+                };
+                self.reporting.order = ReportOrder {
+                    incarnation,
+                    boot,
+                    sequence: 0,
+                };
+                self.reporting.late_in_a_row = 0;
+                self.reporting.want_full();
+                self.hub_answered(now);
+            }
+            Err(error) => {
+                rebirth.failures = rebirth.failures.saturating_add(1);
+                rebirth.not_before = now.ms
+                    + self
+                        .settings
+                        .hub_backoff
+                        .delay_ms(rebirth.failures, random)
+                        .max(1);
+                self.reporting.introduced |=
+                    self.reporting.rebirth.failures >= self.settings.boot_report_attempts;
+                self.hub_failed(&error, now);
+            }
+        }
+    }
+}

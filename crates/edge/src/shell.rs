@@ -1,0 +1,396 @@
+//! The thin shell around the machine: it owns the ports and what runs, turns effects into tasks and their ends into
+//! events. It decides nothing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use holdfast_domain::SensorId;
+use holdfast_ports::{
+    StoreError,
+    bus::{FieldBus, RunningSensor},
+    clock::{Clock, Entropy},
+    hub_link::HubLink,
+    ledger::{Identity, Ledger},
+    readings::ReadingSink,
+};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    calls::{Calls, Done},
+    health::HealthBox,
+    machine::{Effect, Event, Machine, MachineSettings, NotRegistered, Now},
+    readings::{HubReadings, HubReadingsSettings, fan_out},
+    status::AgentStatus,
+};
+
+/// What an agent is made of.
+pub struct AgentParts {
+    /// Its hub.
+    pub hub: Arc<dyn HubLink>,
+    /// Its disk. It must hold an identity.
+    pub ledger: Arc<dyn Ledger>,
+    /// The protocols that it speaks, one adapter each.
+    pub buses: Vec<Arc<dyn FieldBus>>,
+    /// Where readings go besides the hub.
+    pub readings: Vec<Arc<dyn ReadingSink>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// How an agent behaves.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// How long it waits for what.
+    pub machine: MachineSettings,
+    /// How readings go to the hub.
+    pub readings: HubReadingsSettings,
+    /// How long a call of an adapter may take before it counts as failed. The longest time-out of a document is a minute.
+    pub call_limit: Duration,
+    /// How long sensors may take to stop when the agent ends.
+    pub stop_limit: Duration,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            machine: MachineSettings::default(),
+            readings: HubReadingsSettings::default(),
+            call_limit: Duration::from_secs(180),
+            stop_limit: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why an agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its ledger can't be used.
+    #[error(transparent)]
+    Ledger(#[from] StoreError),
+    /// It has no identity.
+    #[error(transparent)]
+    NotRegistered(#[from] NotRegistered),
+}
+
+/// An agent.
+pub struct Agent {
+    parts: AgentParts,
+    settings: AgentSettings,
+    status: watch::Sender<Option<Arc<AgentStatus>>>,
+}
+
+impl Agent {
+    /// An agent that does not run yet.
+    #[must_use]
+    pub fn new(parts: AgentParts, settings: AgentSettings) -> Self {
+        Self {
+            parts,
+            settings,
+            status: watch::Sender::new(None),
+        }
+    }
+
+    /// What the agent knows of itself, from now on; `None` until it runs.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Option<Arc<AgentStatus>>> {
+        self.status.subscribe()
+    }
+
+    /// Runs until `cancel`, then stops every sensor and ends; nothing is told to the hub about that, since what the hub
+    /// knows stays the last truth that the agent can vouch for.
+    ///
+    /// # Errors
+    /// The ledger can't be read, or holds no identity. Once it runs, nothing ends it but `cancel`.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), AgentError> {
+        let Self {
+            parts,
+            settings,
+            status,
+        } = self;
+        let AgentParts {
+            hub,
+            ledger,
+            buses,
+            readings,
+            clock,
+            entropy,
+        } = parts;
+        let held = ledger.begin_boot().await?;
+        let identity = held.identity.clone().ok_or(NotRegistered)?;
+        let began = Instant::now();
+        let machine = Machine::new(
+            held,
+            settings.machine,
+            Now {
+                ms: 0,
+                wall: clock.now(),
+            },
+        )?;
+        let to_hub = Arc::new(HubReadings::new(settings.readings));
+        let flushing = tokio::spawn(to_hub.clone().run(hub.clone(), entropy.clone()));
+        let mut sinks: Vec<Arc<dyn ReadingSink>> = vec![to_hub];
+        sinks.extend(readings);
+        let calls = Calls {
+            hub,
+            ledger,
+            buses: Arc::new(buses.into_iter().map(|bus| (bus.protocol(), bus)).collect()),
+            readings: fan_out(sinks),
+            health: Arc::new(HealthBox::default()),
+            limit: settings.call_limit,
+        };
+        let (asking, acting) = (JoinSet::new(), JoinSet::new());
+        let shell = Shell {
+            machine,
+            calls,
+            identity,
+            clock,
+            entropy,
+            began,
+            asking,
+            acting,
+            running: BTreeMap::new(),
+        };
+        shell.run(&cancel, &status, settings.stop_limit).await;
+        flushing.abort();
+        Ok(())
+    }
+}
+
+struct Shell {
+    machine: Machine,
+    calls: Calls,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    began: Instant,
+    /// Calls that may be dropped at the end: what they ask for is asked again at the next start.
+    asking: JoinSet<Done>,
+    /// Calls that must come to their end.
+    acting: JoinSet<Done>,
+    /// What adapters keep, with the number of its start. What is being updated or stopped is with its call.
+    running: BTreeMap<SensorId, (u64, Box<dyn RunningSensor>)>,
+}
+
+enum Input {
+    Cancelled,
+    Done(Done),
+    Health,
+    Tick,
+}
+
+impl Shell {
+    async fn run(
+        mut self,
+        cancel: &CancellationToken,
+        status: &watch::Sender<Option<Arc<AgentStatus>>>,
+        stop_limit: Duration,
+    ) {
+        let mut events = VecDeque::from([Event::Tick]);
+        loop {
+            while let Some(event) = events.pop_front() {
+                let effects = self
+                    .machine
+                    .handle(event, self.now(), self.entropy.jitter());
+                events.extend(
+                    effects
+                        .into_iter()
+                        .filter_map(|effect| self.carry_out(effect)),
+                );
+            }
+            self.publish(status);
+            match self.next(cancel).await {
+                Input::Cancelled => break,
+                Input::Done(done) => self.take_done(done, &mut events),
+                Input::Health => events.extend(self.calls.health.take()),
+                Input::Tick => events.push_back(Event::Tick),
+            }
+        }
+        self.shut_down(stop_limit).await;
+    }
+
+    async fn next(&mut self, cancel: &CancellationToken) -> Input {
+        let wake = self
+            .machine
+            .next_wake()
+            .map(|ms| self.began + Duration::from_millis(ms));
+        let tick = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Input::Cancelled,
+            Some(done) = self.acting.join_next() => of_task(done),
+            Some(done) = self.asking.join_next() => of_task(done),
+            () = self.calls.health.rings() => Input::Health,
+            () = tick => Input::Tick,
+        }
+    }
+
+    /// Takes the end of a call, and of all others that have ended by now. What adapters said before comes first.
+    fn take_done(&mut self, first: Done, events: &mut VecDeque<Event>) {
+        let mut ended = vec![first];
+        ended.extend(std::iter::from_fn(|| self.acting.try_join_next()).filter_map(Result::ok));
+        ended.extend(std::iter::from_fn(|| self.asking.try_join_next()).filter_map(Result::ok));
+        events.extend(self.calls.health.take());
+        for done in ended {
+            events.extend(self.event_of(done));
+        }
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.began.elapsed().as_millis())
+            .expect("an agent runs for less than 500 million years");
+        Now {
+            ms,
+            wall: self.clock.now(),
+        }
+    }
+
+    /// Starts what an effect asks for; gives the answer to what can be answered at once.
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        let calls = self.calls.clone();
+        match effect {
+            Effect::Poll { held, wait_ms } => drop(self.asking.spawn(calls.poll(held, wait_ms))),
+            Effect::Report(report) => drop(self.asking.spawn(calls.report(*report))),
+            Effect::Start {
+                item,
+                generation,
+                was_established,
+            } => {
+                drop(
+                    self.asking
+                        .spawn(calls.start(item, generation, was_established)),
+                );
+            }
+            Effect::Update { item, generation } => {
+                let sensor = item.sensor.id();
+                let Some((_, handle)) = self.running.remove(&sensor) else {
+                    let error = "the adapter does not keep this sensor".to_string();
+                    let result = Err(crate::machine::UpdateFailure { error, lost: true });
+                    return Some(Event::Updated {
+                        sensor,
+                        generation,
+                        result,
+                    });
+                };
+                drop(self.asking.spawn(calls.update(handle, item, generation)));
+            }
+            Effect::Stop { sensor, generation } => {
+                let handle = self.running.remove(&sensor).map(|(_, handle)| handle);
+                drop(self.acting.spawn(calls.stop(handle, sensor, generation)));
+            }
+            Effect::Hold(target) => drop(self.acting.spawn(calls.hold(target))),
+            Effect::NoteWorked(version) => drop(self.acting.spawn(calls.note_worked(version))),
+            Effect::KeepEstablished(keep) => drop(self.acting.spawn(calls.keep_established(keep))),
+            Effect::Reincarnate => {
+                drop(self.acting.spawn(calls.reincarnate(self.identity.clone())));
+            }
+            Effect::Forget(sensor) => calls.readings.forget(sensor),
+            Effect::Verify => {
+                let alive = self
+                    .running
+                    .iter()
+                    .map(|(id, (generation, _))| (*id, *generation))
+                    .collect();
+                return Some(Event::Verified(alive));
+            }
+        }
+        None
+    }
+
+    /// Keeps what a call brought and says what it means. Here, once, is said to the log what went wrong.
+    fn event_of(&mut self, done: Done) -> Option<Event> {
+        Some(match done {
+            Done::Polled(result) => {
+                let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "no target from the hub"));
+                Event::Polled(result)
+            }
+            Done::Reported(result) => {
+                let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "the report was not answered"));
+                Event::Reported(result)
+            }
+            Done::Held(result) => Event::Held(logged("could not keep the new target", result)),
+            Done::WorkNoted { version, result } => {
+                let result = logged("could not note the version worked through", result);
+                Event::WorkNoted { version, result }
+            }
+            Done::EstablishedKept(result) => {
+                let _ = logged("could not forget sensors that are gone", result);
+                return None;
+            }
+            Done::Started { sensor, generation, result } => {
+                let result = result.map(|(handle, noted)| {
+                    self.running.insert(sensor, (generation, handle));
+                    noted
+                });
+                let _ = result.as_ref().inspect_err(|error| tracing::info!(%sensor, error, "could not start a sensor"));
+                Event::Started { sensor, generation, result }
+            }
+            Done::Updated { sensor, generation, result, handle } => {
+                if let Some(handle) = handle {
+                    self.running.insert(sensor, (generation, handle));
+                }
+                let _ = result.as_ref().inspect_err(|failure| {
+                    tracing::info!(%sensor, error = failure.error, "could not update a sensor");
+                });
+                Event::Updated { sensor, generation, result }
+            }
+            Done::Stopped { sensor, generation, result } => {
+                let _ = logged("could not stop a sensor cleanly", result);
+                Event::Stopped { sensor, generation }
+            }
+            Done::Reincarnated(result) => Event::Reincarnated(result.map(|(identity, boot)| {
+                let incarnation = identity.incarnation;
+                tracing::warn!(%incarnation, "the hub knows a later life of this disk: going on as a new one");
+                self.identity = identity;
+                (incarnation, boot)
+            })),
+        })
+    }
+
+    fn publish(&self, status: &watch::Sender<Option<Arc<AgentStatus>>>) {
+        let now = self.machine.status();
+        status.send_if_modified(|before| {
+            let is_new = before.as_deref() != Some(&now);
+            if is_new {
+                *before = Some(Arc::new(now));
+            }
+            is_new
+        });
+    }
+
+    /// Drops what only asks, lets what acts come to its end, and stops every sensor.
+    async fn shut_down(mut self, limit: Duration) {
+        self.asking.shutdown().await;
+        for (sensor, (generation, handle)) in std::mem::take(&mut self.running) {
+            drop(
+                self.acting
+                    .spawn(self.calls.clone().stop(Some(handle), sensor, generation)),
+            );
+        }
+        let ended = async { while self.acting.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!(
+                limit_s = limit.as_secs(),
+                "some sensors did not stop in time: they are dropped"
+            );
+        }
+    }
+}
+
+fn of_task(done: Result<Done, tokio::task::JoinError>) -> Input {
+    Input::Done(done.expect("a call catches its panics, and none is aborted while the agent runs"))
+}
+
+fn logged(what: &str, result: Result<(), String>) -> Result<(), String> {
+    result.inspect_err(|error| tracing::error!(error, "{what}"))
+}

@@ -1,0 +1,67 @@
+//! What the agent knows of itself, for those who look at it: the local API, the log, tests.
+
+use holdfast_domain::{Failure, Health, Incarnation, Item, Name, SensorId};
+use jiff::Timestamp;
+
+/// A picture of the agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentStatus {
+    /// The current life of its disk.
+    pub incarnation: Incarnation,
+    /// The number of this boot.
+    pub boot: u64,
+    /// Its hub.
+    pub hub: HubStatus,
+    /// The target version held durably; 0 if none.
+    pub held_version: u64,
+    /// The target version worked through; 0 if none.
+    pub worked_version: u64,
+    /// The last request to look again that was carried out.
+    pub looked_revision: u64,
+    /// A version that the hub offered and that was not taken: it is older than the one held, or has other content.
+    pub refused_version: Option<u64>,
+    /// Its sensors, wanted or running, by id.
+    pub sensors: Vec<SensorStatus>,
+}
+
+/// Is the hub there?
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HubStatus {
+    /// Since when it answers; `None`: it does not, or was not asked yet.
+    pub reachable_since: Option<Timestamp>,
+    /// Why it does not.
+    pub trouble: Option<String>,
+    /// What it says of this device.
+    pub access: HubAccess,
+}
+
+/// What the hub says of this device. Only its own word counts: any other refusal is a hub out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HubAccess {
+    /// Nothing to the contrary.
+    #[default]
+    Granted,
+    /// The device was deleted. The agent keeps reading, asks now and then, and must not write to instruments.
+    Deleted,
+    /// The agent's access was revoked. As above.
+    Revoked,
+}
+
+/// One sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorStatus {
+    /// The sensor.
+    pub id: SensorId,
+    /// Its name, as wanted or else as it runs.
+    pub name: Option<Name>,
+    /// What is wanted; `None`: that it goes.
+    pub wanted: Option<Item>,
+    /// What runs; `None`: nothing.
+    pub running: Option<Item>,
+    /// Is a step under way?
+    pub in_progress: bool,
+    /// Why the wanted content does not run, where it was tried.
+    pub failure: Option<Failure>,
+    /// How the instrument is, where something runs.
+    pub health: Option<Health>,
+}

@@ -1,0 +1,24 @@
+//! The machine, sentence by sentence, in virtual time: events in, effects out, no I/O.
+//!
+//! Which test fails when a rule of the system is broken:
+//!
+//! | rule | test |
+//! |---|---|
+//! | nothing changed means nothing happens | `quiet::a_thousand_reconnects_and_resent_targets_do_nothing` |
+//! | only what changed is touched | `sensors::only_what_changed_is_touched` |
+//! | the read model never invents reality | `reports::what_is_reported_is_what_runs`, and the simulation |
+//! | absent is not empty | `reports::what_did_not_change_is_left_out_and_none_is_said_as_none` |
+//! | old never overwrites new | `targets::the_same_version_with_other_content_is_refused`, `reports::every_attempt_has_a_fresh_sequence` |
+//! | applied means applied | `targets::held_and_worked_through_are_told_apart`, `sensors::what_failed_is_tried_again_though_the_version_was_seen` |
+//! | a tick never cancels work | `targets::a_target_during_a_pass_is_merged_into_one_more_pass` |
+//! | one dead instrument delays no other | `sensors::one_dead_instrument_delays_no_other` |
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod hub_away;
+mod quiet;
+mod reports;
+mod rig;
+mod sensors;
+mod targets;

@@ -1,0 +1,97 @@
+//! Conditions (RFC 9110, section 13) and preferences (RFC 7240).
+
+use std::time::Duration;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, header, request::Parts},
+};
+use holdfast_wire::routes::MAX_WAIT_S;
+
+use crate::{
+    App,
+    problem::{ApiProblem, ApiResult},
+};
+
+/// `If-Match`: the version of the target that an edit was made on; `None`: any.
+pub(crate) struct IfMatch(pub(crate) Option<u64>);
+
+impl FromRequestParts<App> for IfMatch {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        /// A tag that is none of ours matches no version.
+        const NEVER: u64 = u64::MAX;
+        const EXPECTED: &str = "one entity tag such as \"v43\", or *";
+        let Some(given) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
+        let text = given.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(None));
+        }
+        let weak = text.starts_with("W/");
+        let tag = text
+            .trim_start_matches("W/")
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'));
+        match tag.filter(|tag| !tag.contains('"')) {
+            Some(tag) => {
+                let version = tag.strip_prefix('v').and_then(|digits| digits.parse().ok());
+                Ok(Self(Some(version.filter(|_| !weak).unwrap_or(NEVER))))
+            }
+            None => Err(ApiProblem::bad_request(
+                "If-Match",
+                EXPECTED,
+                format!("{:?}", shortened(text)),
+            )),
+        }
+    }
+}
+
+/// `If-None-Match`: the document that the caller holds. `*` does not count: it names no document.
+pub(crate) struct IfNoneMatch(pub(crate) Option<HeaderValue>);
+
+impl IfNoneMatch {
+    pub(crate) fn tag(&self) -> Option<&str> {
+        let text = self.0.as_ref()?.to_str().ok()?.trim();
+        Some(text.strip_prefix("W/").unwrap_or(text))
+    }
+}
+
+impl FromRequestParts<App> for IfNoneMatch {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        Ok(Self(parts.headers.get(header::IF_NONE_MATCH).cloned()))
+    }
+}
+
+/// `Prefer: wait=N`: how long the answer may be held back, at most [`MAX_WAIT_S`]; zero if nothing is said. A preference
+/// that can't be understood is passed over, as RFC 7240 asks.
+pub(crate) struct Wait(pub(crate) Duration);
+
+impl FromRequestParts<App> for Wait {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        const PREFER: HeaderName = HeaderName::from_static("prefer");
+        let given = parts
+            .headers
+            .get_all(PREFER)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let wait = given
+            .flat_map(|value| value.split([',', ';']))
+            .filter_map(|preference| preference.trim().split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+            .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse::<u64>().ok());
+        Ok(Self(Duration::from_secs(
+            wait.unwrap_or(0).min(u64::from(MAX_WAIT_S)),
+        )))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}

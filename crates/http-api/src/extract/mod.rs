@@ -1,0 +1,13 @@
+//! Reading requests, strictly: what is wrong is named with its field, what was expected and what was found.
+//!
+//! [`body`] bodies, [`query`] query parameters, [`path`] path parameters, [`headers`] conditions and preferences.
+
+mod body;
+mod headers;
+mod path;
+mod query;
+
+pub(crate) use body::{Form, JsonBytes, JsonDocument};
+pub(crate) use headers::{IfMatch, IfNoneMatch, Wait};
+pub(crate) use path::{DevicePath, SensorPath, TokenPath};
+pub(crate) use query::Query;

@@ -1,0 +1,384 @@
+//! Sensors: the read model, and edits of one sensor at a time.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+};
+use holdfast_domain::{
+    DeviceId, Protocol,
+    edit::Edit,
+    row::{DeploymentStatus, SensorRow},
+    state::DeviceState,
+};
+use holdfast_hub::edits::Edited;
+use holdfast_ports::{
+    page::{Listed as Page, Page as Wanted},
+    store::SensorFilter,
+};
+use holdfast_wire::{EditAnswer, Listed, SensorView, sensor::schemas::SensorDocument};
+
+use crate::{
+    App,
+    auth::{Operator, Viewer},
+    devices::word,
+    extract::{DevicePath, IfMatch, JsonDocument, Query, SensorPath},
+    problem::ApiResult,
+};
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// What really runs.
+    Running,
+    /// Every row.
+    All,
+    /// What is wanted.
+    Desired,
+}
+
+/// List a device's sensors
+///
+/// What really runs; with `view=all` also what does not, with its status and reason; with `view=desired` the target, each
+/// sensor as it is wanted. By id.
+#[utoipa::path(
+    get, path = "/api/v1/devices/{uuid}/sensors", tag = "sensors", security(("bearer" = ["viewer"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("view" = Option<String>, Query, description = "`running` (unless stated), `all` or `desired`"),
+        ("protocol" = Option<Protocol>, Query, description = "Only sensors of this protocol"),
+        ("enabled" = Option<bool>, Query, description = "Only sensors that are enabled, or that are not"),
+        ("deploymentStatus" = Option<DeploymentStatus>, Query, description = "Only sensors in this status"),
+        ("name" = Option<String>, Query, description = "Only the sensor of this name"),
+        ("after" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u32>, Query, description = "The most items, 1 to 1000; 100 unless stated"),
+    ),
+    responses((status = 200, description = "A page of sensors", body = Listed<SensorView>))
+)]
+pub(crate) async fn list(
+    _: Viewer,
+    State(app): State<App>,
+    DevicePath(device): DevicePath,
+    mut query: Query,
+) -> ApiResult<Json<Listed<SensorView>>> {
+    let page = query.page();
+    let (view, mut filter) = filter(&mut query);
+    query.finish()?;
+    filter.device = Some(device);
+    let state = app.hub.state(device).await?;
+    if view == View::Desired {
+        return Ok(Json(desired(&state, &filter, &page)));
+    }
+    Ok(Json(page_of(&app, &filter, &page).await?))
+}
+
+/// Reads the filters of sensors.
+fn filter(query: &mut Query) -> (View, SensorFilter) {
+    let view = query.one("view", "one of running, all, desired", |word| match word {
+        "running" => Some(View::Running),
+        "all" => Some(View::All),
+        "desired" => Some(View::Desired),
+        _ => None,
+    });
+    let view = view.unwrap_or(View::Running);
+    let filter = SensorFilter {
+        device: None,
+        running_only: view == View::Running,
+        protocol: word(query, "protocol"),
+        enabled: query.flag("enabled"),
+        status: word(query, "deploymentStatus"),
+        drifting_only: false,
+        name: query.one("name", "a sensor's name", |name| Some(name.to_owned())),
+    };
+    (view, filter)
+}
+
+/// Reads the filters of sensors of the whole fleet, of which there is no desired view.
+pub(crate) fn fleet_filter(query: &mut Query) -> SensorFilter {
+    let all = query.one("view", "one of running, all", |word| match word {
+        "running" => Some(false),
+        "all" => Some(true),
+        _ => None,
+    });
+    SensorFilter {
+        running_only: !all.unwrap_or(false),
+        protocol: word(query, "protocol"),
+        enabled: query.flag("enabled"),
+        status: word(query, "deploymentStatus"),
+        name: query.one("name", "a sensor's name", |name| Some(name.to_owned())),
+        ..SensorFilter::default()
+    }
+}
+
+/// A page of rows.
+pub(crate) async fn page_of(
+    app: &App,
+    filter: &SensorFilter,
+    page: &Wanted,
+) -> ApiResult<Listed<SensorView>> {
+    let rows = app.hub.parts().devices.sensors(filter, page).await?;
+    let items = rows
+        .items
+        .iter()
+        .map(|record| SensorView::new(record.device, &record.row, record.stale))
+        .collect();
+    Ok(Listed {
+        items,
+        next: rows.next,
+    })
+}
+
+/// The target as rows: each sensor with the wanted content, and what else is known of it.
+fn desired(state: &DeviceState, filter: &SensorFilter, page: &Wanted) -> Listed<SensorView> {
+    let after = page.after.as_deref().and_then(|after| after.parse().ok());
+    let mut rows: Vec<SensorRow> = state
+        .target
+        .items
+        .iter()
+        .filter_map(|item| {
+            let row = state.rows.get(&item.sensor.id())?;
+            let is_shown = row.shown == item.sensor;
+            Some(SensorRow {
+                shown: Arc::clone(&item.sensor),
+                running_since: row.running_since.filter(|_| is_shown),
+                config_version: item.config_version,
+                synced_to_config: is_shown && row.synced_to_config,
+                ..row.clone()
+            })
+        })
+        .collect();
+    rows.retain(|row| {
+        after.is_none_or(|after| row.id > after)
+            && filter
+                .protocol
+                .is_none_or(|protocol| row.shown.protocol() == protocol)
+            && filter
+                .enabled
+                .is_none_or(|enabled| row.shown.enabled() == enabled)
+            && filter.status.is_none_or(|status| row.status == status)
+            && filter
+                .name
+                .as_ref()
+                .is_none_or(|name| row.shown.name().as_str() == name)
+    });
+    rows.sort_by_key(|row| row.id);
+    rows.truncate(page.limit as usize + 1);
+    let Page { items, next } = Page::cut(rows, page.limit, |row| row.id.to_string());
+    let view = |row: &SensorRow| SensorView::new(state.record.id, row, state.presence.silent);
+    Listed {
+        items: items.iter().map(view).collect(),
+        next,
+    }
+}
+
+/// Add a sensor
+///
+/// The hub gives it its id, and one to each point that has none.
+#[utoipa::path(
+    post, path = "/api/v1/devices/{uuid}/sensors", tag = "sensors", security(("bearer" = ["operator"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("reason" = Option<String>, Query, description = "Why, for the history and the events"),
+        ("If-Match" = Option<String>, Header, description = "The target's version that the edit was made on: `\"v43\"`"),
+    ),
+    request_body = SensorDocument,
+    responses((status = 201, description = "Added", body = EditAnswer, headers(("ETag" = String), ("Location" = String))))
+)]
+pub(crate) async fn add(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    DevicePath(device): DevicePath,
+    mut query: Query,
+    IfMatch(version): IfMatch,
+    JsonDocument(body): JsonDocument,
+) -> ApiResult<(StatusCode, [(HeaderName, HeaderValue); 2], Json<EditAnswer>)> {
+    let reason = query.reason();
+    query.finish()?;
+    let edited = app
+        .hub
+        .edit(
+            device,
+            &Edit::Add(body),
+            caller.edit(reason.as_deref(), version),
+        )
+        .await?;
+    let id = edited
+        .sensor
+        .as_ref()
+        .map(|row| row.id.to_string())
+        .unwrap_or_default();
+    let location = format!("{}/sensors/{id}", holdfast_wire::routes::device(device));
+    let location = HeaderValue::try_from(location).expect("a path of ASCII");
+    let [etag] = etag(&edited);
+    let answer = answer(&app, device, edited).await;
+    Ok((
+        StatusCode::CREATED,
+        [etag, (header::LOCATION, location)],
+        answer,
+    ))
+}
+
+/// Get a sensor
+///
+/// By id, or by name: the wanted one of that name, else the one that still runs under it.
+#[utoipa::path(
+    get, path = "/api/v1/devices/{uuid}/sensors/{sensor}", tag = "sensors", security(("bearer" = ["viewer"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("sensor" = String, Path, description = "The sensor's UUID or name"),
+    ),
+    responses((status = 200, description = "The sensor", body = SensorView))
+)]
+pub(crate) async fn get(
+    _: Viewer,
+    State(app): State<App>,
+    SensorPath(device, key): SensorPath,
+    query: Query,
+) -> ApiResult<Json<SensorView>> {
+    query.finish()?;
+    let state = app.hub.state(device).await?;
+    let id = key.find(&state)?;
+    Ok(Json(SensorView::new(
+        device,
+        &state.rows[&id],
+        state.presence.silent,
+    )))
+}
+
+/// Replace a sensor
+///
+/// Its content becomes what the body says; what the body leaves out gets its default. Points without an id are those of
+/// the same name.
+#[utoipa::path(
+    put, path = "/api/v1/devices/{uuid}/sensors/{sensor}", tag = "sensors", security(("bearer" = ["operator"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("sensor" = String, Path, description = "The sensor's UUID or name"),
+        ("reason" = Option<String>, Query, description = "Why, for the history and the events"),
+        ("If-Match" = Option<String>, Header, description = "The target's version that the edit was made on: `\"v43\"`"),
+    ),
+    request_body = SensorDocument,
+    responses((status = 200, description = "Replaced", body = EditAnswer, headers(("ETag" = String))))
+)]
+pub(crate) async fn replace(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    SensorPath(device, key): SensorPath,
+    mut query: Query,
+    IfMatch(version): IfMatch,
+    JsonDocument(body): JsonDocument,
+) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<EditAnswer>)> {
+    let reason = query.reason();
+    query.finish()?;
+    let id = key.find(&*app.hub.state(device).await?)?;
+    let edited = app
+        .hub
+        .edit(
+            device,
+            &Edit::Replace(id, body),
+            caller.edit(reason.as_deref(), version),
+        )
+        .await?;
+    Ok((etag(&edited), answer(&app, device, edited).await))
+}
+
+/// Change some of a sensor's fields
+///
+/// A JSON merge patch (RFC 7396): what is left out stays, null takes a field away, a list is replaced as a whole.
+#[utoipa::path(
+    patch, path = "/api/v1/devices/{uuid}/sensors/{sensor}", tag = "sensors", security(("bearer" = ["operator"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("sensor" = String, Path, description = "The sensor's UUID or name"),
+        ("reason" = Option<String>, Query, description = "Why, for the history and the events"),
+        ("If-Match" = Option<String>, Header, description = "The target's version that the edit was made on: `\"v43\"`"),
+    ),
+    request_body(content = Object, content_type = "application/merge-patch+json"),
+    responses((status = 200, description = "Changed", body = EditAnswer, headers(("ETag" = String))))
+)]
+pub(crate) async fn patch(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    SensorPath(device, key): SensorPath,
+    mut query: Query,
+    IfMatch(version): IfMatch,
+    JsonDocument(body): JsonDocument,
+) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<EditAnswer>)> {
+    let reason = query.reason();
+    query.finish()?;
+    let id = key.find(&*app.hub.state(device).await?)?;
+    let edited = app
+        .hub
+        .edit(
+            device,
+            &Edit::Patch(id, body),
+            caller.edit(reason.as_deref(), version),
+        )
+        .await?;
+    Ok((etag(&edited), answer(&app, device, edited).await))
+}
+
+/// Remove a sensor
+///
+/// It stays in the read model as `pendingDeletion` for as long as it runs.
+#[utoipa::path(
+    delete, path = "/api/v1/devices/{uuid}/sensors/{sensor}", tag = "sensors", security(("bearer" = ["operator"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("sensor" = String, Path, description = "The sensor's UUID or name"),
+        ("reason" = Option<String>, Query, description = "Why, for the history and the events"),
+        ("If-Match" = Option<String>, Header, description = "The target's version that the edit was made on: `\"v43\"`"),
+    ),
+    responses((status = 200, description = "Removed from the target", body = EditAnswer, headers(("ETag" = String))))
+)]
+pub(crate) async fn remove(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    SensorPath(device, key): SensorPath,
+    mut query: Query,
+    IfMatch(version): IfMatch,
+) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<EditAnswer>)> {
+    let reason = query.reason();
+    query.finish()?;
+    let id = key.find(&*app.hub.state(device).await?)?;
+    let edited = app
+        .hub
+        .edit(
+            device,
+            &Edit::Remove(id),
+            caller.edit(reason.as_deref(), version),
+        )
+        .await?;
+    Ok((etag(&edited), answer(&app, device, edited).await))
+}
+
+/// The target's new entity tag.
+pub(crate) fn etag(edited: &Edited) -> [(HeaderName, HeaderValue); 1] {
+    let tag = holdfast_wire::target::etag(edited.version);
+    [(
+        header::ETAG,
+        HeaderValue::try_from(tag).expect("a letter, digits and quotes"),
+    )]
+}
+
+/// What an edit came to.
+pub(crate) async fn answer(app: &App, device: DeviceId, edited: Edited) -> Json<EditAnswer> {
+    let Edited {
+        version,
+        changed,
+        sensor,
+    } = edited;
+    let stale = app
+        .hub
+        .state(device)
+        .await
+        .is_ok_and(|state| state.presence.silent);
+    let sensor = sensor.map(|row| SensorView::new(device, &row, stale));
+    Json(EditAnswer {
+        version,
+        changed,
+        sensor,
+    })
+}

@@ -1,0 +1,271 @@
+//! What each page shows.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{HeaderMap, Uri},
+    response::Response,
+};
+use holdfast_domain::{DeviceId, SensorId};
+use holdfast_ports::{events::EventFilter, fleet::Figures, page::Page, store::SensorFilter};
+use holdfast_wire::{Device, Listed, SensorView};
+
+use crate::{
+    App,
+    auth::Viewer,
+    devices, events as log,
+    extract::{DevicePath, Query},
+    observe,
+    problem::{ApiProblem, ApiResult},
+    sensors,
+    ui::{
+        Layout, PageError, page, rendered,
+        view::{Chip, EventLine, PointLine, SensorLine, Stamp, device_chip, sensor_chips},
+    },
+};
+
+/// Rows of one page: what a browser shows without effort.
+const ROWS: u32 = 200;
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct FleetPage {
+    figures: Figures,
+    oldest_drift: Option<Stamp>,
+    totals: Vec<Chip>,
+    devices: Vec<DeviceLine>,
+    next: Option<String>,
+    filter: Option<&'static str>,
+}
+
+impl FleetPage {
+    /// On how many devices sensors differ from what is wanted, by kind.
+    fn drifting(&self) -> String {
+        let kinds: Vec<String> = self
+            .figures
+            .drifting
+            .iter()
+            .map(|(kind, count)| format!("{kind} on {count}"))
+            .collect();
+        if kinds.is_empty() {
+            "none".to_owned()
+        } else {
+            kinds.join(", ")
+        }
+    }
+}
+
+struct DeviceLine {
+    device: Device,
+    status: Chip,
+    sensors: Vec<Chip>,
+    last_seen: Option<Stamp>,
+}
+
+pub(super) async fn fleet(
+    viewer: ApiResult<Viewer>,
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    query: ApiResult<Query>,
+) -> Result<Response, PageError> {
+    let shown = async {
+        let Viewer(caller) = viewer?;
+        let mut query = query?;
+        let page = Page {
+            limit: ROWS,
+            ..query.page()
+        };
+        let filter = devices::filter(&mut query);
+        query.finish()?;
+        let parts = app.hub.parts();
+        let figures = parts.fleet.figures().await?;
+        let Listed { items, next } = devices::page_of(&app, &filter, &page).await?;
+        let content = FleetPage {
+            oldest_drift: figures.oldest_drift.map(Stamp),
+            totals: sensor_chips(
+                figures
+                    .sensors
+                    .iter()
+                    .map(|(status, count)| (*status, *count)),
+            ),
+            figures,
+            devices: items.into_iter().map(device_line).collect(),
+            next: next.map(|next| super::session::escaped(&next)),
+            filter: filter.status.map(|status| status.as_str()),
+        };
+        let content = rendered(&content);
+        let user = Some(caller.actor().as_str());
+        Ok::<_, ApiProblem>(page_of(&headers, "Fleet", "fleet", user, &content))
+    };
+    shown
+        .await
+        .map_err(|problem| PageError::new(&problem, &uri))
+}
+
+fn page_of(
+    headers: &HeaderMap,
+    title: &str,
+    section: &str,
+    user: Option<&str>,
+    content: &str,
+) -> Response {
+    page(
+        headers,
+        &Layout {
+            title,
+            section,
+            user,
+            content,
+        },
+    )
+}
+
+fn device_line(device: Device) -> DeviceLine {
+    DeviceLine {
+        status: device_chip(device.status),
+        sensors: sensor_chips(
+            device
+                .sensors
+                .iter()
+                .map(|(status, count)| (*status, u64::from(*count))),
+        ),
+        last_seen: device.last_seen_at.map(Stamp),
+        device,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    line: DeviceLine,
+    agent_version: Option<String>,
+    held_version: Option<u64>,
+    sensors: Vec<SensorLine>,
+    next: Option<String>,
+    points_cut: bool,
+    events: Vec<EventLine>,
+}
+
+pub(super) async fn device(
+    viewer: ApiResult<Viewer>,
+    State(app): State<App>,
+    path: ApiResult<DevicePath>,
+    uri: Uri,
+    headers: HeaderMap,
+    query: ApiResult<Query>,
+) -> Result<Response, PageError> {
+    let shown = async {
+        let Viewer(caller) = viewer?;
+        let DevicePath(id) = path?;
+        let mut query = query?;
+        let page = Page {
+            limit: ROWS,
+            ..query.page()
+        };
+        query.finish()?;
+        let content = device_content(&app, id, &page).await?;
+        let title = content.line.device.name.as_str().to_owned();
+        let content = rendered(&content);
+        let user = Some(caller.actor().as_str());
+        Ok::<_, ApiProblem>(page_of(&headers, &title, "device", user, &content))
+    };
+    shown
+        .await
+        .map_err(|problem| PageError::new(&problem, &uri))
+}
+
+async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<DevicePage> {
+    /// Last events beside a device's sensors.
+    const EVENTS: u32 = 15;
+    let state = app.hub.state(id).await?;
+    let filter = SensorFilter {
+        device: Some(id),
+        ..SensorFilter::default()
+    };
+    let Listed { items, next } = sensors::page_of(app, &filter, page).await?;
+    let values = observe::points_of(app, &state, &Page::first(Page::MOST)).await?;
+    let points_cut = values.next.is_some();
+    let mut points: BTreeMap<SensorId, Vec<PointLine>> = BTreeMap::new();
+    for value in values.items {
+        points
+            .entry(value.sensor)
+            .or_default()
+            .push(PointLine::of(value));
+    }
+    let wanted = |sensor: &SensorView| state.target.item(sensor.id).map(|item| item.config_version);
+    let filter = EventFilter {
+        device: Some(id),
+        kinds: Vec::new(),
+    };
+    let latest = log::latest(app, &filter, EVENTS).await?;
+    Ok(DevicePage {
+        line: device_line(devices::of_state(&state)),
+        agent_version: state
+            .reported
+            .as_ref()
+            .and_then(|reported| reported.agent_version.clone()),
+        held_version: state
+            .reported
+            .as_ref()
+            .map(|reported| reported.held_version),
+        sensors: items
+            .into_iter()
+            .map(|sensor| {
+                let points = points.remove(&sensor.id).unwrap_or_default();
+                SensorLine::of(wanted(&sensor), sensor, points)
+            })
+            .collect(),
+        next: next.map(|next| super::session::escaped(&next)),
+        points_cut,
+        events: latest
+            .into_iter()
+            .map(|event| EventLine::of(event, None))
+            .collect(),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "events.html")]
+struct EventsPage {
+    events: Vec<EventLine>,
+}
+
+pub(super) async fn events(
+    viewer: ApiResult<Viewer>,
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    query: ApiResult<Query>,
+) -> Result<Response, PageError> {
+    let shown = async {
+        let Viewer(caller) = viewer?;
+        query?.finish()?;
+        let mut names: BTreeMap<DeviceId, Option<String>> = BTreeMap::new();
+        let mut lines = Vec::new();
+        for event in log::latest(&app, &EventFilter::default(), ROWS).await? {
+            let name = match names.get(&event.device) {
+                Some(name) => name.clone(),
+                None => {
+                    let name = app
+                        .hub
+                        .state(event.device)
+                        .await
+                        .ok()
+                        .map(|state| state.record.name.to_string());
+                    names.insert(event.device, name.clone());
+                    name
+                }
+            };
+            lines.push(EventLine::of(event, name));
+        }
+        let content = rendered(&EventsPage { events: lines });
+        let user = Some(caller.actor().as_str());
+        Ok::<_, ApiProblem>(page_of(&headers, "Events", "events", user, &content))
+    };
+    shown
+        .await
+        .map_err(|problem| PageError::new(&problem, &uri))
+}

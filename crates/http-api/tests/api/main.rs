@@ -1,0 +1,10 @@
+//! The API over a real listener, with the store in memory: what callers see, in every role.
+
+mod agents;
+mod edits;
+mod openapi;
+mod pages;
+mod roles;
+mod stream;
+mod strict;
+mod support;

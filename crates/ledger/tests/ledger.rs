@@ -1,0 +1,338 @@
+//! The ledger on a real disk: its contract, damaged and foreign files, two processes, and `kill -9` in the middle of
+//! writes.
+//!
+//! The other process is this very test binary, started again with [`ROLE`] set: see [`the_other_process`].
+
+#[path = "support/contract.rs"]
+mod contract;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use holdfast_domain::{Fingerprint, SensorId};
+use holdfast_ledger::{OpenError, RedbLedger};
+use holdfast_ports::ledger::Ledger;
+use uuid::Uuid;
+
+const ROLE: &str = "HOLDFAST_LEDGER_TEST_ROLE";
+const FILE: &str = "HOLDFAST_LEDGER_TEST_FILE";
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.redb");
+    (folder, path)
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let (_folder, path) = folder();
+    contract::all(|| async { RedbLedger::open(&path).await.expect("a ledger") }).await;
+}
+
+#[tokio::test]
+async fn its_file_is_for_its_owner_alone() {
+    let (folder, path) = folder();
+    drop(RedbLedger::open(&path).await.expect("a ledger"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("rights");
+    drop(RedbLedger::open(&path).await.expect("a ledger"));
+    let mode = std::fs::metadata(&path)
+        .expect("a file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let files = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(files, 1, "nothing is left beside the ledger");
+}
+
+#[tokio::test]
+async fn a_thousand_notes_made_at_once_share_commits() {
+    let (_folder, path) = folder();
+    let ledger = std::sync::Arc::new(RedbLedger::open(&path).await.expect("a ledger"));
+    let content = Fingerprint::of_bytes(b"content");
+    let tasks: Vec<_> = (0..1_000)
+        .map(|number| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move {
+                ledger
+                    .established(SensorId(Uuid::from_u128(number)), content)
+                    .await
+            })
+        })
+        .collect();
+    let before = Instant::now();
+    for task in tasks {
+        task.await.expect("no panic").expect("a note");
+    }
+    println!("1,000 notes at once took {:?}", before.elapsed());
+    assert_eq!(
+        ledger.begin_boot().await.expect("a boot").established.len(),
+        1_000
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_file_is_named_and_left_alone() {
+    let (_folder, path) = folder();
+    for content in [b"".as_slice(), b"port = 502\n", &[0; 100_000]] {
+        std::fs::write(&path, content).expect("a file");
+        let error = RedbLedger::open(&path).await.expect_err("no ledger");
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains(path.to_str().expect("text")),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&path).expect("a file"), content);
+    }
+    std::fs::remove_file(&path).expect("removed");
+    let other = redb::Database::create(&path).expect("a database");
+    drop(other);
+    let error = RedbLedger::open(&path).await.expect_err("no ledger");
+    assert!(
+        error.to_string().contains("a database of another program"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named() {
+    let (_folder, path) = folder();
+    let ledger = RedbLedger::open(&path).await.expect("a ledger");
+    ledger
+        .set_identity(&contract::identity(1, 1))
+        .await
+        .expect("an identity");
+    ledger.hold(&contract::target(1)).await.expect("a target");
+    drop(ledger);
+    let whole = std::fs::read(&path).expect("a file");
+    for (what, bytes) in damages(&whole) {
+        std::fs::write(&path, &bytes).expect("a file");
+        match RedbLedger::open(&path).await {
+            Err(error) => assert!(
+                error.to_string().contains(path.to_str().expect("text")),
+                "{what}: {error}"
+            ),
+            // Damage outside of what is in use does no harm: everything must still be there.
+            Ok(ledger) => {
+                let held = ledger.begin_boot().await.expect("a boot");
+                assert_eq!(held.target, Some(contract::target(1)), "{what}");
+            }
+        }
+    }
+}
+
+fn damages(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut damages = vec![
+        ("cut in half".to_string(), whole[..whole.len() / 2].to_vec()),
+        ("cut to its header".to_string(), whole[..4_096].to_vec()),
+    ];
+    for page in 0..whole.len() / 4_096 {
+        let mut bytes = whole.to_vec();
+        for byte in &mut bytes[page * 4_096 + 16..(page + 1) * 4_096] {
+            *byte ^= 0x5a;
+        }
+        if bytes != whole && page < 40 {
+            damages.push((format!("page {page} flipped"), bytes));
+        }
+    }
+    damages
+}
+
+#[tokio::test]
+async fn two_processes_at_once_are_refused() {
+    let (_folder, path) = folder();
+    let mut other = Other::start("hold open", &path);
+    assert_eq!(other.line().as_deref(), Some("open"));
+    let error = RedbLedger::open(&path).await.expect_err("in use");
+    assert!(
+        matches!(&error, OpenError::InUse { path: named } if *named == path),
+        "{error:?}"
+    );
+    other.kill();
+    let ledger = RedbLedger::open(&path).await.expect("free again");
+    let mut other = Other::start("hold open", &path);
+    let said = other.line().expect("an answer");
+    assert!(
+        said.contains("in use by another process") && said.contains(path.to_str().expect("text")),
+        "{said}"
+    );
+    drop(ledger);
+}
+
+#[tokio::test]
+async fn two_ledgers_in_one_process_are_refused() {
+    let (_folder, path) = folder();
+    let ledger = RedbLedger::open(&path).await.expect("a ledger");
+    let error = RedbLedger::open(&path).await.expect_err("in use");
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    drop(ledger);
+    RedbLedger::open(&path).await.expect("free again");
+}
+
+/// Kills a writer at any instant, many times over, on the same file: whatever was acknowledged is there, nothing is half
+/// there, and nothing ever goes back.
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9() {
+    let (_folder, path) = folder();
+    let (mut boots, mut version) = (0, 0);
+    let ledger = RedbLedger::open(&path).await.expect("a ledger");
+    ledger
+        .set_identity(&contract::identity(1, 1))
+        .await
+        .expect("an identity");
+    drop(ledger);
+    for round in 0..12_u64 {
+        let mut other = Other::start("write", &path);
+        // A different number of acknowledged writes each time; the kill hits whatever comes next.
+        let acknowledged: Vec<String> = std::iter::from_fn(|| other.line())
+            .take((round * 7 % 23) as usize)
+            .collect();
+        other.kill();
+        let last = |word: &str| {
+            acknowledged
+                .iter()
+                .rev()
+                .find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
+        };
+        let ledger = RedbLedger::open(&path).await.expect("a whole ledger");
+        let held = ledger.begin_boot().await.expect("a boot");
+        assert!(
+            held.boot > boots && held.boot > last("boot").unwrap_or(0),
+            "no two boots share a number"
+        );
+        boots = held.boot;
+        let held_version = held.target.as_ref().map_or(0, |target| target.version);
+        let known: u64 = last("held").unwrap_or(version);
+        assert!(
+            held_version >= known.max(version),
+            "{held_version} is older than {known} and {version}"
+        );
+        if let Some(target) = &held.target {
+            assert_eq!(*target, contract::target(target.version), "it is whole");
+            assert_eq!(held.identity, Some(contract::identity(1, 1)));
+        }
+        assert!(
+            held.worked_version <= held_version,
+            "worked through before it was held"
+        );
+        assert!(held.worked_version >= last("worked").unwrap_or(0));
+        assert!(held.established.len() as u64 >= last("established").unwrap_or(0));
+        version = held_version;
+    }
+    assert!(version > 0, "the writer wrote");
+}
+
+/// A kill in the middle of making the file leaves no half file in its place.
+#[tokio::test]
+async fn making_the_file_survives_kill_9() {
+    for _ in 0..8 {
+        let (folder, path) = folder();
+        let mut other = Other::start("write", &path);
+        while std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .next()
+            .is_none()
+        {
+            std::thread::yield_now();
+        }
+        other.kill();
+        let held = RedbLedger::open(&path)
+            .await
+            .expect("a whole ledger")
+            .begin_boot()
+            .await
+            .expect("a boot");
+        assert!(held.boot > 0);
+    }
+}
+
+/// Not a test of its own: what the other process does. Without a role it does nothing.
+#[tokio::test]
+async fn the_other_process() {
+    let (Ok(role), Ok(path)) = (std::env::var(ROLE), std::env::var(FILE)) else {
+        return;
+    };
+    let mut out = std::io::stdout();
+    let mut say = move |line: String| {
+        out.write_all(format!("\n> {line}\n").as_bytes())
+            .and_then(|()| out.flush())
+    };
+    let ledger = match RedbLedger::open(&path).await {
+        Ok(ledger) => ledger,
+        Err(error) => return say(error.to_string()).expect("a reader"),
+    };
+    if role == "hold open" {
+        say("open".into()).expect("a reader");
+        std::future::pending::<()>().await;
+    }
+    let held = ledger.begin_boot().await.expect("a boot");
+    say(format!("boot {}", held.boot)).expect("a reader");
+    let mut version = held.target.map_or(0, |target| target.version);
+    let mut noted = held.established.len() as u64;
+    loop {
+        version += 1;
+        ledger
+            .hold(&contract::target(version))
+            .await
+            .expect("a target");
+        say(format!("held {version}")).expect("a reader");
+        ledger.worked_through(version).await.expect("a note");
+        say(format!("worked {version}")).expect("a reader");
+        noted += 1;
+        let sensor = SensorId(Uuid::from_u128(u128::from(noted)));
+        ledger
+            .established(sensor, Fingerprint::of_bytes(b"content"))
+            .await
+            .expect("a note");
+        say(format!("established {noted}")).expect("a reader");
+    }
+}
+
+/// The other process.
+struct Other {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Other {
+    fn start(role: &str, path: &Path) -> Self {
+        let this = std::env::current_exe().expect("this test binary");
+        let mut command = Command::new(this);
+        command
+            .args(["--exact", "the_other_process", "--nocapture"])
+            .env(ROLE, role)
+            .env(FILE, path);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a process");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    /// The next line that it says; `None` when it has ended.
+    fn line(&mut self) -> Option<String> {
+        self.lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("> ").map(str::to_string))
+    }
+
+    fn kill(&mut self) {
+        // SIGKILL, on every Unix.
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

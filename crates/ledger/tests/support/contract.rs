@@ -1,0 +1,176 @@
+//! The contract of the `Ledger` port as a test: every implementation passes it, fakes too.
+//!
+//! The caller gives something that opens the same ledger again: a fake clones its memory, a real one its file.
+
+use std::{future::Future, sync::Arc};
+
+use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
+use holdfast_ports::ledger::{Held, Identity, Ledger};
+use uuid::Uuid;
+
+/// An identity made of two numbers.
+pub(crate) fn identity(device: u128, incarnation: u128) -> Identity {
+    Identity {
+        device: DeviceId(Uuid::from_u128(device)),
+        incarnation: Incarnation(Uuid::from_u128(incarnation)),
+        token: format!("token of {device}"),
+    }
+}
+
+/// A target without sensors.
+pub(crate) fn target(version: u64) -> TargetState {
+    TargetState {
+        version,
+        needs_deployment: false,
+        items: Vec::new(),
+        look_revision: version / 2,
+        extra: serde_json::Map::new(),
+    }
+}
+
+/// Runs the whole contract. `open` opens the ledger; what it gave before is dropped by then.
+pub(crate) async fn all<L, F>(open: impl Fn() -> F)
+where
+    L: Ledger + 'static,
+    F: Future<Output = L>,
+{
+    boots_are_counted(&open).await;
+    everything_is_kept(&open).await;
+    another_incarnation_starts_its_boots_anew(&open).await;
+    what_was_established_is_replaced_and_forgotten(&open).await;
+    another_device_keeps_nothing(&open).await;
+    notes_made_at_once_are_all_kept(&open).await;
+}
+
+async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -> F) {
+    let first = open().await.begin_boot().await.expect("a boot");
+    let empty = Held {
+        identity: None,
+        boot: 1,
+        target: None,
+        worked_version: 0,
+        established: std::collections::BTreeMap::new(),
+    };
+    assert_eq!(first, empty);
+    let ledger = open().await;
+    assert_eq!(ledger.begin_boot().await.expect("a boot").boot, 2);
+    assert_eq!(ledger.begin_boot().await.expect("a boot").boot, 3);
+}
+
+async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -> F) {
+    let (sensor, content) = (
+        SensorId(Uuid::from_u128(7)),
+        Fingerprint::of_bytes(b"content"),
+    );
+    let ledger = open().await;
+    ledger
+        .set_identity(&identity(1, 1))
+        .await
+        .expect("an identity");
+    ledger.hold(&target(42)).await.expect("a target");
+    ledger.hold(&target(43)).await.expect("a target");
+    ledger.worked_through(42).await.expect("a note");
+    ledger.established(sensor, content).await.expect("a note");
+    drop(ledger);
+    let held = open().await.begin_boot().await.expect("a boot");
+    let expected = Held {
+        identity: Some(identity(1, 1)),
+        boot: 1,
+        target: Some(target(43)),
+        worked_version: 42,
+        established: [(sensor, content)].into(),
+    };
+    assert_eq!(held, expected);
+}
+
+async fn another_incarnation_starts_its_boots_anew<L: Ledger, F: Future<Output = L>>(
+    open: &impl Fn() -> F,
+) {
+    let ledger = open().await;
+    let before = ledger.begin_boot().await.expect("a boot");
+    assert!(before.boot > 1);
+    ledger
+        .set_identity(&identity(1, 2))
+        .await
+        .expect("an identity");
+    let after = ledger.begin_boot().await.expect("a boot");
+    assert_eq!(
+        after,
+        Held {
+            identity: Some(identity(1, 2)),
+            boot: 1,
+            ..before
+        }
+    );
+    let other_token = Identity {
+        token: "another".into(),
+        ..identity(1, 2)
+    };
+    ledger
+        .set_identity(&other_token)
+        .await
+        .expect("an identity");
+    let same_life = ledger.begin_boot().await.expect("a boot");
+    assert_eq!((same_life.boot, same_life.identity), (2, Some(other_token)));
+}
+
+async fn what_was_established_is_replaced_and_forgotten<L: Ledger, F: Future<Output = L>>(
+    open: &impl Fn() -> F,
+) {
+    let [a, b, c] = [7, 8, 9].map(|number| SensorId(Uuid::from_u128(number)));
+    let [old, new] = [b"old".as_slice(), b"new"].map(Fingerprint::of_bytes);
+    let ledger = open().await;
+    for (sensor, content) in [(a, old), (b, old), (c, old), (b, new)] {
+        ledger.established(sensor, content).await.expect("a note");
+    }
+    assert_eq!(
+        ledger.begin_boot().await.expect("a boot").established,
+        [(a, old), (b, new), (c, old)].into()
+    );
+    ledger.keep_established(&[b, c]).await.expect("forgotten");
+    assert_eq!(
+        ledger.begin_boot().await.expect("a boot").established,
+        [(b, new), (c, old)].into()
+    );
+}
+
+async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -> F) {
+    let ledger = open().await;
+    ledger
+        .set_identity(&identity(2, 2))
+        .await
+        .expect("an identity");
+    let held = ledger.begin_boot().await.expect("a boot");
+    let expected = Held {
+        identity: Some(identity(2, 2)),
+        boot: 1,
+        target: None,
+        worked_version: 0,
+        established: std::collections::BTreeMap::new(),
+    };
+    assert_eq!(held, expected);
+}
+
+async fn notes_made_at_once_are_all_kept<L: Ledger + 'static, F: Future<Output = L>>(
+    open: &impl Fn() -> F,
+) {
+    let ledger = Arc::new(open().await);
+    let content = Fingerprint::of_bytes(b"content");
+    let notes: Vec<_> = (0..300)
+        .map(|number| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move {
+                ledger
+                    .established(SensorId(Uuid::from_u128(number)), content)
+                    .await
+            })
+        })
+        .collect();
+    for note in notes {
+        note.await.expect("no panic").expect("a note");
+    }
+    assert_eq!(
+        ledger.begin_boot().await.expect("a boot").established.len(),
+        300
+    );
+}

@@ -1,0 +1,225 @@
+//! One typed configuration: defaults, then a file (TOML), then the environment; what comes later wins.
+//!
+//! A variable is named after its role and key: `HOLDFAST_API_LISTEN`, and `HOLDFAST_API_STORE__URL` for `store.url`. A key
+//! that does not exist, or a value that does not fit, is an error that names the key, where it was set, what was found and
+//! what is allowed.
+
+use std::path::{Path, PathBuf};
+
+use figment::{
+    Figment,
+    error::{Actual, Kind},
+    providers::{Env, Format as _, Serialized, Toml},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A configuration that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration file {} can't be read: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A key is wrong.
+    #[error("configuration key {key} ({origin}): expected {expected}, found {found}")]
+    Key {
+        /// The key, such as `store.url`.
+        key: String,
+        /// Where it was set.
+        origin: String,
+        /// What is allowed.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+impl ConfigError {
+    /// A value that can be read but not used.
+    #[must_use]
+    pub fn key(key: &str, expected: impl Into<String>, found: &impl ToString) -> Self {
+        Self::Key {
+            key: key.to_owned(),
+            origin: "as configured".to_owned(),
+            expected: expected.into(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// Reads the configuration of one role. `prefix` is the role's, such as `HOLDFAST_API_`.
+///
+/// # Errors
+/// Names the first key that is wrong.
+pub fn load<T: Default + Serialize + DeserializeOwned>(
+    file: Option<&Path>,
+    prefix: &str,
+) -> Result<T, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    figment = figment.merge(Env::prefixed(prefix).split("__"));
+    figment
+        .extract()
+        .map_err(|error| from_figment(error, file, prefix))
+}
+
+fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> ConfigError {
+    let key = error.path.join(".");
+    let from_environment = error
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.name.contains("environment"));
+    let origin = if from_environment {
+        format!(
+            "from the environment, {prefix}{}",
+            error.path.join("__").to_uppercase()
+        )
+    } else {
+        file.map_or_else(
+            || "a default".to_owned(),
+            |file| format!("in {}", file.display()),
+        )
+    };
+    let key_of = |field: &str| {
+        if key.is_empty() {
+            field.to_owned()
+        } else {
+            format!("{key}.{field}")
+        }
+    };
+    match error.kind {
+        Kind::UnknownField(field, allowed) => ConfigError::Key {
+            key: key_of(&field),
+            origin,
+            expected: format!("one of the keys {}", allowed.join(", ")),
+            found: "an unknown key".to_owned(),
+        },
+        Kind::MissingField(field) => ConfigError::Key {
+            key: key_of(&field),
+            origin,
+            expected: "a value".to_owned(),
+            found: "nothing".to_owned(),
+        },
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            ConfigError::Key {
+                key,
+                origin,
+                expected,
+                found: shown(&found),
+            }
+        }
+        Kind::UnknownVariant(found, allowed) => ConfigError::Key {
+            key,
+            origin,
+            expected: format!("one of {}", allowed.join(", ")),
+            found,
+        },
+        other => ConfigError::Key {
+            key,
+            origin,
+            expected: "a value that can be read".to_owned(),
+            found: other.to_string(),
+        },
+    }
+}
+
+fn shown(actual: &Actual) -> String {
+    match actual {
+        Actual::Str(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        listen: String,
+        store: Store,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Store {
+        url: String,
+        connections: u32,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            Self {
+                listen: "127.0.0.1:1".into(),
+                store: Store {
+                    url: "sqlite:x".into(),
+                    connections: 4,
+                },
+            }
+        }
+    }
+
+    fn with_file(text: &str) -> Result<Sample, ConfigError> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("written");
+        load(Some(file.path()), "HOLDFAST_NO_SUCH_ROLE_")
+    }
+
+    #[test]
+    fn defaults_then_the_file() {
+        let sample = with_file("[store]\nconnections = 9\n").expect("good");
+        assert_eq!(
+            sample.store,
+            Store {
+                url: "sqlite:x".into(),
+                connections: 9
+            }
+        );
+        assert_eq!(sample.listen, "127.0.0.1:1");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_those_that_exist() {
+        let error = with_file("[store]\nconections = 9\n")
+            .expect_err("a slip")
+            .to_string();
+        assert!(
+            error.contains("conections") && error.contains("url, connections"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named_with_what_is_allowed() {
+        let error = with_file("[store]\nconnections = \"many\"\n")
+            .expect_err("no number")
+            .to_string();
+        assert!(
+            error.contains("store.connections")
+                && error.contains("\"many\"")
+                && error.contains("u32"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = load::<Sample>(Some(Path::new("no-such.toml")), "X_")
+            .expect_err("nothing there")
+            .to_string();
+        assert!(error.contains("no-such.toml"), "{error}");
+    }
+}

@@ -1,0 +1,404 @@
+//! Commits changes. A report is one statement and one round trip (`commit.sql`), however many sensors it has; a change
+//! of the target adds a second one in the same transaction (`retarget.sql`), and one of the device itself a third.
+
+use holdfast_domain::{
+    DeviceId,
+    event::Event,
+    state::{Change, DeviceRecord, DriftNote, Presence, Reported, TargetChange, TargetChangeKind},
+};
+use holdfast_ports::{StoreError, store::CommitError, wakeups::Wake};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{
+    PostgresStore,
+    columns::{Fault, Time, bigint, put, put_opt, time, time_opt},
+    rows::{RowArrays, config_json, json},
+};
+
+/// Commits a change in a transaction of its own.
+pub(crate) async fn commit(store: &PostgresStore, change: &Change) -> Result<(), CommitError> {
+    let wakes = change.changes_desired();
+    let is_report = change.target.is_none() && change.record.is_none();
+    let outcome = if is_report && !wakes {
+        apply(&store.pool, change).await
+    } else {
+        apply_alone(store, change, wakes).await
+    };
+    outcome.map_err(|fault| fault.into_error(change))?;
+    if wakes {
+        store.waker.wake(Wake::Desired(change.device));
+    }
+    Ok(())
+}
+
+async fn apply_alone(
+    store: &PostgresStore,
+    change: &Change,
+    wakes: bool,
+) -> Result<(), CommitFault> {
+    let mut transaction = store.pool.begin().await?;
+    apply_all(&mut transaction, change, wakes).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Applies a change within a transaction; with `wakes`, the commit also wakes other processes.
+pub(crate) async fn apply_all(
+    connection: &mut PgConnection,
+    change: &Change,
+    wakes: bool,
+) -> Result<(), CommitFault> {
+    apply(&mut *connection, change).await?;
+    if let Some(record) = &change.record {
+        update_record(&mut *connection, record).await?;
+    }
+    if let Some(target) = &change.target {
+        retarget(&mut *connection, change.device, target, wakes).await?;
+    } else if wakes {
+        wake_others(&mut *connection, change.device).await?;
+    }
+    Ok(())
+}
+
+/// Wakes other processes when the transaction commits. (`retarget.sql` does it by the way.)
+async fn wake_others(executor: impl PgExecutor<'_>, device: DeviceId) -> Result<(), CommitFault> {
+    sqlx::query!(
+        r#"SELECT pg_notify('holdfast', $1::uuid::text) IS NULL AS "woken!""#,
+        device.uuid()
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(())
+}
+
+/// All of a change but its target and record, and the one place where it is won or lost.
+async fn apply(executor: impl PgExecutor<'_>, change: &Change) -> Result<(), CommitFault> {
+    let Change {
+        device,
+        base_revision,
+        record: _,
+        target,
+        reported,
+        presence,
+        upserts,
+        deletes,
+        events,
+    } = change;
+    let becomes_due = target.is_some() || !upserts.is_empty() || !deletes.is_empty();
+    let p = PresenceColumns::of(presence.as_ref());
+    let c = ReportedColumns::of(reported.as_ref())?;
+    let r = RowArrays::of(upserts)?;
+    let deletes: Vec<Uuid> = deletes.iter().map(|id| id.uuid()).collect();
+    let e = EventArrays::of(events)?;
+    #[rustfmt::skip]
+    let query = sqlx::query_file_scalar!(
+        "src/commit.sql",
+        device.uuid(), bigint(*base_revision)?, bigint(events.len() as u64)?, becomes_due, time_opt(made_at(change)) as _,
+        presence.is_some(), p.last_seen_at as _, p.silent as _, p.drift_since as _, p.drift_fingerprint as _,
+        reported.is_some(), c.config as _, c.failures as _, c.health as _, c.held_version, c.version, c.incarnation, c.boot, c.sequence,
+        c.running_fingerprint, c.looked_revision, c.agent_version as _, c.reported_at as _, c.has_failures,
+        &r.sensor_uuid, &r.name, &r.protocol as _, &r.enabled, &r.poll_interval, &r.connection, &r.data_points,
+        &r.metadata, &r.extra, &r.config_version, &r.synced_to_config, &r.deployment_status as _,
+        &r.last_deployed_at as _, &r.deployment_error as _, &r.deployment_attempts, &r.running_since as _,
+        &r.health as _, &r.drift as _, &r.drifting_since as _, &r.created_at as _, &r.created_by, &r.updated_at as _,
+        &r.updated_by,
+        &deletes,
+        &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _, &e.payload,
+    );
+    match query.fetch_one(executor).await? {
+        0 => Err(CommitFault::Conflict),
+        _ => Ok(()),
+    }
+}
+
+/// When the change was made, by the clock of who made it: from then on the device is due, whatever the server's clock
+/// says.
+fn made_at(change: &Change) -> Option<Timestamp> {
+    let of_event = change.events.last().map(|event| event.at);
+    let of_row = change.upserts.last().map(|row| row.audit.updated_at);
+    let of_report = change
+        .reported
+        .as_ref()
+        .map(|reported| reported.reported_at);
+    of_event.or(of_row).or(of_report)
+}
+
+async fn retarget(
+    executor: impl PgExecutor<'_>,
+    device: DeviceId,
+    change: &TargetChange,
+    wakes: bool,
+) -> Result<(), CommitFault> {
+    let TargetChange {
+        target,
+        reason,
+        kind,
+    } = change;
+    let is_new = match kind {
+        TargetChangeKind::NewVersion => true,
+        TargetChangeKind::Look | TargetChangeKind::Deployed => false,
+    };
+    let config = is_new.then(|| config_json(&target.items)).transpose()?;
+    let (deployed_at, deployed_version) = target.last_deployed.unzip();
+    let audit = &target.audit;
+    #[rustfmt::skip]
+    let query = sqlx::query_file_scalar!(
+        "src/retarget.sql",
+        device.uuid(), config as _, bigint(target.version)?, bigint(target.look_revision)?, bigint(target.event)?,
+        time(audit.created_at), &*put(audit.created_by.as_str()), time(audit.updated_at),
+        &*put(audit.updated_by.as_str()), time_opt(deployed_at) as _, deployed_version.map(bigint).transpose()? as _,
+        is_new, put_opt(reason.as_deref()) as _, i32::try_from(target.items.len())?, wakes,
+    );
+    query.fetch_optional(executor).await?;
+    Ok(())
+}
+
+async fn update_record(
+    executor: impl PgExecutor<'_>,
+    record: &DeviceRecord,
+) -> Result<(), CommitFault> {
+    let DeviceRecord {
+        id,
+        name,
+        labels: _,
+        incarnation,
+        audit,
+    } = record;
+    sqlx::query!(
+        "UPDATE devices SET name = $2, labels = $3, incarnation = $4,
+            created_at = $5, created_by = $6, updated_at = $7, updated_by = $8
+        WHERE uuid = $1",
+        id.uuid(),
+        name.as_str(),
+        labels(record),
+        incarnation.map(|incarnation| incarnation.0),
+        time(audit.created_at),
+        &*put(audit.created_by.as_str()),
+        time(audit.updated_at),
+        &*put(audit.updated_by.as_str()),
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// A device's labels as their column takes them.
+pub(crate) fn labels(record: &DeviceRecord) -> Value {
+    let labels = record.labels.iter();
+    let members: Map<String, Value> = labels
+        .map(|(key, value)| {
+            (
+                put(key).into_owned(),
+                Value::String(put(value).into_owned()),
+            )
+        })
+        .collect();
+    Value::Object(members)
+}
+
+/// Adds events of a device that is gone in the same transaction.
+pub(crate) async fn add_events(
+    executor: impl PgExecutor<'_>,
+    device: DeviceId,
+    events: &[Event],
+) -> Result<(), Fault> {
+    let e = EventArrays::of(events)?;
+    sqlx::query!(
+        "INSERT INTO events (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
+        SELECT $1, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json
+        FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::bigint[], $8::text[])
+            AS e (sequence, type, at, actor, correlation_id, causation, payload)
+        ORDER BY e.sequence",
+        device.uuid(),
+        &e.sequence,
+        &e.kind as _,
+        &e.at as _,
+        &e.actor,
+        &e.correlation as _,
+        &e.causation as _,
+        &e.payload,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Why a change was not committed.
+#[derive(Debug)]
+pub(crate) enum CommitFault {
+    /// It was decided on another revision.
+    Conflict,
+    /// Anything else.
+    Other(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for CommitFault {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl CommitFault {
+    /// As the port says it.
+    pub(crate) fn into_error(self, change: &Change) -> CommitError {
+        let fault = match self {
+            Self::Conflict => return CommitError::Conflict,
+            Self::Other(fault) => fault,
+        };
+        let database = fault
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error);
+        let code = database.and_then(|error| error.code());
+        let constraint = database.and_then(|error| error.constraint());
+        match (code.as_deref(), constraint, &change.record) {
+            (Some(UNIQUE_VIOLATION), Some("devices_name_key"), Some(record)) => {
+                CommitError::NameTaken(record.name.clone())
+            }
+            (Some(UNIQUE_VIOLATION), Some(constraint), _) if MADE_ONCE.contains(&constraint) => {
+                CommitError::Conflict
+            }
+            // Two devices that take each other's name wait in a circle: the one that gave way decides anew.
+            (Some(DEADLOCK_DETECTED), _, _) => CommitError::Conflict,
+            _ => StoreError::new(
+                format!("committing a change of device {}", change.device),
+                fault,
+            )
+            .into(),
+        }
+    }
+}
+
+/// The keys of what is made with a device: whichever of them is found taken first, the device exists.
+const MADE_ONCE: [&str; 3] = [
+    "devices_pkey",
+    "device_hot_pkey",
+    "device_target_state_pkey",
+];
+
+// PostgreSQL, Appendix A, "PostgreSQL Error Codes".
+const UNIQUE_VIOLATION: &str = "23505";
+const DEADLOCK_DETECTED: &str = "40P01";
+
+#[derive(Default)]
+struct PresenceColumns {
+    last_seen_at: Option<Time>,
+    silent: Option<bool>,
+    drift_since: Option<Time>,
+    drift_fingerprint: Option<String>,
+}
+
+impl PresenceColumns {
+    fn of(presence: Option<&Presence>) -> Self {
+        let Some(Presence {
+            last_seen_at,
+            silent,
+            drift,
+        }) = presence
+        else {
+            return Self::default();
+        };
+        let note = drift
+            .as_ref()
+            .map(|DriftNote { since, fingerprint }| (time(*since), fingerprint.to_string()));
+        let (drift_since, drift_fingerprint) = note.unzip();
+        Self {
+            last_seen_at: time_opt(*last_seen_at),
+            silent: Some(*silent),
+            drift_since,
+            drift_fingerprint,
+        }
+    }
+}
+
+#[derive(Default)]
+struct ReportedColumns {
+    config: Option<String>,
+    failures: Option<String>,
+    health: Option<String>,
+    held_version: i64,
+    version: i64,
+    incarnation: Uuid,
+    boot: i64,
+    sequence: i64,
+    running_fingerprint: String,
+    looked_revision: i64,
+    agent_version: Option<String>,
+    reported_at: Option<Time>,
+    has_failures: bool,
+}
+
+impl ReportedColumns {
+    /// What no report says is never looked at (but its types are, so that documents are absent and not empty texts).
+    fn of(reported: Option<&Reported>) -> Result<Self, Fault> {
+        let Some(reported) = reported else {
+            return Ok(Self::default());
+        };
+        let Reported {
+            order,
+            held_version,
+            worked_version,
+            running,
+            failures,
+            health,
+            running_fingerprint,
+            looked_revision,
+            agent_version,
+            reported_at,
+        } = reported;
+        Ok(Self {
+            config: Some(config_json(running)?),
+            failures: Some(json(failures)?),
+            health: Some(json(health)?),
+            held_version: bigint(*held_version)?,
+            version: bigint(*worked_version)?,
+            incarnation: order.incarnation.0,
+            boot: bigint(order.boot)?,
+            sequence: bigint(order.sequence)?,
+            running_fingerprint: running_fingerprint.to_string(),
+            looked_revision: bigint(*looked_revision)?,
+            agent_version: put_opt(agent_version.as_deref()),
+            reported_at: Some(time(*reported_at)),
+            has_failures: !failures.is_empty(),
+        })
+    }
+}
+
+#[derive(Default)]
+struct EventArrays {
+    sequence: Vec<i64>,
+    kind: Vec<&'static str>,
+    at: Vec<Time>,
+    actor: Vec<String>,
+    correlation: Vec<Option<String>>,
+    causation: Vec<Option<i64>>,
+    payload: Vec<String>,
+}
+
+impl EventArrays {
+    fn of(events: &[Event]) -> Result<Self, Fault> {
+        let mut arrays = Self::default();
+        for event in events {
+            let Event {
+                device: _,
+                sequence,
+                kind,
+                at,
+                actor,
+                correlation,
+                causation,
+                payload,
+            } = event;
+            arrays.sequence.push(bigint(*sequence)?);
+            arrays.kind.push(kind.as_str());
+            arrays.at.push(time(*at));
+            arrays.actor.push(put(actor.as_str()).into_owned());
+            arrays.correlation.push(put_opt(correlation.as_deref()));
+            arrays.causation.push(causation.map(bigint).transpose()?);
+            arrays.payload.push(payload.to_string());
+        }
+        Ok(arrays)
+    }
+}

@@ -1,0 +1,126 @@
+//! The port of devices, put together from the files that do the work; here each failure gets its words.
+
+use std::fmt::Display;
+
+use async_trait::async_trait;
+use holdfast_domain::{
+    DeviceId, Item, Name,
+    event::Event,
+    state::{Change, DeviceState},
+};
+use holdfast_ports::{
+    StoreError,
+    page::{Listed, Page},
+    store::{
+        CommitError, DeviceFilter, DeviceStore, DeviceSummary, HistoryEntry, PointRecord,
+        Registration, Seen, SensorFilter, SensorRecord,
+    },
+};
+
+use crate::{PostgresStore, columns::Fault, commit, fleet, lifecycle, lists, load, points};
+
+fn failed(doing: &'static str, of: impl Display) -> impl FnOnce(Fault) -> StoreError {
+    move |fault| StoreError::new(format!("{doing} {of}"), fault)
+}
+
+#[async_trait]
+impl DeviceStore for PostgresStore {
+    async fn create(&self, state: &DeviceState, events: &[Event]) -> Result<(), CommitError> {
+        lifecycle::create(self, state, events).await
+    }
+
+    async fn load(&self, device: DeviceId) -> Result<Option<DeviceState>, StoreError> {
+        load::load(&self.pool, device)
+            .await
+            .map_err(failed("loading device", device))
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        commit::commit(self, change).await
+    }
+
+    async fn register(&self, registration: &Registration) -> Result<(), CommitError> {
+        lifecycle::register(self, registration).await
+    }
+
+    async fn delete(
+        &self,
+        device: DeviceId,
+        base_revision: u64,
+        events: &[Event],
+    ) -> Result<(), CommitError> {
+        lifecycle::delete(self, device, base_revision, events).await
+    }
+
+    async fn find(&self, name: &Name) -> Result<Option<DeviceId>, StoreError> {
+        lists::find(&self.pool, name)
+            .await
+            .map_err(failed("looking up the device named", name))
+    }
+
+    async fn touch(&self, seen: &[Seen]) -> Result<Vec<DeviceId>, StoreError> {
+        fleet::touch(&self.pool, seen)
+            .await
+            .map_err(failed("noting when devices were heard of:", seen.len()))
+    }
+
+    async fn devices(
+        &self,
+        filter: &DeviceFilter,
+        page: &Page,
+    ) -> Result<Listed<DeviceSummary>, StoreError> {
+        lists::devices(&self.pool, filter, page)
+            .await
+            .map_err(failed("listing", "devices"))
+    }
+
+    async fn sensors(
+        &self,
+        filter: &SensorFilter,
+        page: &Page,
+    ) -> Result<Listed<SensorRecord>, StoreError> {
+        lists::sensors(&self.pool, filter, page)
+            .await
+            .map_err(failed("listing", "sensors"))
+    }
+
+    async fn history(
+        &self,
+        device: DeviceId,
+        page: &Page,
+    ) -> Result<Listed<HistoryEntry>, StoreError> {
+        lists::history(&self.pool, device, page)
+            .await
+            .map_err(failed("listing the versions of device", device))
+    }
+
+    async fn version(
+        &self,
+        device: DeviceId,
+        version: u64,
+    ) -> Result<Option<Vec<Item>>, StoreError> {
+        lists::version(&self.pool, device, version)
+            .await
+            .map_err(failed("loading an earlier version of device", device))
+    }
+
+    async fn save_points(
+        &self,
+        device: DeviceId,
+        points: &[PointRecord],
+    ) -> Result<(), StoreError> {
+        points::save(&self.pool, device, points)
+            .await
+            .map_err(failed("keeping the values of device", device))
+    }
+
+    async fn points(
+        &self,
+        device: DeviceId,
+        page: &Page,
+    ) -> Result<Listed<PointRecord>, StoreError> {
+        points::list(&self.pool, device, page)
+            .await
+            .map_err(failed("listing the values of device", device))
+    }
+}

@@ -1,0 +1,246 @@
+//! Lists for people: devices, rows of the read model, the history of a target. Each page is one statement that reads on
+//! from the last item's key.
+
+use std::collections::BTreeMap;
+
+use holdfast_domain::{DeviceId, Item, Name, row::DeploymentStatus};
+use holdfast_ports::{
+    page::{Listed, Page},
+    store::{DeviceFilter, DeviceSummary, HistoryEntry, SensorFilter, SensorRecord},
+};
+use serde_json::{Map, Value};
+use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::{
+    columns::{Fault, actor, bigint, instant, natural, put, take},
+    load::{audit, record},
+    rows::{config_items, row_columns},
+};
+
+/// The id that a page of a list by id begins behind.
+pub(crate) fn after_uuid(page: &Page) -> Result<Uuid, Fault> {
+    match page.after.as_deref() {
+        None => Ok(Uuid::nil()),
+        Some(text) => text.parse().map_err(|_| not_a_page(text)),
+    }
+}
+
+fn not_a_page(text: &str) -> Fault {
+    format!("expected the beginning of a page as an earlier answer gave it, found {text:?}").into()
+}
+
+/// One more than wanted: it says that there are more pages.
+pub(crate) fn limit(page: &Page) -> i64 {
+    i64::from(page.limit) + 1
+}
+
+/// A transaction whose statements are planned for the very filters given: a plan that fits all filters fits none.
+async fn planned_anew(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan")
+        .await
+}
+
+pub(crate) async fn find(pool: &PgPool, name: &Name) -> Result<Option<DeviceId>, Fault> {
+    let uuid = sqlx::query_scalar!("SELECT uuid FROM devices WHERE name = $1", name.as_str())
+        .fetch_optional(pool)
+        .await?;
+    Ok(uuid.map(DeviceId))
+}
+
+pub(crate) async fn devices(
+    pool: &PgPool,
+    filter: &DeviceFilter,
+    page: &Page,
+) -> Result<Listed<DeviceSummary>, Fault> {
+    let DeviceFilter { labels, status } = filter;
+    let labels: Map<String, Value> = labels
+        .iter()
+        .map(|(key, value)| {
+            (
+                put(key).into_owned(),
+                Value::String(put(value).into_owned()),
+            )
+        })
+        .collect();
+    let mut transaction = planned_anew(pool).await?;
+    let lines = sqlx::query!(
+        r#"SELECT d.uuid, d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
+            t.version, c.version AS "worked_version?", h.last_seen_at, h.silent, s.counts AS "counts?",
+            coalesce(s.drifting, false) AS "drifting!"
+        FROM devices d
+        JOIN device_hot h ON h.device_uuid = d.uuid
+        JOIN device_target_state t ON t.device_uuid = d.uuid
+        LEFT JOIN device_current_state c ON c.device_uuid = d.uuid
+        LEFT JOIN LATERAL (
+            SELECT json_object_agg(g.deployment_status, g.rows) AS counts, bool_or(g.drifting) AS drifting
+            FROM (
+                SELECT deployment_status, count(*) AS rows, bool_or(drift IS NOT NULL) AS drifting
+                FROM device_sensors WHERE device_uuid = d.uuid GROUP BY deployment_status
+            ) g
+        ) s ON true
+        WHERE ($1::text IS NULL OR d.name > $1)
+            AND d.labels @> $2
+            AND ($3::text IS NULL OR $3 = CASE
+                WHEN h.silent THEN 'silent'
+                WHEN c.device_uuid IS NULL THEN 'new'
+                WHEN s.drifting THEN 'drifting'
+                ELSE 'reconciled'
+            END)
+        ORDER BY d.name LIMIT $4"#,
+        page.after.as_deref(),
+        Value::Object(labels),
+        status.map(|status| status.as_str()),
+        limit(page),
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    let mut summaries = Vec::with_capacity(lines.len());
+    for line in lines {
+        let counts: Option<BTreeMap<DeploymentStatus, u32>> =
+            line.counts.map(serde_json::from_value).transpose()?;
+        let worked_version = line.worked_version.map(natural).transpose()?;
+        summaries.push(DeviceSummary {
+            record: record(
+                DeviceId(line.uuid),
+                &line.name,
+                Some(line.labels),
+                line.incarnation,
+                audit((
+                    line.created_at,
+                    line.created_by,
+                    line.updated_at,
+                    line.updated_by,
+                )),
+            )?,
+            target_version: natural(line.version)?,
+            worked_version,
+            last_seen_at: instant(line.last_seen_at),
+            status: DeviceSummary::status_of(worked_version.is_some(), line.silent, line.drifting),
+            sensors: counts.unwrap_or_default(),
+        });
+    }
+    Ok(Listed::cut(summaries, page.limit, |summary| {
+        summary.record.name.as_str().to_owned()
+    }))
+}
+
+pub(crate) async fn sensors(
+    pool: &PgPool,
+    filter: &SensorFilter,
+    page: &Page,
+) -> Result<Listed<SensorRecord>, Fault> {
+    let SensorFilter {
+        device,
+        running_only,
+        protocol,
+        enabled,
+        status,
+        drifting_only,
+        name,
+    } = filter;
+    let (after_sensor, after_device) = after_row(page)?;
+    let name = name.as_deref().map(put);
+    let mut transaction = planned_anew(pool).await?;
+    let lines = sqlx::query!(
+        r#"SELECT device_uuid, sensor_uuid, name AS sensor_name, protocol, enabled, poll_interval, connection,
+            data_points, metadata, extra, config_version, synced_to_config, deployment_status, last_deployed_at,
+            deployment_error, deployment_attempts, running_since, health, drift, drifting_since, stale,
+            created_at, created_by, updated_at, updated_by
+        FROM device_sensors
+        WHERE (sensor_uuid, device_uuid) > ($1::uuid, $2::uuid)
+            AND ($3::uuid IS NULL OR device_uuid = $3)
+            AND ($4::text IS NULL OR protocol = $4)
+            AND ($5::boolean IS NULL OR enabled = $5)
+            AND ($6::text IS NULL OR deployment_status = $6)
+            AND ($7::text IS NULL OR name = $7)
+            AND (NOT $8::boolean OR running_since IS NOT NULL)
+            AND (NOT $9::boolean OR drift IS NOT NULL)
+        ORDER BY sensor_uuid, device_uuid LIMIT $10"#,
+        after_sensor,
+        after_device,
+        device.map(DeviceId::uuid),
+        protocol.map(|protocol| protocol.as_str()),
+        *enabled,
+        status.map(|status| status.as_str()),
+        name.as_deref(),
+        running_only,
+        drifting_only,
+        limit(page),
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    let mut records = Vec::with_capacity(lines.len());
+    for line in lines {
+        let (device, stale) = (DeviceId(line.device_uuid), line.stale);
+        records.push(SensorRecord {
+            device,
+            row: row_columns!(line).into_row()?,
+            stale,
+        });
+    }
+    Ok(Listed::cut(records, page.limit, |record| {
+        format!("{}.{}", record.row.id, record.device)
+    }))
+}
+
+/// Two devices can show the same sensor: one of them where it is wanted, the other where it still runs.
+fn after_row(page: &Page) -> Result<(Uuid, Uuid), Fault> {
+    let Some(text) = page.after.as_deref() else {
+        return Ok((Uuid::nil(), Uuid::nil()));
+    };
+    let parts = text
+        .split_once('.')
+        .and_then(|(sensor, device)| Some((sensor.parse().ok()?, device.parse().ok()?)));
+    parts.ok_or_else(|| not_a_page(text))
+}
+
+pub(crate) async fn history(
+    pool: &PgPool,
+    device: DeviceId,
+    page: &Page,
+) -> Result<Listed<HistoryEntry>, Fault> {
+    let before = match page.after.as_deref() {
+        None => i64::MAX,
+        Some(text) => text.parse().map_err(|_| not_a_page(text))?,
+    };
+    let lines = sqlx::query!(
+        "SELECT version, created_at, author, reason, sensors FROM device_target_state_history
+        WHERE device_uuid = $1 AND version < $2 ORDER BY version DESC LIMIT $3",
+        device.uuid(),
+        before,
+        limit(page),
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut entries = Vec::with_capacity(lines.len());
+    for line in lines {
+        entries.push(HistoryEntry {
+            version: natural(line.version)?,
+            at: line.created_at.to_jiff(),
+            author: actor(line.author),
+            reason: line.reason.map(take),
+            sensors: u32::try_from(line.sensors)?,
+        });
+    }
+    Ok(Listed::cut(entries, page.limit, |entry| {
+        entry.version.to_string()
+    }))
+}
+
+pub(crate) async fn version(
+    pool: &PgPool,
+    device: DeviceId,
+    version: u64,
+) -> Result<Option<Vec<Item>>, Fault> {
+    let config = sqlx::query_scalar!(
+        "SELECT config FROM device_target_state_history WHERE device_uuid = $1 AND version = $2",
+        device.uuid(),
+        bigint(version)?,
+    )
+    .fetch_optional(pool)
+    .await?;
+    config.map(config_items).transpose()
+}

@@ -1,0 +1,452 @@
+//! Reading: a device's whole state, lists, history, points.
+//!
+//! Lists whose filters vary are put together from constant pieces, so that each filter can use its index; everything
+//! else is checked against the tables when it is compiled.
+
+use std::collections::BTreeMap;
+
+use holdfast_domain::{
+    DeviceId, Item, PointId, PointValue, SensorId,
+    document::report::ReportOrder,
+    row::{Actor, SensorRow},
+    state::{DeviceRecord, DeviceState, DriftNote, Presence, Reported, Target},
+};
+use holdfast_ports::{
+    page::{Listed, Page},
+    store::{DeviceFilter, DeviceSummary, HistoryEntry, PointRecord, SensorFilter, SensorRecord},
+};
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+
+use crate::{
+    columns::{
+        Fault, from_json, instant, instant_opt, integer, json, natural, parsed, parsed_opt, small,
+    },
+    rows::{RowColumns, audit, config_items},
+};
+
+/// A device with its target and presence, as a query gives it.
+struct DeviceColumns {
+    name: String,
+    labels: String,
+    incarnation: Option<String>,
+    created_at: i64,
+    created_by: String,
+    updated_at: i64,
+    updated_by: String,
+    revision: i64,
+    last_event: i64,
+    last_seen_at: Option<i64>,
+    silent: bool,
+    drift_since: Option<i64>,
+    drift_fingerprint: Option<String>,
+    version: i64,
+    config: String,
+    look_revision: i64,
+    event: i64,
+    target_created_at: i64,
+    target_created_by: String,
+    target_updated_at: i64,
+    target_updated_by: String,
+    last_deployed_at: Option<i64>,
+    last_deployed_version: Option<i64>,
+}
+
+/// What an agent said, as a query gives it.
+struct ReportedColumns {
+    config: String,
+    failures: String,
+    health: String,
+    held_version: i64,
+    version: i64,
+    incarnation: String,
+    boot: i64,
+    sequence: i64,
+    running_fingerprint: String,
+    looked_revision: i64,
+    agent_version: Option<String>,
+    reported_at: i64,
+}
+
+/// Everything known of a device, as of one moment.
+pub(crate) async fn load(
+    readers: &SqlitePool,
+    device: DeviceId,
+) -> Result<Option<DeviceState>, Fault> {
+    let id = device.to_string();
+    let mut transaction = readers.begin().await?;
+    let found = sqlx::query_as!(
+        DeviceColumns,
+        r#"SELECT d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
+               h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.drift_since,
+               h.drift_fingerprint, t.version, t.config, t.look_revision, t.event,
+               t.created_at AS target_created_at, t.created_by AS target_created_by,
+               t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,
+               t.last_deployed_at, t.last_deployed_version
+           FROM devices AS d
+           JOIN device_hot AS h ON h.device_uuid = d.uuid
+           JOIN device_target_state AS t ON t.device_uuid = d.uuid
+           WHERE d.uuid = ?"#,
+        id
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let reported = sqlx::query_as!(
+        ReportedColumns,
+        "SELECT config, failures, health, held_version, version, incarnation, boot, sequence, running_fingerprint,
+             looked_revision, agent_version, reported_at
+         FROM device_current_state WHERE device_uuid = ?",
+        id
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let rows = rows_of(&mut transaction, &id).await?;
+    transaction.rollback().await?;
+    Ok(Some(state(device, found, reported, rows)?))
+}
+
+async fn rows_of(connection: &mut SqliteConnection, id: &str) -> Result<Vec<RowColumns>, Fault> {
+    let rows = sqlx::query_as!(
+        RowColumns,
+        r#"SELECT device_uuid, sensor_uuid, name, protocol, enabled AS "enabled: bool", poll_interval, connection,
+               data_points, metadata, extra, config_version, synced_to_config AS "synced_to_config: bool",
+               deployment_status, last_deployed_at, deployment_error, deployment_attempts, running_since, health, drift,
+               drifting_since, stale AS "stale: bool", created_at, created_by, updated_at, updated_by
+           FROM device_sensors WHERE device_uuid = ?"#,
+        id
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows)
+}
+
+fn state(
+    device: DeviceId,
+    found: DeviceColumns,
+    reported: Option<ReportedColumns>,
+    rows: Vec<RowColumns>,
+) -> Result<DeviceState, Fault> {
+    let mut by_id = BTreeMap::new();
+    for row in rows {
+        let row: SensorRow = row.into_row()?;
+        by_id.insert(row.id, row);
+    }
+    let last_deployed = instant_opt(found.last_deployed_at)?.zip(found.last_deployed_version);
+    let drift_fingerprint = parsed_opt(found.drift_fingerprint.as_deref())?;
+    Ok(DeviceState {
+        revision: natural(found.revision)?,
+        last_event: natural(found.last_event)?,
+        record: DeviceRecord {
+            id: device,
+            name: parsed(&found.name)?,
+            labels: from_json(&found.labels)?,
+            incarnation: parsed_opt(found.incarnation.as_deref())?,
+            audit: audit(
+                found.created_at,
+                &found.created_by,
+                found.updated_at,
+                &found.updated_by,
+            )?,
+        },
+        target: Target {
+            version: natural(found.version)?,
+            items: config_items(&found.config)?,
+            look_revision: natural(found.look_revision)?,
+            event: natural(found.event)?,
+            audit: audit(
+                found.target_created_at,
+                &found.target_created_by,
+                found.target_updated_at,
+                &found.target_updated_by,
+            )?,
+            last_deployed: last_deployed
+                .map(|(at, version)| natural(version).map(|version| (at, version)))
+                .transpose()?,
+        },
+        reported: reported.map(what_was_reported).transpose()?,
+        presence: Presence {
+            last_seen_at: instant_opt(found.last_seen_at)?,
+            silent: found.silent,
+            drift: instant_opt(found.drift_since)?
+                .zip(drift_fingerprint)
+                .map(|(since, fingerprint)| DriftNote { since, fingerprint }),
+        },
+        rows: by_id,
+    })
+}
+
+fn what_was_reported(found: ReportedColumns) -> Result<Reported, Fault> {
+    Ok(Reported {
+        order: ReportOrder {
+            incarnation: parsed(&found.incarnation)?,
+            boot: natural(found.boot)?,
+            sequence: natural(found.sequence)?,
+        },
+        held_version: natural(found.held_version)?,
+        worked_version: natural(found.version)?,
+        running: config_items(&found.config)?,
+        failures: from_json(&found.failures)?,
+        health: from_json(&found.health)?,
+        running_fingerprint: parsed(&found.running_fingerprint)?,
+        looked_revision: natural(found.looked_revision)?,
+        agent_version: found.agent_version,
+        reported_at: instant(found.reported_at)?,
+    })
+}
+
+/// A device in a list, as a query gives it.
+#[derive(FromRow)]
+struct SummaryColumns {
+    uuid: String,
+    name: String,
+    labels: String,
+    incarnation: Option<String>,
+    created_at: i64,
+    created_by: String,
+    updated_at: i64,
+    updated_by: String,
+    target_version: i64,
+    worked_version: Option<i64>,
+    last_seen_at: Option<i64>,
+    silent: bool,
+    drifting: bool,
+    statuses: String,
+}
+
+/// A page of devices.
+pub(crate) async fn devices(
+    readers: &SqlitePool,
+    filter: &DeviceFilter,
+    page: &Page,
+) -> Result<Listed<DeviceSummary>, Fault> {
+    let DeviceFilter { labels, status } = filter;
+    let (labels, status) = (json(labels)?, status.map(|status| status.as_str()));
+    let limit = i64::from(page.limit) + 1;
+    let found = sqlx::query_as!(
+        SummaryColumns,
+        r#"SELECT uuid, name, labels, incarnation, created_at, created_by, updated_at, updated_by, target_version,
+               worked_version AS "worked_version?", last_seen_at AS "last_seen_at?", silent AS "silent: bool",
+               drifting AS "drifting!: bool",
+               (SELECT json_group_object(deployment_status, rows)
+                FROM (SELECT deployment_status, count(*) AS rows FROM device_sensors
+                      WHERE device_uuid = l.uuid GROUP BY deployment_status)) AS "statuses!: String"
+           FROM (SELECT d.uuid, d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at,
+                     d.updated_by, t.version AS target_version, c.version AS worked_version, h.last_seen_at, h.silent,
+                     EXISTS (SELECT 1 FROM device_sensors AS s
+                             WHERE s.device_uuid = d.uuid AND s.drift IS NOT NULL) AS drifting
+                 FROM devices AS d
+                 JOIN device_hot AS h ON h.device_uuid = d.uuid
+                 JOIN device_target_state AS t ON t.device_uuid = d.uuid
+                 LEFT JOIN device_current_state AS c ON c.device_uuid = d.uuid
+                 WHERE (?1 IS NULL OR d.name > ?1)
+                   AND NOT EXISTS (SELECT 1 FROM json_each(?2) AS f WHERE NOT EXISTS (
+                       SELECT 1 FROM json_each(d.labels) AS l WHERE l.key = f.key AND l.value = f.value))) AS l
+           WHERE ?3 IS NULL OR ?3 = CASE WHEN silent THEN 'silent' WHEN worked_version IS NULL THEN 'new'
+                                         WHEN drifting THEN 'drifting' ELSE 'reconciled' END
+           ORDER BY name
+           LIMIT ?4"#,
+        page.after,
+        labels,
+        status,
+        limit
+    )
+    .fetch_all(readers)
+    .await?;
+    let found = found
+        .into_iter()
+        .map(summary)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Listed::cut(found, page.limit, |device| {
+        device.record.name.to_string()
+    }))
+}
+
+fn summary(found: SummaryColumns) -> Result<DeviceSummary, Fault> {
+    Ok(DeviceSummary {
+        record: DeviceRecord {
+            id: parsed(&found.uuid)?,
+            name: parsed(&found.name)?,
+            labels: from_json(&found.labels)?,
+            incarnation: parsed_opt(found.incarnation.as_deref())?,
+            audit: audit(
+                found.created_at,
+                &found.created_by,
+                found.updated_at,
+                &found.updated_by,
+            )?,
+        },
+        target_version: natural(found.target_version)?,
+        worked_version: found.worked_version.map(natural).transpose()?,
+        last_seen_at: instant_opt(found.last_seen_at)?,
+        status: DeviceSummary::status_of(
+            found.worked_version.is_some(),
+            found.silent,
+            found.drifting,
+        ),
+        sensors: from_json(&found.statuses)?,
+    })
+}
+
+/// The query for a page of rows.
+pub(crate) fn sensors_query(filter: &SensorFilter, page: &Page) -> QueryBuilder<Sqlite> {
+    let SensorFilter {
+        device,
+        running_only,
+        protocol,
+        enabled,
+        status,
+        drifting_only,
+        name,
+    } = filter;
+    let mut query = QueryBuilder::new("SELECT * FROM device_sensors WHERE true");
+    if let Some(device) = device {
+        query
+            .push(" AND device_uuid = ")
+            .push_bind(device.to_string());
+    }
+    if *running_only {
+        query.push(" AND running_since IS NOT NULL");
+    }
+    if let Some(protocol) = protocol {
+        query.push(" AND protocol = ").push_bind(protocol.as_str());
+    }
+    if let Some(enabled) = enabled {
+        query.push(" AND enabled = ").push_bind(*enabled);
+    }
+    if let Some(status) = status {
+        query
+            .push(" AND deployment_status = ")
+            .push_bind(status.as_str());
+    }
+    if *drifting_only {
+        query.push(" AND drift IS NOT NULL");
+    }
+    if let Some(name) = name {
+        query.push(" AND name = ").push_bind(name.clone());
+    }
+    if let Some((sensor, device)) = page.after.as_ref().and_then(|after| after.split_once('/')) {
+        query
+            .push(" AND (sensor_uuid, device_uuid) > (")
+            .push_bind(sensor.to_owned());
+        query.push(", ").push_bind(device.to_owned()).push(")");
+    }
+    query
+        .push(" ORDER BY sensor_uuid, device_uuid LIMIT ")
+        .push_bind(i64::from(page.limit) + 1);
+    query
+}
+
+/// A page of rows.
+pub(crate) async fn sensors(
+    readers: &SqlitePool,
+    filter: &SensorFilter,
+    page: &Page,
+) -> Result<Listed<SensorRecord>, Fault> {
+    let mut query = sensors_query(filter, page);
+    let found: Vec<RowColumns> = query.build_query_as().fetch_all(readers).await?;
+    let mut records = Vec::with_capacity(found.len());
+    for columns in found {
+        let (device, stale) = (parsed(&columns.device_uuid)?, columns.stale);
+        records.push(SensorRecord {
+            device,
+            row: columns.into_row()?,
+            stale,
+        });
+    }
+    Ok(Listed::cut(records, page.limit, |record| {
+        format!("{}/{}", record.row.id, record.device)
+    }))
+}
+
+/// A page of a device's history.
+pub(crate) async fn history(
+    readers: &SqlitePool,
+    device: DeviceId,
+    page: &Page,
+) -> Result<Listed<HistoryEntry>, Fault> {
+    let id = device.to_string();
+    let before: i64 = page
+        .after
+        .as_ref()
+        .and_then(|after| after.parse().ok())
+        .unwrap_or(i64::MAX);
+    let limit = i64::from(page.limit) + 1;
+    let found = sqlx::query!(
+        "SELECT version, created_at, author, reason, sensors FROM device_target_state_history
+         WHERE device_uuid = ? AND version < ? ORDER BY version DESC LIMIT ?",
+        id,
+        before,
+        limit
+    )
+    .fetch_all(readers)
+    .await?;
+    let mut entries = Vec::with_capacity(found.len());
+    for entry in found {
+        entries.push(HistoryEntry {
+            version: natural(entry.version)?,
+            at: instant(entry.created_at)?,
+            author: Actor::named(&entry.author),
+            reason: entry.reason,
+            sensors: small(entry.sensors)?,
+        });
+    }
+    Ok(Listed::cut(entries, page.limit, |entry| {
+        entry.version.to_string()
+    }))
+}
+
+/// The sensors of one version.
+pub(crate) async fn version(
+    readers: &SqlitePool,
+    device: DeviceId,
+    version: u64,
+) -> Result<Option<Vec<Item>>, Fault> {
+    let (id, Ok(version)) = (device.to_string(), integer(version)) else {
+        return Ok(None);
+    };
+    let config = sqlx::query_scalar!(
+        "SELECT config FROM device_target_state_history WHERE device_uuid = ? AND version = ?",
+        id,
+        version
+    )
+    .fetch_optional(readers)
+    .await?;
+    config.as_deref().map(config_items).transpose()
+}
+
+/// A page of a device's last values.
+pub(crate) async fn points(
+    readers: &SqlitePool,
+    device: DeviceId,
+    page: &Page,
+) -> Result<Listed<PointRecord>, Fault> {
+    let id = device.to_string();
+    let limit = i64::from(page.limit) + 1;
+    let found = sqlx::query!(
+        "SELECT point_uuid, sensor_uuid, value, quality, at, reason FROM device_points
+         WHERE device_uuid = ?1 AND (?2 IS NULL OR point_uuid > ?2) ORDER BY point_uuid LIMIT ?3",
+        id,
+        page.after,
+        limit
+    )
+    .fetch_all(readers)
+    .await?;
+    let mut points = Vec::with_capacity(found.len());
+    for point in found {
+        points.push(PointRecord {
+            point: parsed::<PointId>(&point.point_uuid)?,
+            sensor: parsed::<SensorId>(&point.sensor_uuid)?,
+            value: point
+                .value
+                .as_deref()
+                .map(from_json::<PointValue>)
+                .transpose()?,
+            quality: parsed(&point.quality)?,
+            at: instant(point.at)?,
+            reason: point.reason,
+        });
+    }
+    Ok(Listed::cut(points, page.limit, |point| {
+        point.point.to_string()
+    }))
+}

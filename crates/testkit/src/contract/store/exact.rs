@@ -1,0 +1,286 @@
+//! What is loaded is what was committed: every field, odd texts, and random histories against the store in memory.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdfast_domain::{
+    Fingerprint, Health, HealthStatus, Incarnation, Item, Protocol, SensorId,
+    drift::DriftKind,
+    event::{EventKind, whole_micros},
+    row::{Actor, Audit, DeploymentStatus, SensorRow},
+    state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
+};
+use holdfast_ports::{page::Page, store::DeviceStore};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{Fixture, Scene, compare, random};
+use crate::{
+    builders::{PROTOCOLS, document, item, modbus_sensor, sensor, sensor_of, uuid_of},
+    memory::MemoryStore,
+    world::FakeAgent,
+};
+
+fn micros(text: &str) -> Timestamp {
+    whole_micros(text.parse().expect("a time"))
+}
+
+/// A row in which every optional field is there.
+fn full_row(shown: Arc<holdfast_domain::Sensor>, at: Timestamp) -> SensorRow {
+    SensorRow {
+        id: shown.id(),
+        shown,
+        running_since: Some(at),
+        config_version: 41,
+        synced_to_config: false,
+        status: DeploymentStatus::Failed,
+        last_deployed_at: Some(at + SignedDuration::from_micros(1)),
+        error: Some("no answer".to_owned()),
+        attempts: 3,
+        health: Some(Health {
+            status: HealthStatus::Degraded,
+            since: at,
+            reason: Some("half".to_owned()),
+        }),
+        drift: Some(DriftKind::Enabled),
+        drifting_since: Some(at + SignedDuration::from_micros(2)),
+        audit: Audit {
+            created_at: at,
+            created_by: Actor::named("anna"),
+            updated_at: at + SignedDuration::from_micros(3),
+            updated_by: Actor::agent(),
+        },
+    }
+}
+
+/// Every field of a device comes back as it was, of sensors of every protocol.
+pub async fn every_field_comes_back(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device("gateway-1").await;
+    let at = micros("2026-11-22T12:00:00.123456Z");
+    let items: Vec<Item> = PROTOCOLS
+        .iter()
+        .zip(1..)
+        .map(|(protocol, version)| item(version, sensor(*protocol, protocol.as_str())))
+        .collect();
+    let mut change = Change::of(&state);
+    let mut record = state.record.clone();
+    record.incarnation = Some(Incarnation(uuid_of("another life")));
+    record.audit = record.audit.touched(at, &Actor::named("ben"));
+    change.record = Some(record);
+    change.target = Some(TargetChange {
+        target: Target {
+            version: 1_u64 << 53 | 1,
+            items: items.clone(),
+            look_revision: 9,
+            event: 1,
+            audit: state.target.audit.touched(at, &Actor::named("ben")),
+            last_deployed: Some((at, 42)),
+        },
+        reason: Some("all new".to_owned()),
+        kind: TargetChangeKind::NewVersion,
+    });
+    let mut agent = FakeAgent::of(&state);
+    agent.boot = i64::MAX as u64;
+    agent.held_version = i64::MAX as u64;
+    agent.version = 41;
+    agent.running = items.clone();
+    let report = agent.full_report();
+    let outcome = report.outcome.expect("it is full");
+    change.reported = Some(Reported {
+        order: report.order,
+        held_version: report.held_version,
+        worked_version: outcome.version,
+        running: outcome.running,
+        failures: vec![holdfast_domain::Failure {
+            id: SensorId(uuid_of("other")),
+            fingerprint: Fingerprint::of_bytes(b"x"),
+            error: "refused".to_owned(),
+            attempts: 1_000_000_000,
+        }],
+        health: BTreeMap::from([(
+            items[0].sensor.id(),
+            Health {
+                status: HealthStatus::Offline,
+                since: at,
+                reason: Some("no answer for 5 s".to_owned()),
+            },
+        )]),
+        running_fingerprint: report.running_fingerprint,
+        looked_revision: 9,
+        agent_version: report.agent_version,
+        reported_at: at,
+    });
+    change.presence = Some(Presence {
+        last_seen_at: Some(at),
+        silent: true,
+        drift: Some(DriftNote {
+            since: at,
+            fingerprint: Fingerprint::of_bytes(b"drift"),
+        }),
+    });
+    change.upserts = items
+        .iter()
+        .map(|item| full_row(item.sensor.clone(), at))
+        .collect();
+    let mut context = scene.world.context("anna");
+    change.event(
+        &state,
+        &context,
+        EventKind::DeviceUpdated,
+        Some(1),
+        json!({ "a": [1.5, null, "x"], "b": true }),
+    );
+    context.correlation = None;
+    change.event(&state, &context, EventKind::DeviceLook, None, json!({}));
+    let events = change.events.clone();
+    let state = scene.commit(&state, change).await;
+    assert_eq!(scene.events(state.record.id).await[1..], events);
+    let stored = scene
+        .store
+        .version(state.record.id, state.target.version)
+        .await
+        .expect("works");
+    assert_eq!(stored, Some(items));
+}
+
+/// What can be left out and is left out comes back so, also where it was there before.
+pub async fn nothing_optional_comes_back_as_nothing(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device("gateway-1").await;
+    let at = state.record.audit.created_at;
+    let mut change = Change::of(&state);
+    let shown = Arc::new(modbus_sensor("boiler-1"));
+    change.upserts.push(full_row(shown.clone(), at));
+    change.presence = Some(Presence {
+        last_seen_at: None,
+        silent: false,
+        drift: Some(DriftNote {
+            since: at,
+            fingerprint: Fingerprint::of_bytes(b"drift"),
+        }),
+    });
+    let state = scene.commit(&state, change).await;
+    let mut change = Change::of(&state);
+    let mut record = state.record.clone();
+    record.incarnation = None;
+    record.labels.clear();
+    change.record = Some(record);
+    change.presence = Some(Presence::default());
+    change.upserts.push(SensorRow {
+        running_since: None,
+        last_deployed_at: None,
+        error: None,
+        attempts: 0,
+        health: None,
+        drift: None,
+        drifting_since: None,
+        ..full_row(shown, at)
+    });
+    scene.commit(&state, change).await;
+}
+
+/// Texts and numbers that trip up careless encoders.
+pub async fn odd_texts_come_back(fixture: &dyn Fixture) {
+    let odd = "a \"b\" \\ 'c' \u{7}\0 ✓ 𝄞 %_ ?1 $1 :x {v} \t\r\n -- ; ]]>";
+    let scene = Scene::of(fixture);
+    let mut state = scene.world.device("Kessel 'Süd' \"2\" ✓");
+    state.record.labels = BTreeMap::from([
+        (odd.to_owned(), odd.to_owned()),
+        (String::new(), String::new()),
+    ]);
+    scene.create(&state).await.expect("it is new");
+    let state = scene.load(state.record.id).await;
+    let mut document = document(Protocol::Modbus, "Pumpe \\ 'Süd' \"1\" ✓ 𝄞");
+    document["metadata"] = json!({
+        odd: odd, "big": u64::MAX, "small": i64::MIN, "float": 0.1 + 0.2, "tiny": 5e-324, "whole": 1.0,
+        "exact": 9_007_199_254_740_993_u64, "deep": [[[{ "x": null }]], []], "digits": 2.225_073_858_507_201_4e-308,
+    });
+    document["dataPoints"][0]["scale"] = json!(0.1 + 0.7);
+    document["ofALaterVersion"] = json!({ odd: [1, 2.5, odd] });
+    document["connection"]["unknown"] = json!(odd);
+    let mut change = Change::of(&state);
+    let mut row = full_row(Arc::new(sensor_of(document)), state.record.audit.created_at);
+    row.error = Some(odd.to_owned());
+    row.health.as_mut().expect("a full row").reason = Some(odd.to_owned());
+    row.audit.created_by = Actor::named(odd);
+    let items = vec![Item {
+        config_version: 1,
+        sensor: row.shown.clone(),
+    }];
+    change.upserts.push(row);
+    let mut target = state.target.clone();
+    (target.version, target.items) = (1, items.clone());
+    change.target = Some(TargetChange {
+        target,
+        reason: Some(odd.to_owned()),
+        kind: TargetChangeKind::NewVersion,
+    });
+    let context = scene.world.context(odd).during(odd);
+    change.event(
+        &state,
+        &context,
+        EventKind::TargetUpdated,
+        None,
+        json!({ odd: odd, "number": 0.1 + 0.2 }),
+    );
+    let events = change.events.clone();
+    let state = scene.commit(&state, change).await;
+    assert_eq!(scene.events(state.record.id).await[1..], events);
+    assert_eq!(
+        scene
+            .store
+            .version(state.record.id, 1)
+            .await
+            .expect("works"),
+        Some(items)
+    );
+    let entry = &scene
+        .store
+        .history(state.record.id, &Page::first(1))
+        .await
+        .expect("works")
+        .items[0];
+    assert_eq!(entry.reason.as_deref(), Some(odd));
+}
+
+/// Random edits, reports and passing time, on several devices: the store and the model always agree.
+pub async fn random_histories_match_the_model(fixture: &dyn Fixture) {
+    const STEPS: usize = 120;
+    let scene = Scene::of(fixture);
+    let model = MemoryStore::new();
+    let mut players = Vec::new();
+    for name in ["gateway-1", "Gateway-2", "a"] {
+        let state = scene.world.device(name);
+        let event = scene.world.event(&state, EventKind::DeviceCreated);
+        scene
+            .store
+            .create(&state, std::slice::from_ref(&event))
+            .await
+            .expect("it is new");
+        model
+            .create(&state, std::slice::from_ref(&event))
+            .await
+            .expect("it is new");
+        let state = scene.load(state.record.id).await;
+        players.push((FakeAgent::of(&state), state));
+    }
+    for step in 0..STEPS {
+        let which = scene.world.entropy.below(players.len());
+        let (agent, state) = &mut players[which];
+        if scene.world.entropy.chance(10) {
+            random::save_points(&scene.world, state, scene.store.as_ref(), &model).await;
+        }
+        let Some(change) = random::change(&scene.world, agent, state, &model).await else {
+            continue;
+        };
+        model.commit(&change).await.expect("nobody else changes it");
+        scene
+            .store
+            .commit(&change)
+            .await
+            .unwrap_or_else(|error| panic!("step {step}: {error:?}"));
+        *state = state.after(change);
+        assert_eq!(scene.load(state.record.id).await, *state, "step {step}");
+    }
+    compare::all(scene.other.as_ref(), &model).await;
+}
