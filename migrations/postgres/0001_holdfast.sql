@@ -105,6 +105,8 @@ CREATE TABLE device_sensors (
     metadata            json NOT NULL,
     -- Fields of the sensor that this version does not know.
     extra               json NOT NULL DEFAULT '{}',
+    -- Identity of all of the content above: what has the same is the same, and need not be read twice.
+    fingerprint         text NOT NULL,
     config_version      bigint NOT NULL,
     synced_to_config    boolean NOT NULL,
     deployment_status   text NOT NULL,

@@ -165,7 +165,7 @@ pub(crate) async fn stream(
             stream::iter(
                 events
                     .into_iter()
-                    .map(|event| Ok::<_, Infallible>(message(view(event)))),
+                    .map(|event| Ok::<_, Infallible>(message(&view(event)))),
             )
         });
     Ok((
@@ -177,11 +177,11 @@ pub(crate) async fn stream(
 /// Tells reverse proxies that hold answers back not to.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-fn message(event: EventView) -> sse::Event {
+fn message(event: &EventView) -> sse::Event {
     let message = sse::Event::default()
         .event(STREAM_EVENT)
         .id(event.cursor.clone().unwrap_or_default());
-    message.json_data(&event).expect("an event is JSON")
+    message.json_data(event).expect("an event is JSON")
 }
 
 type Batch = Vec<(Cursor, holdfast_domain::event::Event)>;

@@ -1,12 +1,12 @@
 //! Errors as problem details (RFC 9457). A handler gives the problem; [`crate::finish`] writes it into the answer.
 
-use std::error::Error;
+use std::{error::Error, fmt::Display};
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use holdfast_domain::{DeviceId, Problem, Problems};
+use holdfast_domain::{DeviceId, Problems};
 use holdfast_hub::{AuthError, HubError};
 use holdfast_ports::{StoreError, events::ReadError};
 use holdfast_wire::problem::{ProblemDetails, types};
@@ -50,15 +50,13 @@ impl ApiProblem {
     pub(crate) fn field(
         mut self,
         field: &str,
-        expected: impl ToString,
-        found: impl ToString,
+        expected: impl Display,
+        found: impl Display,
     ) -> Self {
-        let (field, expected, found) = (field.to_owned(), expected.to_string(), found.to_string());
-        self.0.details.errors.push(Problem {
-            field,
-            expected,
-            found,
-        });
+        self.0
+            .details
+            .errors
+            .extend_from_slice(Problems::one(field, expected, found).list());
         self
     }
 
@@ -79,12 +77,8 @@ impl ApiProblem {
     }
 
     /// A parameter or header is wrong.
-    pub(crate) fn bad_request(field: &str, expected: impl ToString, found: impl ToString) -> Self {
-        Self::bad_parameters(&Problems::one(
-            field,
-            expected.to_string(),
-            found.to_string(),
-        ))
+    pub(crate) fn bad_request(field: &str, expected: impl Display, found: impl Display) -> Self {
+        Self::bad_parameters(&Problems::one(field, expected, found))
     }
 
     /// Parameters are wrong.

@@ -243,6 +243,9 @@ impl Hub {
     /// # Errors
     /// If the store fails.
     pub async fn readings(&self, device: DeviceId, points: &[PointRecord]) -> Result<(), HubError> {
+        self.inner
+            .seen
+            .add(device, self.inner.parts.clock.now(), None);
         Ok(self.inner.parts.devices.save_points(device, points).await?)
     }
 

@@ -107,6 +107,7 @@ async fn apply(executor: impl PgExecutor<'_>, change: &Change) -> Result<(), Com
         &r.updated_by,
         &deletes,
         &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _, &e.payload,
+        &r.fingerprint,
     );
     match query.fetch_one(executor).await? {
         0 => Err(CommitFault::Conflict),

@@ -65,21 +65,24 @@ WITH was AS (
     INSERT INTO device_sensors (
         device_uuid, stale, sensor_uuid, name, protocol, enabled, poll_interval, connection, data_points, metadata,
         extra, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
-        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
+        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by,
+        fingerprint
     )
     SELECT hot.device_uuid, hot.silent, r.sensor_uuid, r.name, r.protocol, r.enabled, r.poll_interval,
         r.connection::json, r.data_points::json, r.metadata::json, r.extra::json, r.config_version, r.synced_to_config,
         r.deployment_status, r.last_deployed_at, r.deployment_error, r.deployment_attempts, r.running_since,
-        r.health::json, r.drift, r.drifting_since, r.created_at, r.created_by, r.updated_at, r.updated_by
+        r.health::json, r.drift, r.drifting_since, r.created_at, r.created_by, r.updated_at, r.updated_by,
+        r.fingerprint
     FROM hot, unnest(
         $25::uuid[], $26::text[], $27::text[], $28::boolean[], $29::bigint[], $30::text[], $31::text[], $32::text[],
         $33::text[], $34::bigint[], $35::boolean[], $36::text[], $37::timestamptz[], $38::text[], $39::bigint[],
         $40::timestamptz[], $41::text[], $42::text[], $43::timestamptz[], $44::timestamptz[], $45::text[],
-        $46::timestamptz[], $47::text[]
+        $46::timestamptz[], $47::text[], $56::text[]
     ) AS r (
         sensor_uuid, name, protocol, enabled, poll_interval, connection, data_points, metadata,
         extra, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
-        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
+        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by,
+        fingerprint
     )
     ON CONFLICT (device_uuid, sensor_uuid) DO UPDATE SET
         stale = excluded.stale,
@@ -104,7 +107,8 @@ WITH was AS (
         created_at = excluded.created_at,
         created_by = excluded.created_by,
         updated_at = excluded.updated_at,
-        updated_by = excluded.updated_by
+        updated_by = excluded.updated_by,
+        fingerprint = excluded.fingerprint
 ), deleted AS (
     DELETE FROM device_sensors s USING hot WHERE s.device_uuid = hot.device_uuid AND s.sensor_uuid = ANY ($48::uuid[])
 ), told AS (

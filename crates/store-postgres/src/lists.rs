@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     columns::{Fault, actor, bigint, instant, natural, put, take},
     load::{audit, record},
-    rows::{config_items, row_columns},
+    rows::{Known, config_items, row_columns},
 };
 
 /// The id that a page of a list by id begins behind.
@@ -144,8 +144,9 @@ pub(crate) async fn sensors(
     let name = name.as_deref().map(put);
     let mut transaction = planned_anew(pool).await?;
     let lines = sqlx::query!(
-        r#"SELECT device_uuid, sensor_uuid, name AS sensor_name, protocol, enabled, poll_interval, connection,
-            data_points, metadata, extra, config_version, synced_to_config, deployment_status, last_deployed_at,
+        r#"SELECT device_uuid, sensor_uuid, name AS sensor_name, protocol, enabled, poll_interval,
+            connection::text AS "connection!", data_points::text AS "data_points!", metadata::text AS "metadata!",
+            extra::text AS "extra!", fingerprint, config_version, synced_to_config, deployment_status, last_deployed_at,
             deployment_error, deployment_attempts, running_since, health, drift, drifting_since, stale,
             created_at, created_by, updated_at, updated_by
         FROM device_sensors
@@ -177,7 +178,7 @@ pub(crate) async fn sensors(
         let (device, stale) = (DeviceId(line.device_uuid), line.stale);
         records.push(SensorRecord {
             device,
-            row: row_columns!(line).into_row()?,
+            row: row_columns!(line).into_row(&Known::default())?,
             stale,
         });
     }
@@ -236,11 +237,13 @@ pub(crate) async fn version(
     version: u64,
 ) -> Result<Option<Vec<Item>>, Fault> {
     let config = sqlx::query_scalar!(
-        "SELECT config FROM device_target_state_history WHERE device_uuid = $1 AND version = $2",
+        "SELECT config::text AS \"config!\" FROM device_target_state_history WHERE device_uuid = $1 AND version = $2",
         device.uuid(),
         bigint(version)?,
     )
     .fetch_optional(pool)
     .await?;
-    config.map(config_items).transpose()
+    config
+        .map(|config| config_items(&config, &mut Known::default()))
+        .transpose()
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     columns::{Fault, Time, actor, instant, natural, take},
-    rows::{config_items, row_columns},
+    rows::{Known, config_items, row_columns},
 };
 
 /// Everything known of a device.
@@ -43,14 +43,14 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
         drift: first.drift_since.zip(first.drift_fingerprint.take()),
     }
     .into_state(device)?;
+    let mut known = Known::default();
+    let target_config = first
+        .target_config
+        .take()
+        .ok_or("the first line of a device has no target")?;
     let target = Target {
         version: natural(first.target_version)?,
-        items: config_items(
-            first
-                .target_config
-                .take()
-                .ok_or("the first line of a device has no target")?,
-        )?,
+        items: config_items(&target_config, &mut known)?,
         look_revision: natural(first.look_revision)?,
         event: natural(first.event)?,
         audit: audit((
@@ -93,14 +93,14 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
             Some(
                 columns
                     .ok_or("a column of device_current_state is missing")?
-                    .into_reported()?,
+                    .into_reported(&mut known)?,
             )
         }
     };
     let mut rows = BTreeMap::new();
     for line in lines {
         if let Some(columns) = (|| Some(row_columns!(line?)))() {
-            let row: SensorRow = columns.into_row()?;
+            let row: SensorRow = columns.into_row(&known)?;
             rows.insert(row.id, row);
         }
     }
@@ -191,7 +191,7 @@ impl DeviceColumns {
 }
 
 struct ReportedColumns {
-    config: Value,
+    config: String,
     failures: Value,
     health: Value,
     /// Held, worked through, looked.
@@ -203,7 +203,7 @@ struct ReportedColumns {
 }
 
 impl ReportedColumns {
-    fn into_reported(self) -> Result<Reported, Fault> {
+    fn into_reported(self, known: &mut Known) -> Result<Reported, Fault> {
         let [held_version, worked_version, looked_revision] = self.versions;
         let (incarnation, boot, sequence) = self.order;
         let failures: Vec<Failure> = serde_json::from_value(self.failures)?;
@@ -216,7 +216,7 @@ impl ReportedColumns {
             },
             held_version: natural(held_version)?,
             worked_version: natural(worked_version)?,
-            running: config_items(self.config)?,
+            running: config_items(&self.config, known)?,
             failures,
             health,
             running_fingerprint: self.running_fingerprint.parse()?,

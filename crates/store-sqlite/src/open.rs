@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 
 use crate::columns::Fault;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// Connections that read. Reading is done by threads of their own; more than a small machine has cores gain nothing.
 const READERS: u32 = 4;

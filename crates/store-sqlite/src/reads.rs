@@ -450,3 +450,69 @@ pub(crate) async fn points(
         point.point.to_string()
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_domain::{DeviceId, Protocol, row::DeploymentStatus};
+    use holdfast_ports::{page::Page, store::SensorFilter};
+    use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+    use super::sensors_query;
+
+    /// How SQLite would go about a list.
+    async fn plan(connection: &mut SqliteConnection, filter: SensorFilter) -> String {
+        let page = Page {
+            after: Some("a/b".to_owned()),
+            limit: 10,
+        };
+        let sql = sensors_query(&filter, &page).into_string();
+        let explained = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(connection)
+            .await;
+        let steps = explained.expect("the statement is valid");
+        steps
+            .iter()
+            .map(|step| step.get::<String, _>("detail"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    #[tokio::test]
+    async fn every_filter_goes_by_an_index_in_the_order_of_the_list() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:")
+            .await
+            .expect("works");
+        crate::open::MIGRATIONS
+            .run(&mut connection)
+            .await
+            .expect("the migrations are valid");
+        let all = SensorFilter::default;
+        let device = Some(DeviceId(uuid::Uuid::nil()));
+        let protocol = Some(Protocol::Modbus);
+        for filter in [
+            all(),
+            SensorFilter { device, ..all() },
+            SensorFilter { protocol, ..all() },
+            SensorFilter {
+                enabled: Some(false),
+                ..all()
+            },
+            SensorFilter {
+                status: Some(DeploymentStatus::Failed),
+                ..all()
+            },
+            SensorFilter {
+                device,
+                protocol,
+                enabled: Some(true),
+                running_only: true,
+                ..all()
+            },
+        ] {
+            let plan = plan(&mut connection, filter.clone()).await;
+            assert!(plan.contains("USING INDEX"), "{filter:?}: {plan}");
+            let sorts = plan.contains("TEMP B-TREE") && filter.device.is_none();
+            assert!(!sorts, "{filter:?}: {plan}");
+        }
+    }
+}

@@ -268,7 +268,7 @@ impl Desk {
                 }
                 match (asked, &failure) {
                     // The other side may close what was idle for a while. Reading twice harms nothing.
-                    (Some((_, asking)), Failure::Lost(_)) if used_before && false => {
+                    (Some((_, asking)), Failure::Lost(_)) if used_before => {
                         self.asking = Some(asking)
                     }
                     (Some((key, asking)), failure) => {
@@ -446,7 +446,7 @@ impl Desk {
             let (rank, since, ready_at) = match unit.presence {
                 Presence::Answering => (0, unit.due, unit.due),
                 Presence::Unknown => (1, unit.due, unit.due),
-                Presence::Silent { probe_at, .. } if free >= unit.spec.timeout => {
+                Presence::Silent { probe_at, .. } if free >= Duration::ZERO => {
                     (2, probe_at, probe_at)
                 }
                 Presence::Silent { probe_at, .. } => (2, probe_at, probe_at + patience),

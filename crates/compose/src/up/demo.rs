@@ -74,7 +74,10 @@ impl Tour {
             self.instruments[LATE].plug().await?;
             for name in INSTRUMENTS.into_iter().chain([LATE]) {
                 self.declare(name).await?;
-                self.wait_for_deployed(name).await?;
+                let row = self
+                    .row(name, |row| health(row) == Some(HealthStatus::Online))
+                    .await?;
+                self.say(&format!("{name} is {} and online, as before", row.status));
             }
             return Ok(());
         }

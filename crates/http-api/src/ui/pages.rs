@@ -215,14 +215,14 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
             .into_iter()
             .map(|sensor| {
                 let points = points.remove(&sensor.id).unwrap_or_default();
-                SensorLine::of(wanted(&sensor), sensor, points)
+                SensorLine::of(wanted(&sensor), &sensor, points)
             })
             .collect(),
         next: next.map(|next| super::session::escaped(&next)),
         points_cut,
         events: latest
             .into_iter()
-            .map(|event| EventLine::of(event, None))
+            .map(|event| EventLine::of(&event, None))
             .collect(),
     })
 }
@@ -259,7 +259,7 @@ pub(super) async fn events(
                     name
                 }
             };
-            lines.push(EventLine::of(event, name));
+            lines.push(EventLine::of(&event, name));
         }
         let content = rendered(&EventsPage { events: lines });
         let user = Some(caller.actor().as_str());

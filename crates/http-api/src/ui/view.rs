@@ -97,7 +97,7 @@ pub(super) struct SensorLine {
 impl SensorLine {
     pub(super) fn of(
         wanted_version: Option<u64>,
-        sensor: SensorView,
+        sensor: &SensorView,
         points: Vec<PointLine>,
     ) -> Self {
         let running = sensor.running.is_some();
@@ -262,7 +262,7 @@ pub(super) struct EventLine {
 }
 
 impl EventLine {
-    pub(super) fn of(event: Event, device_name: Option<String>) -> Self {
+    pub(super) fn of(event: &Event, device_name: Option<String>) -> Self {
         let kind = event.kind.to_string();
         let tone = match kind.as_str() {
             "sensor.failed" | "device.offline" | "device.revoked" | "target_state.conflict" => {

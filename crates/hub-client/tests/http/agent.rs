@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_domain::{DeviceId, Report, TargetState};
-use holdfast_hub_client::{AgentHub, register};
+use holdfast_hub_client::{AgentHub, Connection, HubAddress, register};
 use holdfast_ports::hub_link::{HubError, HubLink as _, Polled, ReportAnswer};
 use holdfast_wire::RegisterRequest;
 use serde_json::json;
@@ -207,7 +207,10 @@ async fn answers_that_are_broken_are_told_as_that() {
         let why = unreachable(polled(reply).await);
         assert!(why.contains(said), "{said:?} in {why}");
     }
-    let closed = Stub::once(Reply::Silence).await.connection();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}", free.local_addr().expect("bound"));
+    drop(free);
+    let closed = Connection::to(HubAddress::new(&address, false).expect("loopback"));
     let hub = AgentHub::new(&closed, device(), "t").expect("a client");
     let why = unreachable(hub.poll(None, NO_WAIT).await);
     assert!(

@@ -60,11 +60,6 @@ impl Client {
         }
     }
 
-    /// Where the hub is.
-    pub(crate) fn base(&self) -> &str {
-        &self.base
-    }
-
     /// A request with the token, to be completed and [sent](send).
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");

@@ -150,13 +150,6 @@ impl Process {
         self.signal("CONT").await;
     }
 
-    /// Waits until it ends by itself.
-    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
-        in_time(&format!("{} ends", self.name), self.child.wait())
-            .await
-            .expect("it is our child")
-    }
-
     async fn signal(&self, signal: &str) {
         let id = self
             .child

@@ -19,15 +19,6 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Follows the events of a device, from its first one.
-    pub(crate) fn from_start(client: &Client, device: &str) -> Self {
-        Self::at(
-            client,
-            format!("/api/v1/events/stream?device={device}&after=start"),
-            None,
-        )
-    }
-
     /// Follows the events of a device from now on: what was committed before this returns is not seen.
     pub(crate) async fn from_now(client: &Client, device: &str) -> Self {
         let mut past = Vec::new();

@@ -17,11 +17,12 @@ use holdfast_domain::{
 use holdfast_ports::{
     page::Page,
     store::{CommitError, Seen, SensorFilter},
+    wakeups::Wake,
 };
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::{Fixture, Scene};
+use super::{Fixture, Scene, wakes::woken};
 use crate::{
     builders::{agent_token, modbus_document, small_document},
     world::FakeAgent,
@@ -266,34 +267,29 @@ pub async fn concurrent_edits_are_all_kept(fixture: &dyn Fixture) {
     assert_eq!(sequences, (1..=state.last_event).collect::<Vec<_>>());
 }
 
-/// A commit whose future is dropped at any point has happened, or has not; and the store goes on.
+/// A commit whose future is dropped at any point has happened, or has not; whoever waits for it is woken either way,
+/// and the store goes on.
 pub async fn an_interrupted_commit_leaves_all_or_nothing(fixture: &dyn Fixture) {
     let scene = Scene::of(fixture);
     let mut state = scene.device_with("gateway-1", 2).await;
+    let id = state.record.id;
+    let mut wakes = scene.store.subscribe();
     for polls in 0..12 {
-        let change = scene.world.add(
-            &state,
-            modbus_document(&format!("more-{polls}"), "10.0.0.6", 502),
-        );
+        let document = modbus_document(&format!("more-{polls}"), "10.0.0.6", 502);
+        let change = scene.world.add(&state, document);
+        while wakes.try_recv().is_ok() {}
         interrupted(polls, scene.store.commit(&change)).await;
         match scene.store.commit(&change).await {
             Ok(()) | Err(CommitError::Conflict) => {}
             Err(error) => panic!("{error:?}"),
         }
+        woken(&mut wakes, Wake::Desired(id)).await;
         let after = state.after(change);
-        assert_eq!(
-            scene.load(state.record.id).await,
-            after,
-            "interrupted at poll {polls}"
-        );
+        assert_eq!(scene.load(id).await, after, "interrupted at poll {polls}");
         state = after;
     }
-    let sequences: Vec<u64> = scene
-        .events(state.record.id)
-        .await
-        .iter()
-        .map(|event| event.sequence)
-        .collect();
+    let events = scene.events(id).await;
+    let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=state.last_event).collect::<Vec<_>>());
 }
 

@@ -19,7 +19,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for a wake-up; others may come before it.
-async fn woken(wakes: &mut Receiver<Wake>, expected: Wake) {
+pub(super) async fn woken(wakes: &mut Receiver<Wake>, expected: Wake) {
     let wait = async {
         while wakes
             .recv()

@@ -1,0 +1,6 @@
+//! The commands against a real hub on an empty store, with an agent that says what a test wants.
+
+mod access;
+mod apply;
+mod look;
+mod plant;
