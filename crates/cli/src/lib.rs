@@ -67,10 +67,7 @@ where
     };
     match execute(cli, roles, &mut out) {
         Ok(exit) => exit.into(),
-        Err(error) => {
-            drop(out);
-            report(&error)
-        }
+        Err(error) => report(&error),
     }
 }
 

@@ -121,22 +121,22 @@ fn the_schema_and_the_readers_agree() {
 
 fn members(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    collect(value, String::new(), &mut found);
+    collect(value, "", &mut found);
     found
 }
 
-fn collect(value: &Value, at: String, found: &mut Vec<String>) {
+fn collect(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (key, value) in members {
                 let here = format!("{at}/{key}");
                 found.push(here.clone());
-                collect(value, here, found);
+                collect(value, &here, found);
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
-                collect(value, format!("{at}/{index}"), found);
+                collect(value, &format!("{at}/{index}"), found);
             }
         }
         _ => {}

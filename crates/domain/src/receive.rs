@@ -71,6 +71,7 @@ pub fn receive(
         return Received::FullWanted;
     }
     let claimed = report.running_fingerprint;
+    let refused = report.refused_version();
     let was_full = report.outcome.is_some();
     let Some(reported) = merge(state, report, is_new_boot, context) else {
         return Received::FullWanted;
@@ -87,7 +88,7 @@ pub fn receive(
             Received::FullWanted
         };
     }
-    decide(state, reported, context)
+    decide(state, reported, refused, context)
 }
 
 fn latest(stored: Option<ReportOrder>, seen: Option<ReportOrder>) -> Option<ReportOrder> {
@@ -185,13 +186,18 @@ fn says_the_same(old: &Reported, new: &Reported) -> bool {
         && *agent_version == new.agent_version
 }
 
-fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Received {
+fn decide(
+    state: &DeviceState,
+    reported: Reported,
+    refused: Option<u64>,
+    context: &Context,
+) -> Received {
     let is_same = state
         .reported
         .as_ref()
         .is_some_and(|old| says_the_same(old, &reported));
-    let is_ahead = reported.held_version > state.target.version;
-    if is_same && !state.presence.silent && !is_ahead {
+    let above = Above::why(state, &reported, refused);
+    if is_same && !state.presence.silent && above.is_none() {
         return Received::Unchanged;
     }
     let mut change = Change::of(state);
@@ -199,8 +205,8 @@ fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Receive
         change.event(state, context, EventKind::DeviceOnline, None, json!({}));
     }
     let mut target = state.target.clone();
-    if is_ahead {
-        go_above(&mut change, state, &mut target, &reported, context);
+    if let Some(above) = above {
+        above.go(&mut change, state, &mut target, &reported, context);
     }
     project(
         &mut change,
@@ -220,40 +226,74 @@ fn decide(state: &DeviceState, reported: Reported, context: &Context) -> Receive
     Received::Changed(Box::new(change))
 }
 
-/// The agent holds a version that this hub never gave: the hub was restored from a backup. It goes on above it, so that
-/// the agent takes what the hub has.
-fn go_above(
-    change: &mut Change,
-    state: &DeviceState,
-    target: &mut Target,
-    reported: &Reported,
-    context: &Context,
-) {
-    const REASON: &str = "the agent holds a later version than this hub gave: going on above it";
-    target.version = reported.held_version + 1;
-    let running = by_sensor(&reported.running);
-    for item in &mut target.items {
-        // What the agent holds under this number is not what is wanted: it has yet to get that.
-        if running
-            .get(&item.sensor.id())
-            .is_none_or(|runs| runs.sensor != item.sensor)
-        {
-            item.config_version = target.version;
+/// Why the hub goes on above a version: it was restored from a backup, and gives a version a second time or does not know
+/// it. So the agent takes what the hub has, instead of refusing it for ever.
+#[derive(Clone, Copy)]
+enum Above {
+    /// The agent holds a later version.
+    AgentIsAhead,
+    /// The agent holds other content under the very version that the hub has.
+    SameVersionOtherContent,
+}
+
+impl Above {
+    fn why(state: &DeviceState, reported: &Reported, refused: Option<u64>) -> Option<Self> {
+        if reported.held_version > state.target.version {
+            Some(Self::AgentIsAhead)
+        } else if refused == Some(state.target.version) {
+            Some(Self::SameVersionOtherContent)
+        } else {
+            None
         }
     }
-    let payload = json!({
-        "version": target.version,
-        "previousVersion": state.target.version,
-        "agentHolds": reported.held_version,
-        "reason": REASON,
-    });
-    target.event = change.event(state, context, EventKind::TargetUpdated, None, payload);
-    target.audit = target.audit.touched(context.now, &context.actor);
-    change.target = Some(TargetChange {
-        target: target.clone(),
-        reason: Some(REASON.into()),
-        kind: TargetChangeKind::NewVersion,
-    });
+
+    const fn told(self) -> (EventKind, &'static str) {
+        match self {
+            Self::AgentIsAhead => (
+                EventKind::TargetUpdated,
+                "the agent holds a later version than this hub gave: going on above it",
+            ),
+            Self::SameVersionOtherContent => (
+                EventKind::TargetConflict,
+                "the agent holds other content under this version: going on above it",
+            ),
+        }
+    }
+
+    fn go(
+        self,
+        change: &mut Change,
+        state: &DeviceState,
+        target: &mut Target,
+        reported: &Reported,
+        context: &Context,
+    ) {
+        let (kind, reason) = self.told();
+        target.version = reported.held_version.max(state.target.version) + 1;
+        let running = by_sensor(&reported.running);
+        for item in &mut target.items {
+            // What the agent holds under this number is not what is wanted: it has yet to get that.
+            if running
+                .get(&item.sensor.id())
+                .is_none_or(|runs| runs.sensor != item.sensor)
+            {
+                item.config_version = target.version;
+            }
+        }
+        let payload = json!({
+            "version": target.version,
+            "previousVersion": state.target.version,
+            "agentHolds": reported.held_version,
+            "reason": reason,
+        });
+        target.event = change.event(state, context, kind, None, payload);
+        target.audit = target.audit.touched(context.now, &context.actor);
+        change.target = Some(TargetChange {
+            target: target.clone(),
+            reason: Some(reason.into()),
+            kind: TargetChangeKind::NewVersion,
+        });
+    }
 }
 
 /// Notes the first time that all of a version runs.

@@ -94,6 +94,9 @@ pub(crate) async fn poll(
         .poll_target(device, held.tag(), wait)
         .await
         .map_err(|error| gone(device, error))?;
+    if !wait.is_zero() {
+        agent.still_may(&app).await?;
+    }
     let (status, etag, body) = match polled {
         PolledTarget::Unchanged { etag } => (StatusCode::NOT_MODIFIED, etag, None),
         PolledTarget::Target { etag, body } => (StatusCode::OK, etag, Some(body)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
 };
 use holdfast_domain::{DeviceId, row::Actor};
 use holdfast_hub::{auth::Session, edits::EditRequest};
@@ -90,6 +90,7 @@ role! {
 pub(crate) struct Agent {
     pub(crate) device: DeviceId,
     pub(crate) request: RequestId,
+    authorization: Option<HeaderValue>,
 }
 
 impl Agent {
@@ -100,6 +101,13 @@ impl Agent {
         } else {
             Err(ApiProblem::other_device(field, self.device, device))
         }
+    }
+
+    /// Is the token still in force, after a wait during which it may have been revoked?
+    pub(crate) async fn still_may(&self, app: &App) -> ApiResult<()> {
+        let given = self.authorization.as_ref().ok_or_else(no_token)?;
+        app.hub.authenticate(secret_in(given)?).await?;
+        Ok(())
     }
 }
 
@@ -113,6 +121,7 @@ impl FromRequestParts<App> for Agent {
             Grant::Agent(device) => Ok(Self {
                 device,
                 request: request_id(parts),
+                authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
             }),
             Grant::Operator(_) => Err(ApiProblem::forbidden("only a device's agent may do this")),
         }
@@ -189,9 +198,10 @@ fn request_id(parts: &Parts) -> RequestId {
 }
 
 fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
-    let Some(given) = headers.get(header::AUTHORIZATION) else {
-        return Ok(None);
-    };
+    headers.get(header::AUTHORIZATION).map(secret_in).transpose()
+}
+
+fn secret_in(given: &HeaderValue) -> ApiResult<&str> {
     let words = given
         .to_str()
         .ok()
@@ -200,7 +210,7 @@ fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
         Some((scheme, secret))
             if scheme.eq_ignore_ascii_case("bearer") && !secret.trim().is_empty() =>
         {
-            Ok(Some(secret.trim()))
+            Ok(secret.trim())
         }
         _ => Err(ApiProblem::unauthenticated(
             "Authorization: expected `Bearer` and a token, found something else",

@@ -25,7 +25,7 @@ use holdfast_ports::{
     events::{Cursor, EventFilter, EventPage, EventStore},
 };
 use holdfast_wire::{EventView, Listed, routes::STREAM_EVENT};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     App,
@@ -132,6 +132,12 @@ pub(crate) async fn stream(
     const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     /// Below what proxies take for a dead connection.
     const KEEP_ALIVE: Duration = Duration::from_secs(15);
+    let place = app.feed.places.clone().try_acquire_owned().map_err(|_| {
+        ApiProblem::unavailable(format!(
+            "there are {} event streams already: poll /api/v1/events",
+            Feed::STREAMS
+        ))
+    })?;
     let filter = filter(&mut query);
     let after = query.one("after", "an event's cursor, or start", |cursor| {
         Some(cursor.to_owned())
@@ -158,6 +164,7 @@ pub(crate) async fn stream(
         filter,
         next: first.next.clone(),
         looked_at: None,
+        _place: place,
     };
     let messages = stream::iter([first.events])
         .chain(follower.follow())
@@ -193,6 +200,7 @@ struct Follower {
     filter: EventFilter,
     next: Cursor,
     looked_at: Option<Cursor>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
@@ -236,16 +244,21 @@ impl Follower {
 pub(crate) struct Feed {
     events: Arc<dyn EventStore>,
     last: Mutex<Option<(Instant, Cursor)>>,
+    places: Arc<Semaphore>,
 }
 
 impl Feed {
     /// How often the log is looked at: what a person takes for at once.
     const EVERY: Duration = Duration::from_millis(150);
 
+    /// Streams at the same time: each reads the log for itself.
+    const STREAMS: usize = 1_000;
+
     pub(crate) fn new(events: Arc<dyn EventStore>) -> Self {
         Self {
             events,
             last: Mutex::new(None),
+            places: Arc::new(Semaphore::new(Self::STREAMS)),
         }
     }
 

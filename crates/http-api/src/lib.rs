@@ -5,8 +5,8 @@
 //!
 //! Where to look: [`auth`] (who may), [`extract`] (reading requests strictly), [`problem`] and [`finish`] (what every
 //! error looks like, request ids, panics); [`agent`] is the agent's side and hot; [`devices`], [`sensors`], [`target`],
-//! [`observe`], [`events`], [`tokens`] are the operators'; [`system`] is health, metrics and documentation; [`ui`] the
-//! pages.
+//! [`rows`], [`observe`], [`events`], [`tokens`] are the operators'; [`system`] is health, metrics and documentation;
+//! [`ui`] the pages; [`serve()`] the listener.
 
 mod agent;
 mod auth;
@@ -16,6 +16,7 @@ mod extract;
 mod finish;
 mod observe;
 mod problem;
+mod rows;
 mod sensors;
 mod serve;
 mod system;

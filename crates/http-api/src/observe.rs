@@ -21,7 +21,7 @@ use crate::{
     auth::{Operator, Viewer},
     extract::{DevicePath, Query, Wait},
     problem::{ApiProblem, ApiResult},
-    sensors,
+    rows,
 };
 
 /// Get what the agent says is true
@@ -274,7 +274,7 @@ pub(crate) async fn fleet_sensors(
     mut query: Query,
 ) -> ApiResult<Json<Listed<SensorView>>> {
     let page = query.page();
-    let filter = sensors::fleet_filter(&mut query);
+    let filter = rows::fleet_filter(&mut query);
     query.finish()?;
-    Ok(Json(sensors::page_of(&app, &filter, &page).await?))
+    Ok(Json(rows::page_of(&app, &filter, &page).await?))
 }

@@ -1,43 +1,21 @@
 //! Sensors: the read model, and edits of one sensor at a time.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::State,
     http::{HeaderName, HeaderValue, StatusCode, header},
 };
-use holdfast_domain::{
-    DeviceId, Protocol,
-    edit::Edit,
-    row::{DeploymentStatus, SensorRow},
-    state::DeviceState,
-};
+use holdfast_domain::{DeviceId, Protocol, edit::Edit, row::DeploymentStatus};
 use holdfast_hub::edits::Edited;
-use holdfast_ports::{
-    page::{Listed as Page, Page as Wanted},
-    store::SensorFilter,
-};
 use holdfast_wire::{EditAnswer, Listed, SensorView, sensor::schemas::SensorDocument};
 
 use crate::{
     App,
     auth::{Operator, Viewer},
-    devices::word,
     extract::{DevicePath, IfMatch, JsonDocument, Query, SensorPath},
     problem::ApiResult,
+    rows,
 };
-
-/// Which rows are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum View {
-    /// What really runs.
-    Running,
-    /// Every row.
-    All,
-    /// What is wanted.
-    Desired,
-}
 
 /// List a device's sensors
 ///
@@ -64,113 +42,14 @@ pub(crate) async fn list(
     mut query: Query,
 ) -> ApiResult<Json<Listed<SensorView>>> {
     let page = query.page();
-    let (view, mut filter) = filter(&mut query);
+    let (view, mut filter) = rows::filter(&mut query);
     query.finish()?;
     filter.device = Some(device);
     let state = app.hub.state(device).await?;
-    if view == View::Desired {
-        return Ok(Json(desired(&state, &filter, &page)));
+    if view == rows::View::Desired {
+        return Ok(Json(rows::desired(&state, &filter, &page)));
     }
-    Ok(Json(page_of(&app, &filter, &page).await?))
-}
-
-/// Reads the filters of sensors.
-fn filter(query: &mut Query) -> (View, SensorFilter) {
-    let view = query.one("view", "one of running, all, desired", |word| match word {
-        "running" => Some(View::Running),
-        "all" => Some(View::All),
-        "desired" => Some(View::Desired),
-        _ => None,
-    });
-    let view = view.unwrap_or(View::Running);
-    let filter = SensorFilter {
-        device: None,
-        running_only: view == View::Running,
-        protocol: word(query, "protocol"),
-        enabled: query.flag("enabled"),
-        status: word(query, "deploymentStatus"),
-        drifting_only: false,
-        name: query.one("name", "a sensor's name", |name| Some(name.to_owned())),
-    };
-    (view, filter)
-}
-
-/// Reads the filters of sensors of the whole fleet, of which there is no desired view.
-pub(crate) fn fleet_filter(query: &mut Query) -> SensorFilter {
-    let all = query.one("view", "one of running, all", |word| match word {
-        "running" => Some(false),
-        "all" => Some(true),
-        _ => None,
-    });
-    SensorFilter {
-        running_only: !all.unwrap_or(false),
-        protocol: word(query, "protocol"),
-        enabled: query.flag("enabled"),
-        status: word(query, "deploymentStatus"),
-        name: query.one("name", "a sensor's name", |name| Some(name.to_owned())),
-        ..SensorFilter::default()
-    }
-}
-
-/// A page of rows.
-pub(crate) async fn page_of(
-    app: &App,
-    filter: &SensorFilter,
-    page: &Wanted,
-) -> ApiResult<Listed<SensorView>> {
-    let rows = app.hub.parts().devices.sensors(filter, page).await?;
-    let items = rows
-        .items
-        .iter()
-        .map(|record| SensorView::new(record.device, &record.row, record.stale))
-        .collect();
-    Ok(Listed {
-        items,
-        next: rows.next,
-    })
-}
-
-/// The target as rows: each sensor with the wanted content, and what else is known of it.
-fn desired(state: &DeviceState, filter: &SensorFilter, page: &Wanted) -> Listed<SensorView> {
-    let after = page.after.as_deref().and_then(|after| after.parse().ok());
-    let mut rows: Vec<SensorRow> = state
-        .target
-        .items
-        .iter()
-        .filter_map(|item| {
-            let row = state.rows.get(&item.sensor.id())?;
-            let is_shown = row.shown == item.sensor;
-            Some(SensorRow {
-                shown: Arc::clone(&item.sensor),
-                running_since: row.running_since.filter(|_| is_shown),
-                config_version: item.config_version,
-                synced_to_config: is_shown && row.synced_to_config,
-                ..row.clone()
-            })
-        })
-        .collect();
-    rows.retain(|row| {
-        after.is_none_or(|after| row.id > after)
-            && filter
-                .protocol
-                .is_none_or(|protocol| row.shown.protocol() == protocol)
-            && filter
-                .enabled
-                .is_none_or(|enabled| row.shown.enabled() == enabled)
-            && filter.status.is_none_or(|status| row.status == status)
-            && filter
-                .name
-                .as_ref()
-                .is_none_or(|name| row.shown.name().as_str() == name)
-    });
-    rows.sort_by_key(|row| row.id);
-    rows.truncate(page.limit as usize + 1);
-    let Page { items, next } = Page::cut(rows, page.limit, |row| row.id.to_string());
-    let view = |row: &SensorRow| SensorView::new(state.record.id, row, state.presence.silent);
-    Listed {
-        items: items.iter().map(view).collect(),
-        next,
-    }
+    Ok(Json(rows::page_of(&app, &filter, &page).await?))
 }
 
 /// Add a sensor

@@ -181,7 +181,8 @@ pub(crate) fn docs() -> Router<App> {
     );
     let config = Config::from("/openapi.json")
         .validator_url("none")
-        .try_it_out_enabled(true);
+        .try_it_out_enabled(true)
+        .default_models_expand_depth(0);
     let pages: Router<App> = SwaggerUi::new("/docs").config(config).into();
     pages.layer(axum::middleware::map_response(
         async |mut response: Response| {

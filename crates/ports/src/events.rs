@@ -55,8 +55,9 @@ pub trait EventStore: Send + Sync {
     /// The last events that match, newest first: what a person wants to see.
     async fn latest(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Event>, StoreError>;
 
-    /// Removes at most `limit` events before `before` and gives how many; a device's events from its newest snapshot on
-    /// are kept, so that the read model can still be rebuilt.
+    /// Removes at most `limit` events before `before` and gives how many; a device's events from its newest snapshot (or
+    /// its deletion) on are kept, so that the read model can still be rebuilt. They go from the front of a device's
+    /// events only, so that no gap comes about.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 

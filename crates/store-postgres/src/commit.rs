@@ -4,7 +4,7 @@
 use holdfast_domain::{
     DeviceId,
     event::Event,
-    state::{Change, DeviceRecord, DriftNote, Presence, Reported, TargetChange, TargetChangeKind},
+    state::{Change, DeviceRecord, TargetChange, TargetChangeKind},
 };
 use holdfast_ports::{StoreError, store::CommitError, wakeups::Wake};
 use jiff::Timestamp;
@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::{
     PostgresStore,
-    columns::{Fault, Time, bigint, put, put_opt, time, time_opt},
-    rows::{RowArrays, config_json, json},
+    columns::{Fault, bigint, put, put_opt, time, time_opt},
+    parts::{EventArrays, PresenceColumns, ReportedColumns},
+    rows::{RowArrays, config_json},
 };
 
 /// Commits a change in a transaction of its own.
@@ -98,7 +99,8 @@ async fn apply(executor: impl PgExecutor<'_>, change: &Change) -> Result<(), Com
         "src/commit.sql",
         device.uuid(), bigint(*base_revision)?, bigint(events.len() as u64)?, becomes_due, time_opt(made_at(change)) as _,
         presence.is_some(), p.last_seen_at as _, p.silent as _, p.drift_since as _, p.drift_fingerprint as _,
-        reported.is_some(), c.config as _, c.failures as _, c.health as _, c.held_version, c.version, c.incarnation, c.boot, c.sequence,
+        reported.is_some(), c.config as _, c.failures as _, c.health as _, c.held_version, c.version,
+        c.incarnation, c.boot, c.sequence,
         c.running_fingerprint, c.looked_revision, c.agent_version as _, c.reported_at as _, c.has_failures,
         &r.sensor_uuid, &r.name, &r.protocol as _, &r.enabled, &r.poll_interval, &r.connection, &r.data_points,
         &r.metadata, &r.extra, &r.config_version, &r.synced_to_config, &r.deployment_status as _,
@@ -282,124 +284,3 @@ const MADE_ONCE: [&str; 3] = [
 // PostgreSQL, Appendix A, "PostgreSQL Error Codes".
 const UNIQUE_VIOLATION: &str = "23505";
 const DEADLOCK_DETECTED: &str = "40P01";
-
-#[derive(Default)]
-struct PresenceColumns {
-    last_seen_at: Option<Time>,
-    silent: Option<bool>,
-    drift_since: Option<Time>,
-    drift_fingerprint: Option<String>,
-}
-
-impl PresenceColumns {
-    fn of(presence: Option<&Presence>) -> Self {
-        let Some(Presence {
-            last_seen_at,
-            silent,
-            drift,
-        }) = presence
-        else {
-            return Self::default();
-        };
-        let note = drift
-            .as_ref()
-            .map(|DriftNote { since, fingerprint }| (time(*since), fingerprint.to_string()));
-        let (drift_since, drift_fingerprint) = note.unzip();
-        Self {
-            last_seen_at: time_opt(*last_seen_at),
-            silent: Some(*silent),
-            drift_since,
-            drift_fingerprint,
-        }
-    }
-}
-
-#[derive(Default)]
-struct ReportedColumns {
-    config: Option<String>,
-    failures: Option<String>,
-    health: Option<String>,
-    held_version: i64,
-    version: i64,
-    incarnation: Uuid,
-    boot: i64,
-    sequence: i64,
-    running_fingerprint: String,
-    looked_revision: i64,
-    agent_version: Option<String>,
-    reported_at: Option<Time>,
-    has_failures: bool,
-}
-
-impl ReportedColumns {
-    /// What no report says is never looked at (but its types are, so that documents are absent and not empty texts).
-    fn of(reported: Option<&Reported>) -> Result<Self, Fault> {
-        let Some(reported) = reported else {
-            return Ok(Self::default());
-        };
-        let Reported {
-            order,
-            held_version,
-            worked_version,
-            running,
-            failures,
-            health,
-            running_fingerprint,
-            looked_revision,
-            agent_version,
-            reported_at,
-        } = reported;
-        Ok(Self {
-            config: Some(config_json(running)?),
-            failures: Some(json(failures)?),
-            health: Some(json(health)?),
-            held_version: bigint(*held_version)?,
-            version: bigint(*worked_version)?,
-            incarnation: order.incarnation.0,
-            boot: bigint(order.boot)?,
-            sequence: bigint(order.sequence)?,
-            running_fingerprint: running_fingerprint.to_string(),
-            looked_revision: bigint(*looked_revision)?,
-            agent_version: put_opt(agent_version.as_deref()),
-            reported_at: Some(time(*reported_at)),
-            has_failures: !failures.is_empty(),
-        })
-    }
-}
-
-#[derive(Default)]
-struct EventArrays {
-    sequence: Vec<i64>,
-    kind: Vec<&'static str>,
-    at: Vec<Time>,
-    actor: Vec<String>,
-    correlation: Vec<Option<String>>,
-    causation: Vec<Option<i64>>,
-    payload: Vec<String>,
-}
-
-impl EventArrays {
-    fn of(events: &[Event]) -> Result<Self, Fault> {
-        let mut arrays = Self::default();
-        for event in events {
-            let Event {
-                device: _,
-                sequence,
-                kind,
-                at,
-                actor,
-                correlation,
-                causation,
-                payload,
-            } = event;
-            arrays.sequence.push(bigint(*sequence)?);
-            arrays.kind.push(kind.as_str());
-            arrays.at.push(time(*at));
-            arrays.actor.push(put(actor.as_str()).into_owned());
-            arrays.correlation.push(put_opt(correlation.as_deref()));
-            arrays.causation.push(causation.map(bigint).transpose()?);
-            arrays.payload.push(payload.to_string());
-        }
-        Ok(arrays)
-    }
-}

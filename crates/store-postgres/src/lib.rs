@@ -1,8 +1,8 @@
 //! The hub's store on PostgreSQL (15 or newer), for any number of API and reconciler processes over one database.
 //!
 //! - `connect.rs`: opening a store and migrating a database; the pool's settings.
-//! - `commit.rs` with `commit.sql`: the one statement that commits a change; `lifecycle.rs`: making, registering and
-//!   deleting devices around it.
+//! - `commit.rs` with `commit.sql`: the one statement that commits a change; `parts.rs`: what it is given; `lifecycle.rs`:
+//!   making, registering and deleting devices around it.
 //! - `load.rs`: a device's whole state in one statement; `rows.rs`: rows of the read model to columns and back;
 //!   `columns.rs`: times, numbers and texts.
 //! - `lists.rs`, `points.rs`, `events.rs`, `tokens.rs`, `fleet.rs`: the rest of the ports; `devices.rs` puts the port of
@@ -22,6 +22,7 @@ mod fleet;
 mod lifecycle;
 mod lists;
 mod load;
+mod parts;
 mod points;
 mod rows;
 mod tokens;

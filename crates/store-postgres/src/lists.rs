@@ -13,7 +13,7 @@ use sqlx::{PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
-    columns::{Fault, actor, bigint, instant, natural, put, take},
+    columns::{Fault, Time, actor, bigint, instant, natural, put, take},
     load::{audit, record},
     rows::{Known, config_items, row_columns},
 };
@@ -64,7 +64,8 @@ pub(crate) async fn devices(
         })
         .collect();
     let mut transaction = planned_anew(pool).await?;
-    let lines = sqlx::query!(
+    let lines = sqlx::query_as!(
+        DeviceColumns,
         r#"SELECT d.uuid, d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
             t.version, c.version AS "worked_version?", h.last_seen_at, h.silent, s.counts AS "counts?",
             coalesce(s.drifting, false) AS "drifting!"
@@ -96,34 +97,57 @@ pub(crate) async fn devices(
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    let mut summaries = Vec::with_capacity(lines.len());
-    for line in lines {
-        let counts: Option<BTreeMap<DeploymentStatus, u32>> =
-            line.counts.map(serde_json::from_value).transpose()?;
-        let worked_version = line.worked_version.map(natural).transpose()?;
-        summaries.push(DeviceSummary {
-            record: record(
-                DeviceId(line.uuid),
-                &line.name,
-                Some(line.labels),
-                line.incarnation,
-                audit((
-                    line.created_at,
-                    line.created_by,
-                    line.updated_at,
-                    line.updated_by,
-                )),
-            )?,
-            target_version: natural(line.version)?,
-            worked_version,
-            last_seen_at: instant(line.last_seen_at),
-            status: DeviceSummary::status_of(worked_version.is_some(), line.silent, line.drifting),
-            sensors: counts.unwrap_or_default(),
-        });
-    }
+    let summaries = lines
+        .into_iter()
+        .map(DeviceColumns::into_summary)
+        .collect::<Result<_, _>>()?;
     Ok(Listed::cut(summaries, page.limit, |summary| {
         summary.record.name.as_str().to_owned()
     }))
+}
+
+struct DeviceColumns {
+    uuid: Uuid,
+    name: String,
+    labels: Value,
+    incarnation: Option<Uuid>,
+    created_at: Time,
+    created_by: String,
+    updated_at: Time,
+    updated_by: String,
+    version: i64,
+    worked_version: Option<i64>,
+    last_seen_at: Option<Time>,
+    silent: bool,
+    counts: Option<Value>,
+    drifting: bool,
+}
+
+impl DeviceColumns {
+    fn into_summary(self) -> Result<DeviceSummary, Fault> {
+        let counts: Option<BTreeMap<DeploymentStatus, u32>> =
+            self.counts.map(serde_json::from_value).transpose()?;
+        let worked_version = self.worked_version.map(natural).transpose()?;
+        Ok(DeviceSummary {
+            record: record(
+                DeviceId(self.uuid),
+                &self.name,
+                Some(self.labels),
+                self.incarnation,
+                audit((
+                    self.created_at,
+                    self.created_by,
+                    self.updated_at,
+                    self.updated_by,
+                )),
+            )?,
+            target_version: natural(self.version)?,
+            worked_version,
+            last_seen_at: instant(self.last_seen_at),
+            status: DeviceSummary::status_of(worked_version.is_some(), self.silent, self.drifting),
+            sensors: counts.unwrap_or_default(),
+        })
+    }
 }
 
 pub(crate) async fn sensors(

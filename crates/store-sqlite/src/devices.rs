@@ -1,6 +1,6 @@
 //! The port of devices: what becomes of each call, in which transaction, and who is woken.
 //!
-//! Read next: `commit.rs` for what is written, `reads.rs` for what is read.
+//! Read next: `commit.rs` for what is written, `load.rs` and `lists.rs` for what is read.
 
 use async_trait::async_trait;
 use holdfast_domain::{
@@ -25,8 +25,9 @@ use crate::{
     SqliteStore,
     columns::{Fault, integer, json, micros, parsed},
     commit::{self, Refused},
+    lists, load,
     open::failed,
-    reads, tokens, write,
+    tokens, write,
 };
 
 #[async_trait]
@@ -46,7 +47,7 @@ impl DeviceStore for SqliteStore {
     }
 
     async fn load(&self, device: DeviceId) -> Result<Option<DeviceState>, StoreError> {
-        reads::load(&self.readers, device)
+        load::load(&self.readers, device)
             .await
             .map_err(failed(format!("loading device {device}")))
     }
@@ -127,7 +128,7 @@ impl DeviceStore for SqliteStore {
         filter: &DeviceFilter,
         page: &Page,
     ) -> Result<Listed<DeviceSummary>, StoreError> {
-        reads::devices(&self.readers, filter, page)
+        lists::devices(&self.readers, filter, page)
             .await
             .map_err(failed("listing devices"))
     }
@@ -137,7 +138,7 @@ impl DeviceStore for SqliteStore {
         filter: &SensorFilter,
         page: &Page,
     ) -> Result<Listed<SensorRecord>, StoreError> {
-        reads::sensors(&self.readers, filter, page)
+        lists::sensors(&self.readers, filter, page)
             .await
             .map_err(failed("listing sensors"))
     }
@@ -147,7 +148,7 @@ impl DeviceStore for SqliteStore {
         device: DeviceId,
         page: &Page,
     ) -> Result<Listed<HistoryEntry>, StoreError> {
-        let listed = reads::history(&self.readers, device, page).await;
+        let listed = lists::history(&self.readers, device, page).await;
         listed.map_err(failed(format!("listing the history of device {device}")))
     }
 
@@ -156,7 +157,7 @@ impl DeviceStore for SqliteStore {
         device: DeviceId,
         version: u64,
     ) -> Result<Option<Vec<Item>>, StoreError> {
-        let read = reads::version(&self.readers, device, version).await;
+        let read = lists::version(&self.readers, device, version).await;
         read.map_err(failed(format!(
             "reading version {version} of device {device}"
         )))
@@ -176,7 +177,7 @@ impl DeviceStore for SqliteStore {
         device: DeviceId,
         page: &Page,
     ) -> Result<Listed<PointRecord>, StoreError> {
-        let listed = reads::points(&self.readers, device, page).await;
+        let listed = lists::points(&self.readers, device, page).await;
         listed.map_err(failed(format!("listing values of device {device}")))
     }
 }

@@ -15,6 +15,9 @@ use crate::{
     open::failed,
 };
 
+/// Failed rows are counted for at most so many devices: the names become labels of a metric.
+const FAILED_DEVICES: i64 = 100;
+
 /// When a claimed device is due next, as the statement that notes it takes it.
 #[derive(Serialize)]
 struct NextJson {
@@ -127,7 +130,8 @@ impl SqliteStore {
                WHERE s.deployment_status = 'failed'
                GROUP BY d.uuid
                ORDER BY count(*) DESC, d.name
-               LIMIT 100"#
+               LIMIT ?"#,
+            FAILED_DEVICES
         )
         .fetch_all(&mut *transaction)
         .await?;

@@ -1,9 +1,8 @@
 //! The hub's store on SQLite: the embedded default, for the one process that a hub of this kind is.
 //!
 //! - `open.rs`: opening a store and migrating a file; the connections and their settings.
-//! - `devices.rs`: the port of devices; `commit.rs`, `write.rs`: what a change does to the tables, in a fixed
-//!   number of statements;
-//!   `reads.rs`: a device's whole state, and lists; `rows.rs`, `columns.rs`: values to columns and back.
+//! - `devices.rs`: the port of devices; `commit.rs`, `write.rs`: what a change does to the tables, in a fixed number of
+//!   statements; `load.rs`: a device's whole state; `lists.rs`; `rows.rs`, `columns.rs`: values to columns and back.
 //! - `events.rs`, `tokens.rs`, `fleet.rs`: the other ports.
 //!
 //! What is decided is decided in the domain; this crate only keeps it. One connection writes (`BEGIN IMMEDIATE`), a few
@@ -15,8 +14,9 @@ mod commit;
 mod devices;
 mod events;
 mod fleet;
+mod lists;
+mod load;
 mod open;
-mod reads;
 mod rows;
 mod tokens;
 mod write;

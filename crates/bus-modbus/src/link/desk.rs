@@ -446,7 +446,7 @@ impl Desk {
             let (rank, since, ready_at) = match unit.presence {
                 Presence::Answering => (0, unit.due, unit.due),
                 Presence::Unknown => (1, unit.due, unit.due),
-                Presence::Silent { probe_at, .. } if free >= Duration::ZERO => {
+                Presence::Silent { probe_at, .. } if free >= unit.spec.timeout => {
                     (2, probe_at, probe_at)
                 }
                 Presence::Silent { probe_at, .. } => (2, probe_at, probe_at + patience),

@@ -255,6 +255,38 @@ fn a_line_that_is_down_is_tried_once_a_period_and_then_all_are_asked_at_once() {
 }
 
 #[test]
+fn a_line_that_is_back_is_asked_before_the_next_interval() {
+    let mut stage = Stage::new(1);
+    stage.refused = true;
+    stage.add(1, 3_600_000, 1_000);
+    stage.run_until(100);
+    stage.refused = false;
+    stage.run_until(1_000);
+    assert_eq!(stage.times(1), [250]);
+}
+
+#[test]
+fn a_unit_that_goes_while_it_is_asked_takes_nobody_along() {
+    let mut stage = Stage::new(5);
+    stage.add(1, 100, 1_000);
+    stage.add(2, 100, 1_000);
+    assert_eq!(stage.desk.next(stage.now), Next::Connect);
+    stage.desk.connected(Ok(()), stage.now);
+    let Next::Ask(read) = stage.desk.next(stage.now) else {
+        panic!("a poll is due")
+    };
+    assert_eq!(read.unit_id, 1);
+    let (done, mut is_done) = oneshot::channel();
+    let answer = stage.desk.obey(Command::Remove(1, Some(done)), stage.now);
+    assert!(answer.is_some() && is_done.try_recv().is_err());
+    stage.answer(read);
+    assert_eq!(stage.witness.of(sensor_id(1)).polls, 0);
+    stage.run_until(1_000);
+    assert_eq!(stage.times(2).len(), 10);
+    assert_eq!(stage.times(1).len(), 1);
+}
+
+#[test]
 fn units_that_answer_come_before_those_that_were_never_asked() {
     let mut stage = Stage::new(5);
     stage.add(1, 100, 1_000);

@@ -250,3 +250,26 @@ async fn where_all_is_refused_the_search_is_bounded_in_each_poll() {
     assert_eq!(sim.totals().requests, requests);
     sensor.stop().await;
 }
+
+#[tokio::test]
+async fn an_instrument_that_comes_back_is_tried_whole_at_once() {
+    let sim = instrument().await;
+    let broken = Faults::refusing(Table::Holding, 5..=5, Exception::IllegalDataAddress);
+    let witness = Witness::new();
+    let document = at(1, sim.local_addr()).timeout_ms(60).holdings(0..10);
+    let sensor = start(&bus(patient()), &document, &witness).await.unwrap();
+    for silent in [false, true] {
+        sim.set_faults(broken.clone());
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Degraded)).await.unwrap();
+        if silent {
+            sim.set_faults(Faults::silent());
+        } else {
+            sim.unplug().await.unwrap();
+        }
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Offline)).await.unwrap();
+        sim.clear_faults();
+        sim.plug().await.unwrap();
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Online)).await.unwrap();
+    }
+    sensor.stop().await;
+}

@@ -11,7 +11,7 @@ use crate::{
     args::{Global, KeyCommand, TokenCommand},
     credentials::{credentials_path, save_token},
     output::Out,
-    render::lists,
+    render::access as lists,
 };
 
 fn ends(out: &Out<'_>, expires_in: Option<Duration>) -> Option<Timestamp> {

@@ -1,168 +1,30 @@
-//! `plan` and `apply`: manifests to targets.
+//! `apply`: manifests to targets.
 //!
 //! All manifests are read and planned before anything is changed. A target is replaced as a whole, guarded by the version
 //! that the plan was made on; if someone else was faster, it is planned anew on what they made.
 
-use std::collections::BTreeMap;
-
-use holdfast_domain::Name;
+use holdfast_domain::{Item, Name, SensorId};
 use holdfast_hub_client::Operator;
-use holdfast_wire::{Device, DeviceCreate, DeviceUpdate, PlanView};
+use holdfast_wire::{Device, DeviceCreate, DeviceUpdate};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     Session,
-    merge::merged,
+    merge::{is_of, merged},
+    plan::{Planned, plan_all, show},
+    resolve,
     wait::{self, Goal, Outcome},
 };
 use crate::{
     CliError, Exit,
-    args::{ApplyArgs, PlanArgs},
+    args::ApplyArgs,
     manifest::{self, Manifest},
-    output::{Out, harmless},
-    render,
+    output::Out,
 };
 
 /// How often an edit is planned anew because someone else changed the target meanwhile.
 const ATTEMPTS: u32 = 5;
-
-/// What a manifest would make of its device.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Planned {
-    name: Name,
-    /// None: it would have to be made.
-    device: Option<Device>,
-    /// The labels that it would get; none: they stay.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<BTreeMap<String, String>>,
-    /// What would become of its sensors; none for a device that does not exist.
-    plan: Option<PlanView>,
-    /// The sensors of the manifest.
-    declared: usize,
-}
-
-impl Planned {
-    fn changes(&self) -> bool {
-        self.device.is_none()
-            || self.labels.is_some()
-            || self.plan.as_ref().is_some_and(|plan| plan.changes)
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct PlanDocument<'a> {
-    changes: bool,
-    devices: &'a [Planned],
-}
-
-pub(super) async fn plan(session: Session<'_, '_>, args: PlanArgs) -> Result<Exit, CliError> {
-    let Session { hub, out } = session;
-    let manifests = manifest::read_all(&args.files.files)?;
-    let planned = plan_all(&hub, &manifests, args.prune).await?;
-    let changes = planned.iter().any(Planned::changes);
-    if out.is_document() {
-        out.document(&PlanDocument {
-            changes,
-            devices: &planned,
-        })?;
-    } else {
-        for planned in &planned {
-            show(out, planned)?;
-        }
-    }
-    Ok(if changes && args.exit_code {
-        Exit::NotAsWanted
-    } else {
-        Exit::Good
-    })
-}
-
-async fn plan_all(
-    hub: &Operator,
-    manifests: &[Manifest],
-    prune: bool,
-) -> Result<Vec<Planned>, CliError> {
-    let mut all = Vec::with_capacity(manifests.len());
-    for manifest in manifests {
-        let device = hub.device_named(&manifest.device).await?;
-        let plan = match &device {
-            None => None,
-            Some(device) => {
-                let target = hub.target(device.id).await?.target;
-                let list = merged(
-                    &target.config.protocol_adapter_devices,
-                    &manifest.sensors,
-                    prune,
-                );
-                Some(hub.plan(device.id, &list).await?)
-            }
-        };
-        let has = device.as_ref().map(|device| &device.labels);
-        let labels = manifest
-            .labels
-            .clone()
-            .filter(|wanted| has.is_some_and(|has| has != wanted));
-        all.push(Planned {
-            name: manifest.device.clone(),
-            device,
-            labels,
-            plan,
-            declared: manifest.sensors.len(),
-        });
-    }
-    Ok(all)
-}
-
-fn show(out: &mut Out<'_>, planned: &Planned) -> Result<(), CliError> {
-    let name = &planned.name;
-    let (Some(device), Some(plan)) = (&planned.device, &planned.plan) else {
-        let sensors = planned.declared;
-        out.line(&format!(
-            "{name}: no such device; apply --create-devices makes it, with {sensors} sensors"
-        ))?;
-        return Ok(());
-    };
-    if !planned.changes() {
-        out.line(&format!(
-            "{name} (version {}): nothing to change",
-            plan.base_version
-        ))?;
-    } else {
-        out.line(&format!(
-            "{name} (version {}): {}",
-            plan.base_version,
-            render::plan::summary(plan)
-        ))?;
-        if let Some(labels) = &planned.labels {
-            out.line(&format!(
-                "  labels: {} → {}",
-                of_labels(&device.labels),
-                of_labels(labels)
-            ))?;
-        }
-        let table = render::plan::plan(plan);
-        if !table.is_empty() {
-            out.table(table, "")?;
-        }
-    }
-    for doubt in &plan.doubts {
-        out.line(&format!("  doubtful: {}", harmless(&doubt.what)))?;
-    }
-    Ok(())
-}
-
-fn of_labels(labels: &BTreeMap<String, String>) -> String {
-    if labels.is_empty() {
-        return "none".to_owned();
-    }
-    let pairs: Vec<String> = labels
-        .iter()
-        .map(|(key, value)| format!("{key}={}", harmless(value)))
-        .collect();
-    pairs.join(",")
-}
 
 /// What applying a manifest came to.
 #[derive(Debug, Serialize)]
@@ -200,7 +62,7 @@ pub(super) async fn apply(session: Session<'_, '_>, args: ApplyArgs) -> Result<E
         .filter(|_| !args.create_devices)
     {
         out.note("apply makes devices only with --create-devices")?;
-        return Err(no_device(&hub, &missing.name).await?);
+        return Err(resolve::no_such_device(&hub, missing.name.as_str()).await?);
     }
     if !out.is_document() {
         for planned in &planned {
@@ -226,18 +88,6 @@ pub(super) async fn apply(session: Session<'_, '_>, args: ApplyArgs) -> Result<E
         })?;
     }
     Ok(outcome.map_or(Exit::Good, |outcome| outcome.exit()))
-}
-
-async fn no_device(hub: &Operator, name: &Name) -> Result<CliError, CliError> {
-    let devices = hub.devices(&BTreeMap::new(), None).await?;
-    let devices = devices
-        .into_iter()
-        .map(|device| device.name.to_string())
-        .collect();
-    Ok(CliError::NoSuchDevice {
-        found: name.to_string(),
-        devices,
-    })
 }
 
 async fn apply_one(
@@ -305,7 +155,7 @@ struct Replaced {
     changed: bool,
     version: u64,
     /// Sensors that went, with their names.
-    removed: Vec<(holdfast_domain::SensorId, Name)>,
+    removed: Vec<(SensorId, Name)>,
 }
 
 async fn replace(
@@ -321,9 +171,7 @@ async fn replace(
         let Some(edited) = hub.replace_target(device.id, &list, &current.etag).await? else {
             continue;
         };
-        let goes = |item: &&holdfast_domain::Item| {
-            prune && !sensors.iter().any(|s| super::merge::is_of(s, item))
-        };
+        let goes = |item: &&Item| prune && !sensors.iter().any(|s| is_of(s, item));
         let removed = items
             .iter()
             .filter(goes)
@@ -346,7 +194,7 @@ async fn goals(
     hub: &Operator,
     device: &Device,
     sensors: &[Value],
-    removed: Vec<(holdfast_domain::SensorId, Name)>,
+    removed: Vec<(SensorId, Name)>,
 ) -> Result<Vec<Goal>, CliError> {
     let target = hub.target(device.id).await?.target;
     let goal = |sensor, name: &Name, wanted| Goal {
@@ -360,11 +208,7 @@ async fn goals(
         .config
         .protocol_adapter_devices
         .iter()
-        .filter(|item| {
-            sensors
-                .iter()
-                .any(|sensor| super::merge::is_of(sensor, item))
-        })
+        .filter(|item| sensors.iter().any(|sensor| is_of(sensor, item)))
         .map(|item| goal(item.sensor.id(), item.sensor.name(), true))
         .collect();
     goals.extend(removed.iter().map(|(id, name)| goal(*id, name, false)));

@@ -11,7 +11,7 @@ use crate::{
     CliError, Exit,
     args::{EventsArgs, EventsFilter},
     output::{Out, harmless},
-    render::lists,
+    render::events as words,
 };
 
 async fn query(hub: &Operator, filter: &EventsFilter) -> Result<EventQuery, CliError> {
@@ -41,10 +41,10 @@ pub(super) async fn latest(
     let rows: Vec<[String; 5]> = events
         .iter()
         .map(|event| {
-            lists::event_cells(event, &get::name_of(&names, event.event.device), out.now())
+            words::event_cells(event, &get::name_of(&names, event.event.device), out.now())
         })
         .collect();
-    out.table(lists::events(&rows), "No events.")?;
+    out.table(words::events(&rows), "No events.")?;
     Ok(Exit::Good)
 }
 
@@ -87,7 +87,7 @@ fn show(
     names: &BTreeMap<DeviceId, String>,
 ) -> Result<(), CliError> {
     let device = get::name_of(names, event.event.device);
-    let [_, device, kind, what, by] = lists::event_cells(event, &device, out.now());
+    let [_, device, kind, what, by] = words::event_cells(event, &device, out.now());
     let at = event.event.at;
     let second = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
     out.line(&format!(

@@ -7,6 +7,7 @@ mod diff;
 mod events;
 mod get;
 mod merge;
+mod plan;
 mod reconcile;
 mod resolve;
 mod versions;
@@ -74,7 +75,7 @@ pub(crate) async fn run(
     let hub = Operator::new(&connection(global)?, &token(global)?)?;
     let session = Session { hub, out };
     match command {
-        Command::Plan(args) => apply::plan(session, args).await,
+        Command::Plan(args) => plan::plan(session, args).await,
         Command::Apply(args) => apply::apply(session, args).await,
         Command::Diff(args) => diff::diff(session, args).await,
         Command::Get(GetCommand::Devices(filter)) => get::devices(session, filter).await,

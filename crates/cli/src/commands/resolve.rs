@@ -26,7 +26,8 @@ pub(crate) async fn device(hub: &Operator, text: &str) -> Result<Device, CliErro
     }
 }
 
-async fn no_such_device(hub: &Operator, found: &str) -> Result<CliError, CliError> {
+/// The error that says so, with the devices that there are.
+pub(super) async fn no_such_device(hub: &Operator, found: &str) -> Result<CliError, CliError> {
     let devices = hub.devices(&BTreeMap::new(), None).await?;
     let devices = devices
         .into_iter()

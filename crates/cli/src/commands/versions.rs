@@ -4,7 +4,7 @@ use super::{Session, get, resolve};
 use crate::{
     CliError, Exit,
     args::{HistoryArgs, RollbackArgs},
-    render::lists,
+    render::access as lists,
 };
 
 pub(super) async fn history(session: Session<'_, '_>, args: HistoryArgs) -> Result<Exit, CliError> {

@@ -182,6 +182,7 @@ fn name(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Name> 
 }
 
 /// The labels, by the reader that the hub has for them.
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
 fn labels(
     value: Value,
     path: &Path<'_>,

@@ -1,13 +1,9 @@
-//! Lists: devices, sensors, points, drift, events, versions, tokens, keys.
+//! Lists: devices, sensors, points, drift.
 
 use comfy_table::Table;
-use holdfast_domain::{HealthStatus, Quality, row::DeploymentStatus};
-use holdfast_wire::{
-    Device, DeviceDrift, DeviceStatus, EventView, FleetDrift, HistoryEntry, PointView,
-    ProvisioningKeyView, SensorView, TokenView,
-};
+use holdfast_domain::{HealthStatus, PointValue, Quality, row::DeploymentStatus};
+use holdfast_wire::{Device, DeviceDrift, DeviceStatus, FleetDrift, PointView, SensorView};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::{
     output::{Tone, cell, table, toned},
@@ -163,8 +159,8 @@ pub fn points(points: &[PointView], now: Timestamp) -> Table {
     let mut table = table(&["SENSOR", "POINT", "VALUE", "QUALITY", "READ", "REASON"]);
     for point in points {
         let value = match (&point.value, &point.unit) {
-            (Some(value), Some(unit)) => format!("{value} {unit}"),
-            (Some(value), None) => value.to_string(),
+            (Some(value), Some(unit)) => format!("{} {unit}", shown(value)),
+            (Some(value), None) => shown(value),
             (None, _) => "-".to_owned(),
         };
         let tone = match point.quality {
@@ -192,6 +188,21 @@ pub fn points(points: &[PointView], now: Timestamp) -> Table {
         ]);
     }
     table
+}
+
+/// A value in its own digits: one that was a 32-bit float is not shown with the digits that 64 bits add to it.
+fn shown(value: &PointValue) -> String {
+    match value {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::float_cmp,
+            reason = "exactly a 32-bit float, or not"
+        )]
+        PointValue::Number(number) if f64::from(*number as f32) == *number => {
+            (*number as f32).to_string()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What differs on one device.
@@ -243,149 +254,21 @@ pub fn fleet_drift(
     table
 }
 
-/// One event on one line: `3 min ago  plant-3  sensor.failed  boiler-1: connection refused  (agent)`.
-#[must_use]
-pub fn event_cells(view: &EventView, device: &str, now: Timestamp) -> [String; 5] {
-    let event = &view.event;
-    [
-        relative(event.at, now),
-        device.to_owned(),
-        event.kind.to_string(),
-        event_detail(&event.payload),
-        event.actor.to_string(),
-    ]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The tone of an event's type.
-pub(crate) fn event_tone(kind: &str) -> Tone {
-    match kind {
-        "sensor.failed"
-        | "device.offline"
-        | "device.revoked"
-        | "device.deleted"
-        | "target_state.conflict" => Tone::Bad,
-        "sensor.deployed" | "sensor.recovered" | "device.online" | "device.reconciled" => {
-            Tone::Good
-        }
-        "device.config_drift" => Tone::Busy,
-        _ => Tone::Plain,
-    }
-}
-
-/// What a person wants to know of an event's particulars, as far as they are there.
-fn event_detail(payload: &Value) -> String {
-    let mut parts = Vec::new();
-    for key in ["name", "error", "reason"] {
-        if let Some(text) = payload.get(key).and_then(Value::as_str) {
-            parts.push(text.to_owned());
+    #[test]
+    fn values_are_shown_in_their_own_digits() {
+        let float32 = f64::from(69.58345_f32);
+        for (value, said) in [
+            (PointValue::Number(float32), "69.58345"),
+            (PointValue::Number(0.1), "0.1"),
+            (PointValue::Number(65.0), "65"),
+            (PointValue::Integer(-3), "-3"),
+            (PointValue::Bool(true), "true"),
+        ] {
+            assert_eq!(shown(&value), said);
         }
     }
-    if let Some(version) = payload
-        .get("version")
-        .or_else(|| payload.get("targetVersion"))
-        .and_then(Value::as_u64)
-    {
-        parts.push(format!("version {version}"));
-    }
-    if let Some(sensors) = payload.get("sensors").and_then(Value::as_array) {
-        let named: Vec<&str> = sensors
-            .iter()
-            .filter_map(|sensor| sensor.get("name")?.as_str())
-            .collect();
-        match named.as_slice() {
-            [] => parts.push(format!("{} sensors", sensors.len())),
-            names => parts.push(names.join(", ")),
-        }
-    }
-    parts.join(": ")
-}
-
-/// Events.
-#[must_use]
-pub fn events(rows: &[[String; 5]]) -> Table {
-    let mut table = table(&["WHEN", "DEVICE", "TYPE", "WHAT", "BY"]);
-    for [when, device, kind, what, by] in rows {
-        table.add_row([
-            cell(when),
-            cell(device),
-            toned(kind, event_tone(kind)),
-            cell(what),
-            cell(by),
-        ]);
-    }
-    table
-}
-
-/// Versions of a target.
-#[must_use]
-pub fn history(entries: &[HistoryEntry], now: Timestamp) -> Table {
-    let mut table = table(&["VERSION", "WHEN", "BY", "SENSORS", "REASON"]);
-    for entry in entries {
-        table.add_row([
-            cell(entry.version.to_string()),
-            cell(relative(entry.at, now)),
-            cell(entry.author.as_str()),
-            cell(entry.sensors.to_string()),
-            cell(entry.reason.as_deref().unwrap_or_default()),
-        ]);
-    }
-    table
-}
-
-/// Is it in force? `revoked 3 min ago`, `expired 2 d ago`, `until in 8 h`.
-fn force(revoked: Option<Timestamp>, expires: Option<Timestamp>, now: Timestamp) -> (String, Tone) {
-    match (revoked, expires) {
-        (Some(at), _) => (format!("revoked {}", relative(at, now)), Tone::Quiet),
-        (None, Some(at)) if at <= now => (format!("expired {}", relative(at, now)), Tone::Quiet),
-        (None, Some(at)) => (format!("ends {}", relative(at, now)), Tone::Good),
-        (None, None) => ("in force".to_owned(), Tone::Good),
-    }
-}
-
-/// Tokens.
-#[must_use]
-pub fn tokens(tokens: &[TokenView], now: Timestamp) -> Table {
-    let mut table = table(&["ID", "NAME", "FOR", "STATE", "MADE", "BY"]);
-    for token in tokens {
-        let (state, tone) = force(token.revoked_at, token.expires_at, now);
-        let grant = match (token.role, token.device) {
-            (Some(role), _) => role.as_str().to_owned(),
-            (None, Some(device)) => format!("agent of {device}"),
-            (None, None) => "-".to_owned(),
-        };
-        table.add_row([
-            cell(token.id.to_string()),
-            cell(&token.name),
-            cell(grant),
-            toned(state, tone),
-            cell(relative(token.created_at, now)),
-            cell(token.created_by.as_str()),
-        ]);
-    }
-    table
-}
-
-/// Provisioning keys.
-#[must_use]
-pub fn keys(keys: &[ProvisioningKeyView], now: Timestamp) -> Table {
-    let mut table = table(&["ID", "NAME", "DEVICE", "USES LEFT", "STATE", "MADE", "BY"]);
-    for key in keys {
-        let (state, tone) = force(key.revoked_at, key.expires_at, now);
-        table.add_row([
-            cell(key.id.to_string()),
-            cell(&key.name),
-            cell(
-                key.device
-                    .map_or_else(|| "a new one".to_owned(), |device| device.to_string()),
-            ),
-            cell(
-                key.uses_left
-                    .map_or_else(|| "any".to_owned(), |uses| uses.to_string()),
-            ),
-            toned(state, tone),
-            cell(relative(key.created_at, now)),
-            cell(key.created_by.as_str()),
-        ]);
-    }
-    table
 }

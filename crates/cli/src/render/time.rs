@@ -34,11 +34,14 @@ pub fn lasting(since: Timestamp, now: Timestamp) -> String {
 }
 
 fn span(seconds: i64) -> String {
-    match seconds {
-        ..MINUTE => format!("{seconds} s"),
-        ..HOUR => format!("{} min", seconds / MINUTE),
-        ..DAY => format!("{} h", seconds / HOUR),
-        _ => format!("{} d", seconds / DAY),
+    if seconds < MINUTE {
+        format!("{seconds} s")
+    } else if seconds < HOUR {
+        format!("{} min", seconds / MINUTE)
+    } else if seconds < DAY {
+        format!("{} h", seconds / HOUR)
+    } else {
+        format!("{} d", seconds / DAY)
     }
 }
 

@@ -105,7 +105,7 @@ fn keys_are_made_bound_and_ended() {
 fn what_needs_no_hub_asks_none() {
     let bootstrap = execute_line(["holdfast", "token", "create", "root", "--bootstrap"]);
     assert_eq!(bootstrap.good(), "secret-of-root-admin\n");
-    let migrated = execute_line(["holdfast", "migrate", "--database", "postgres://x"]);
+    let migrated = execute_line(["holdfast", "migrate", "--store", "postgres://x"]);
     assert_eq!(migrated.good(), "migrated Some(\"postgres://x\")\n");
     assert!(
         execute_line(["holdfast", "openapi"])

@@ -195,7 +195,7 @@ pub(crate) fn execute_line(line: impl IntoIterator<Item = impl AsRef<str>>) -> E
 /// Roles that tell what they were asked.
 const ROLES: Roles = Roles {
     up: |_| unreachable!("no test starts a hub this way"),
-    migrate: |store| Ok(format!("migrated {:?}", store.database)),
+    migrate: |store| Ok(format!("migrated {:?}", store.store)),
     bootstrap_token: |_, name, role| Ok(format!("secret-of-{name}-{}", role.as_str())),
     openapi: || r#"{"openapi":"3.1.0"}"#.to_owned(),
 };

@@ -20,7 +20,7 @@ use crate::{
         SCHEMA_VERSION,
         point::uuid,
         sensor::Item,
-        target::{config_to_json, open_envelope, read_config},
+        target::{config_to_json, envelope, open_envelope, read_config},
     },
     event::whole_micros,
     fields::{Fields, Path, Problems, describe, list, text, words},
@@ -128,6 +128,10 @@ pub enum HealthStatus {
 }
 words!(HealthStatus { Online => "online", Degraded => "degraded", Offline => "offline" });
 
+/// Field of a report that names the version that the agent refused. Only there where one was, and kept with the fields that
+/// are not always there.
+pub const REFUSED_VERSION: &str = "refusedVersion";
+
 /// The identity of all that runs: which sensors, with which content, of which version; in no particular order.
 #[must_use]
 pub fn running_fingerprint<'a>(running: impl IntoIterator<Item = &'a Item>) -> Fingerprint {
@@ -156,6 +160,12 @@ impl Report {
         self.outcome.is_some() && self.health.is_some()
     }
 
+    /// The version that the hub gave and the agent refused, because it holds other content under that version.
+    #[must_use]
+    pub fn refused_version(&self) -> Option<u64> {
+        self.extra.get(REFUSED_VERSION).and_then(Value::as_u64)
+    }
+
     /// The document of `device`.
     #[must_use]
     pub fn to_json(&self, device: DeviceId) -> Value {
@@ -179,7 +189,7 @@ impl Report {
         if let Some(agent_version) = &self.agent_version {
             put("agentVersion", json!(agent_version));
         }
-        json!({ device.to_string(): members })
+        envelope(device, members)
     }
 
     /// Reads the document and the device that it speaks of.

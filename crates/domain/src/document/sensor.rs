@@ -10,7 +10,7 @@ use alloc::{
     vec::Vec,
 };
 
-use serde::{Deserialize, Serialize, ser::SerializeMap};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -380,6 +380,15 @@ impl PartialEq for Item {
 }
 
 impl Item {
+    /// As its JSON object: the sensor's members and `configVersion`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut members = self.sensor.content.to_members();
+        let version = Value::Number(self.config_version.into());
+        members.insert("configVersion".to_string(), version);
+        Value::Object(members)
+    }
+
     /// Reads an item: a sensor's fields and `configVersion` (0 where it is left out).
     pub fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut inner = Problems::default();
@@ -420,13 +429,7 @@ impl<'de> Deserialize<'de> for Sensor {
 
 impl Serialize for Item {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let members = self.sensor.content.to_members();
-        let mut map = serializer.serialize_map(Some(members.len() + 1))?;
-        map.serialize_entry("configVersion", &self.config_version)?;
-        for (key, value) in &members {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
+        self.to_json().serialize(serializer)
     }
 }
 

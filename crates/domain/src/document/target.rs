@@ -50,7 +50,7 @@ impl TargetState {
             "look".to_string(),
             json!({ "revision": self.look_revision }),
         );
-        json!({ device.to_string(): members })
+        envelope(device, members)
     }
 
     /// Reads the document and the device that it is for.
@@ -104,6 +104,16 @@ fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u6
     revision
 }
 
+/// A document of `device`: what [`open_envelope`] opens.
+pub(crate) fn envelope(device: DeviceId, members: Map<String, Value>) -> Value {
+    object(&device.to_string(), Value::Object(members))
+}
+
+/// An object with one member, which is moved into it: `json!` would copy it, and a document may be large.
+fn object(key: &str, value: Value) -> Value {
+    Value::Object(Map::from_iter([(key.to_string(), value)]))
+}
+
 /// The one member of a document whose key is a device's UUID.
 pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<(DeviceId, Value)> {
     const EXPECTED: &str = "an object with one member, whose key is the device's UUID";
@@ -123,7 +133,7 @@ pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<
 /// `{"protocolAdapterDevices": [ … ]}`.
 #[must_use]
 pub fn config_to_json(items: &[Item]) -> Value {
-    json!({ "protocolAdapterDevices": items })
+    object("protocolAdapterDevices", items.iter().map(Item::to_json).collect())
 }
 
 /// Reads `{"protocolAdapterDevices": [ … ]}`: every sensor valid, ids and names unique.

@@ -117,6 +117,7 @@ async fn a_day_of_an_operator(hub: Hub) {
 
     // It comes, it runs; what the manifest does not list goes with --prune.
     missing.plug().await.expect("its port is kept");
+    device.row_in("missing", "deployed").await;
     ended(
         &hub.holdfast(&["apply", "-f", "plant.yaml", "--prune", "--wait"])
             .await,

@@ -1,6 +1,6 @@
 //! Old never overwrites new, also when a hub was restored from a backup that is older than what its agents hold.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{device::number, hub::Hub, instrument::Instrument};
 
@@ -56,7 +56,7 @@ async fn the_same_version_with_other_content(mut hub: Hub) {
     let boiler = Instrument::start().await;
     let mut device = hub.device("plant").await;
     let mut agent = device.agent(&hub).with("HEARTBEAT_S", "1").started();
-    device.add(&boiler.sensor("boiler")).await;
+    let id = device.add(&boiler.sensor("boiler")).await;
     device.settled(1).await;
     let backup = hub.backup().await;
     device.moved_to(&hub);
@@ -79,22 +79,39 @@ async fn the_same_version_with_other_content(mut hub: Hub) {
         "given out a second time"
     );
 
-    // The agent holds another version 2: it refuses this one and says so, with an event; what it runs is what is shown.
+    // The agent holds another version 2: it refuses this one and says so, with an event. The hub goes on above both.
     agent.start();
-    watch.until_type("target_state.conflict").await;
-    let row = device
-        .row_when("boiler", "as the agent runs it", |row| {
-            row["pollInterval"] == 200
-        })
-        .await;
-    assert_eq!(row["syncedToConfig"], false);
-
-    // The next version is above both.
-    let version = device
-        .patch("boiler", &json!({ "pollInterval": 400 }))
-        .await;
-    device.settled(version).await;
-    assert_eq!(number(&device.row("boiler").await, "pollInterval"), 400);
+    let conflict = watch.until_type("target_state.conflict").await;
+    assert_eq!(
+        (
+            number(&conflict["payload"], "agentHolds"),
+            number(&conflict["payload"], "version")
+        ),
+        (2, 3)
+    );
+    device.settled(3).await;
+    assert_eq!(number(&device.row("boiler").await, "pollInterval"), 300);
+    watch.until_sensor("sensor.deployed", &id).await;
+    let intervals: Vec<&Value> = watch
+        .rows_of(&id)
+        .filter(|row| row["running"] == true)
+        .map(|row| &row["content"]["pollInterval"])
+        .collect();
+    assert_eq!(
+        (intervals.first(), intervals.last()),
+        (Some(&&json!(100)), Some(&&json!(300)))
+    );
+    assert!(
+        intervals.contains(&&json!(200)),
+        "what the agent ran was shown: {intervals:?}"
+    );
+    assert_eq!(
+        device
+            .patch("boiler", &json!({ "pollInterval": 400 }))
+            .await,
+        4
+    );
+    device.settled(4).await;
     device.is_told_by_its_events().await;
     agent.stop().await;
 }

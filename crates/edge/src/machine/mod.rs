@@ -155,7 +155,7 @@ impl Machine {
         let retry = self.retries.first().map(|(at, _)| *at);
         let wakes = [
             retry,
-            self.target.note_again_at(),
+            self.target.next_note_at(),
             self.next_poll_at(),
             self.next_report_at(),
             self.incarnation_at(),

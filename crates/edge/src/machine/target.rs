@@ -17,7 +17,7 @@ pub(super) struct Target {
     /// The version being noted as worked through, and since when, in ms.
     noting: Option<(u64, u64)>,
     note_failures: u32,
-    note_again_at: Option<u64>,
+    note_not_before: u64,
     looked: u64,
     /// The request to look again that is being carried out.
     looking: Option<u64>,
@@ -34,7 +34,7 @@ impl Target {
             untried: BTreeSet::new(),
             noting: None,
             note_failures: 0,
-            note_again_at: None,
+            note_not_before: 0,
             looked,
             looking: None,
             refused: None,
@@ -82,8 +82,10 @@ impl Target {
         self.noting.map(|(_, since)| since)
     }
 
-    pub(super) const fn note_again_at(&self) -> Option<u64> {
-        self.note_again_at
+    /// When the held version is noted as worked through; `None`: it is not yet, or stands there already.
+    pub(super) fn next_note_at(&self) -> Option<u64> {
+        (self.is_worked_through() && self.held_version() != self.worked)
+            .then_some(self.note_not_before)
     }
 
     pub(super) fn has_looked(&mut self) {
@@ -284,12 +286,9 @@ impl Machine {
 
     /// Has the held target noted as worked through once every step of it was tried.
     pub(super) fn note_worked(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let target = &mut self.target;
-        let version = target.held_version();
-        let due = target.note_again_at.is_none_or(|at| at <= now.ms);
-        if due && target.is_worked_through() && version != target.worked {
-            target.note_again_at = None;
-            target.noting = Some((version, now.ms));
+        if self.target.next_note_at().is_some_and(|at| at <= now.ms) {
+            let version = self.target.held_version();
+            self.target.noting = Some((version, now.ms));
             effects.push(Effect::NoteWorked(version));
         }
     }
@@ -316,7 +315,7 @@ impl Machine {
                     .item_backoff
                     .delay_ms(target.note_failures, random)
                     .max(1);
-                target.note_again_at = Some(now.ms + delay);
+                target.note_not_before = now.ms + delay;
             }
         }
     }

@@ -285,7 +285,10 @@ impl World {
         match self.random.below(100) {
             0..55 => self.edit(),
             55..80 => self.turn_over(),
-            80..88 => self.crash(),
+            80..88 => {
+                self.kill();
+                self.restart();
+            }
             88..92 => self.hub.look_again(self.wall().wall),
             92..94 => self.hub_backup = self.hub.clone(),
             94..96 => self.disk_backup = self.disk.clone(),
@@ -296,7 +299,7 @@ impl World {
             _ => {
                 self.reached.disk_restores += 1;
                 self.disk_was_restored = true;
-                self.crash();
+                self.kill();
                 self.disk = self.disk_backup.clone();
                 self.restart();
             }
@@ -382,7 +385,7 @@ impl World {
     }
 
     /// `kill -9`: what was being written is written or not, what was on the network stays there.
-    fn crash(&mut self) {
+    fn kill(&mut self) {
         self.reached.crashes += 1;
         let life = self.life;
         for delivery in std::mem::take(&mut self.queue).into_iter() {
@@ -405,7 +408,6 @@ impl World {
                 _ => {}
             }
         }
-        self.restart();
     }
 
     fn restart(&mut self) {
@@ -428,5 +430,9 @@ fn new_sensor(number: u128) -> Value {
     sensor["name"] = json!(format!("sensor-{number}"));
     let fields = sensor.as_object_mut().expect("an object");
     fields.remove("id");
+    fields["dataPoints"][0]
+        .as_object_mut()
+        .expect("a point")
+        .remove("id");
     sensor
 }

@@ -1,5 +1,7 @@
 //! Bodies: of the media type that is wanted, and not larger than is allowed.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
@@ -111,8 +113,26 @@ fn too_large() -> ApiProblem {
     .field("body", expected, found)
 }
 
-/// The whole body. One that came in one piece is not copied.
+/// How long a body may take to come: the largest one over a slow mobile link, and no connection held for ever.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 async fn read(body: Body) -> ApiResult<Bytes> {
+    let late = |_| {
+        let title = "The body came too slowly";
+        let expected = format!("a whole body within {} s", PATIENCE.as_secs());
+        ApiProblem::new(StatusCode::REQUEST_TIMEOUT, types::INVALID, title).field(
+            "body",
+            expected,
+            "a part of it",
+        )
+    };
+    tokio::time::timeout(PATIENCE, read_all(body))
+        .await
+        .map_err(late)?
+}
+
+/// The whole body. One that came in one piece is not copied.
+async fn read_all(body: Body) -> ApiResult<Bytes> {
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();

@@ -2,8 +2,10 @@
 //! event stream and fetches the page's content anew.
 //!
 //! Everything is embedded and nothing is fetched from elsewhere. [`session`] signs people in; [`pages`] reads what a page
-//! shows; [`view`] puts it into words.
+//! shows; [`view`] and
+//! [`event`] put it into words.
 
+mod event;
 mod pages;
 mod session;
 mod view;

@@ -8,9 +8,10 @@ use axum::{
     http::{HeaderMap, Uri},
     response::Response,
 };
-use holdfast_domain::{DeviceId, SensorId};
+use holdfast_domain::{DeviceId, PointId, SensorId};
 use holdfast_ports::{events::EventFilter, fleet::Figures, page::Page, store::SensorFilter};
 use holdfast_wire::{Device, Listed, SensorView};
+use serde_json::Value;
 
 use crate::{
     App,
@@ -19,10 +20,12 @@ use crate::{
     extract::{DevicePath, Query},
     observe,
     problem::{ApiProblem, ApiResult},
-    sensors,
+    rows,
     ui::{
-        Layout, PageError, page, rendered,
-        view::{Chip, EventLine, PointLine, SensorLine, Stamp, device_chip, sensor_chips},
+        Layout, PageError,
+        event::EventLine,
+        page, rendered,
+        view::{Chip, PointLine, SensorLine, Stamp, device_chip, sensor_chips},
     },
 };
 
@@ -146,6 +149,7 @@ struct DevicePage {
     sensors: Vec<SensorLine>,
     next: Option<String>,
     points_cut: bool,
+    with_device: bool,
     events: Vec<EventLine>,
 }
 
@@ -185,15 +189,19 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
         device: Some(id),
         ..SensorFilter::default()
     };
-    let Listed { items, next } = sensors::page_of(app, &filter, page).await?;
+    let Listed { mut items, next } = rows::page_of(app, &filter, page).await?;
     let values = observe::points_of(app, &state, &Page::first(Page::MOST)).await?;
     let points_cut = values.next.is_some();
-    let mut points: BTreeMap<SensorId, Vec<PointLine>> = BTreeMap::new();
+    let mut points: BTreeMap<SensorId, Vec<(PointId, PointLine)>> = BTreeMap::new();
     for value in values.items {
         points
             .entry(value.sensor)
             .or_default()
-            .push(PointLine::of(value));
+            .push((value.point, PointLine::of(value)));
+    }
+    // A page that is the whole list is in the order that people look things up in.
+    if page.after.is_none() && next.is_none() {
+        items.sort_by(|left, right| left.name.cmp(&right.name));
     }
     let wanted = |sensor: &SensorView| state.target.item(sensor.id).map(|item| item.config_version);
     let filter = EventFilter {
@@ -214,12 +222,15 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
         sensors: items
             .into_iter()
             .map(|sensor| {
-                let points = points.remove(&sensor.id).unwrap_or_default();
+                let mut points = points.remove(&sensor.id).unwrap_or_default();
+                points.sort_by_key(|(id, _)| position(&sensor.data_points, *id));
+                let points = points.into_iter().map(|(_, line)| line).collect();
                 SensorLine::of(wanted(&sensor), &sensor, points)
             })
             .collect(),
         next: next.map(|next| super::session::escaped(&next)),
         points_cut,
+        with_device: false,
         events: latest
             .into_iter()
             .map(|event| EventLine::of(&event, None))
@@ -227,9 +238,20 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
     })
 }
 
+/// Where a point stands in its sensor's list; behind all others if it is not there any more.
+fn position(points: &Value, id: PointId) -> usize {
+    let id = id.to_string();
+    let points = points.as_array().map(Vec::as_slice).unwrap_or_default();
+    points
+        .iter()
+        .position(|point| point["id"] == id.as_str())
+        .unwrap_or(usize::MAX)
+}
+
 #[derive(Template)]
 #[template(path = "events.html")]
 struct EventsPage {
+    with_device: bool,
     events: Vec<EventLine>,
 }
 
@@ -261,7 +283,10 @@ pub(super) async fn events(
             };
             lines.push(EventLine::of(&event, name));
         }
-        let content = rendered(&EventsPage { events: lines });
+        let content = rendered(&EventsPage {
+            with_device: true,
+            events: lines,
+        });
         let user = Some(caller.actor().as_str());
         Ok::<_, ApiProblem>(page_of(&headers, "Events", "events", user, &content))
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use holdfast_domain::{HealthStatus, PointValue, Quality, event::Event, row::DeploymentStatus};
+use holdfast_domain::{HealthStatus, PointValue, Quality, row::DeploymentStatus};
 use holdfast_wire::{DeviceStatus, PointView, SensorView};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -90,7 +90,8 @@ pub(super) struct SensorLine {
     pub(super) since: Option<Stamp>,
     pub(super) version: String,
     pub(super) drift: Option<String>,
-    pub(super) reasons: Vec<String>,
+    pub(super) error: Option<String>,
+    pub(super) ailment: Option<String>,
     pub(super) points: Vec<PointLine>,
 }
 
@@ -108,20 +109,18 @@ impl SensorLine {
             None => format!("v{} runs, not wanted", sensor.config_version),
             Some(wanted) => format!("v{wanted}"),
         };
-        let mut reasons = Vec::new();
-        if let Some(error) = &sensor.deployment_error {
-            let times = if sensor.deployment_attempts == 1 {
-                "time"
+        let tried = |attempts| {
+            if attempts == 1 {
+                "once".to_owned()
             } else {
-                "times"
-            };
-            reasons.push(format!(
-                "{error} (tried {} {times})",
-                sensor.deployment_attempts
-            ));
-        }
+                format!("{attempts} times")
+            }
+        };
+        let error = sensor.deployment_error.as_ref();
+        let error =
+            error.map(|error| format!("{error} (tried {})", tried(sensor.deployment_attempts)));
         let health = sensor.health.as_ref().filter(|_| sensor.enabled);
-        reasons.extend(health.and_then(|health| health.reason.clone()));
+        let ailment = health.and_then(|health| health.reason.clone());
         let health_chip = match health.map(|health| health.status) {
             _ if !sensor.enabled => Some(Chip::new("quiet", "–", "disabled")),
             None => None,
@@ -147,7 +146,8 @@ impl SensorLine {
             since: since.map(Stamp),
             version,
             drift: sensor.drift.map(|kind| kind.to_string()),
-            reasons,
+            error,
+            ailment,
             points,
         }
     }
@@ -247,75 +247,6 @@ fn short_value(value: &PointValue) -> String {
             text.chars().take(CHARS).chain(['…']).collect()
         }
         other => other.to_string(),
-    }
-}
-
-/// One event.
-pub(super) struct EventLine {
-    pub(super) at: Stamp,
-    pub(super) device: String,
-    pub(super) device_name: Option<String>,
-    pub(super) kind: String,
-    pub(super) tone: &'static str,
-    pub(super) actor: String,
-    pub(super) what: String,
-}
-
-impl EventLine {
-    pub(super) fn of(event: &Event, device_name: Option<String>) -> Self {
-        let kind = event.kind.to_string();
-        let tone = match kind.as_str() {
-            "sensor.failed" | "device.offline" | "device.revoked" | "target_state.conflict" => {
-                "bad"
-            }
-            "sensor.deployed" | "sensor.recovered" | "device.online" | "device.reconciled" => {
-                "good"
-            }
-            "device.config_drift" => "warn",
-            _ => "quiet",
-        };
-        Self {
-            at: Stamp(event.at),
-            device: event.device.to_string(),
-            device_name,
-            what: summary(&event.payload),
-            actor: event.actor.to_string(),
-            kind,
-            tone,
-        }
-    }
-}
-
-/// What a payload says, in one line.
-fn summary(payload: &Value) -> String {
-    const CHARS: usize = 160;
-    let Value::Object(members) = payload else {
-        return String::new();
-    };
-    let word = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Array(items) => Some(items.len().to_string()),
-        Value::Null | Value::Object(_) => None,
-    };
-    let first = ["name", "sensor", "error", "reason", "version"];
-    let known = first
-        .into_iter()
-        .filter_map(|key| Some((key, members.get(key)?)));
-    let rest = members
-        .iter()
-        .map(|(key, value)| (key.as_str(), value))
-        .filter(|(key, _)| !first.contains(key));
-    let parts: Vec<String> = known
-        .chain(rest)
-        .filter_map(|(key, value)| Some(format!("{key} {}", word(value)?)))
-        .collect();
-    let text = parts.join(", ");
-    if text.chars().count() > CHARS {
-        text.chars().take(CHARS).chain(['…']).collect()
-    } else {
-        text
     }
 }
 

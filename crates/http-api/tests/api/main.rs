@@ -2,6 +2,7 @@
 
 mod agents;
 mod edits;
+mod lists;
 mod openapi;
 mod pages;
 mod roles;

@@ -1,6 +1,6 @@
 //! HTTP as a stranger speaks it: paths, headers and JSON values.
 
-use std::sync::Once;
+use std::{net::SocketAddr, sync::Once};
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
@@ -46,6 +46,19 @@ impl Client {
     /// The same with another token, and connections of its own.
     pub(crate) fn with(&self, token: Option<&str>) -> Self {
         Self::new(&self.base, token)
+    }
+
+    /// The same at another hub.
+    pub(crate) fn at(&self, other: &Self) -> Self {
+        Self::new(&other.base, self.token.as_deref())
+    }
+
+    /// Where the hub listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.base
+            .trim_start_matches("http://")
+            .parse()
+            .expect("hubs of tests are reached by their address")
     }
 
     /// The same, with a new connection for each request.

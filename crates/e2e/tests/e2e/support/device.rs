@@ -46,6 +46,17 @@ impl Device {
         self.operator = hub.admin.clone();
     }
 
+    /// The same, looked at by somebody else.
+    pub(crate) fn through(&self, operator: &Client) -> Self {
+        let (id, name, key) = (self.id.clone(), self.name.clone(), self.key.clone());
+        Self {
+            id,
+            name,
+            key,
+            operator: operator.clone(),
+        }
+    }
+
     /// The path of something of it.
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/api/v1/devices/{}{rest}", self.id)

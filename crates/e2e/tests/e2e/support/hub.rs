@@ -38,7 +38,7 @@ pub(crate) struct Hub {
     server: Option<Process>,
     reconciler: Option<Process>,
     reconciler_addr: Option<SocketAddr>,
-    /// More reconcilers on the same database.
+    /// More processes on the same database.
     others: Vec<Process>,
     /// How long an agent may be silent, in s.
     silent_after_s: u32,
@@ -168,6 +168,18 @@ impl Hub {
         self.others.push(other);
     }
 
+    /// One more API on the same database, and the operator there.
+    pub(crate) async fn another_server(&mut self) -> Client {
+        let command = || {
+            let mut command = self.server_command();
+            command.env("HOLDFAST_API_LISTEN", ANY_PORT);
+            command
+        };
+        let (other, addr) = listening("other hub", command).await;
+        self.others.push(other);
+        Client::new(&format!("http://{addr}"), Some(&self.token))
+    }
+
     /// Keeps what the hub has stored. It is stopped for that, and brought up again.
     pub(crate) async fn backup(&mut self) -> Backup {
         self.stop().await;
@@ -196,6 +208,13 @@ impl Hub {
         match backup {
             Backup::Database(copy) => self.database = Some(copy_of(copy)),
             Backup::Files(files) => {
+                // What came since, such as a write-ahead log, belongs to what came since.
+                for entry in std::fs::read_dir(self.data()).expect("it has run") {
+                    let path = entry.expect("a folder can be read").path();
+                    if path.is_file() {
+                        std::fs::remove_file(path).expect("the hub's files can be removed");
+                    }
+                }
                 for (path, content) in files {
                     std::fs::write(path, content).expect("the hub's files can be written");
                 }

@@ -109,6 +109,21 @@ impl Process {
         Err(self.said())
     }
 
+    /// Waits until it prints a line with this text in it.
+    pub(crate) async fn says(&self, text: &str) {
+        let mut stdout = self.stdout.clone();
+        let said = stdout.wait_for(|lines| lines.iter().any(|line| line.contains(text)));
+        let is_said = in_time(&format!("{} says {text:?}", self.name), said)
+            .await
+            .is_ok();
+        assert!(
+            is_said,
+            "{} ended without saying {text:?}:\n{}",
+            self.name,
+            self.said()
+        );
+    }
+
     /// What it printed on standard output up to now.
     pub(crate) fn stdout(&self) -> Vec<String> {
         self.stdout.borrow().clone()
@@ -122,8 +137,17 @@ impl Process {
     }
 
     /// Asks it to end (SIGTERM) and waits until it has, in good order.
-    pub(crate) async fn stop(mut self) {
-        self.signal("TERM").await;
+    pub(crate) async fn stop(self) {
+        self.end_with("TERM").await;
+    }
+
+    /// The same as if somebody had typed Ctrl-C (SIGINT).
+    pub(crate) async fn interrupt(self) {
+        self.end_with("INT").await;
+    }
+
+    async fn end_with(mut self, signal: &str) {
+        self.signal(signal).await;
         let status = in_time(&format!("{} ends", self.name), self.child.wait())
             .await
             .expect("it is our child");

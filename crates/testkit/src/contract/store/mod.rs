@@ -21,7 +21,10 @@ mod compare;
 pub mod events;
 pub mod exact;
 pub mod fleet;
+pub mod kept;
 pub mod lists;
+pub mod presence;
+pub mod races;
 mod random;
 pub mod register;
 pub mod tokens;
@@ -168,17 +171,18 @@ macro_rules! store_contract {
         $crate::store_contract! { $open;
             commit: a_new_device_is_stored, an_id_or_a_name_that_exists_is_refused, a_change_is_committed_whole,
                 a_commit_that_fails_at_its_end_leaves_nothing, a_stale_change_is_a_conflict,
-                of_many_committers_one_wins_each_revision, concurrent_edits_are_all_kept,
-                an_interrupted_commit_leaves_all_or_nothing, a_thousand_sensors_are_one_commit,
-                a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale;
+                a_thousand_sensors_are_one_commit;
+            races: of_many_committers_one_wins_each_revision, concurrent_edits_are_all_kept,
+                an_interrupted_commit_leaves_all_or_nothing;
+            presence: a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale;
             exact: every_field_comes_back, nothing_optional_comes_back_as_nothing, odd_texts_come_back,
                 random_histories_match_the_model;
             register: a_new_device_registers, an_existing_device_gets_another_agent, a_key_has_so_many_uses,
                 a_revoked_key_registers_nothing, a_registration_that_fails_leaves_nothing,
                 the_last_use_of_a_key_is_given_once;
             lists: devices_are_listed_by_name, devices_are_filtered, sensors_are_listed_and_filtered,
-                the_same_sensor_on_two_devices_is_two_rows, history_is_newest_first, points_keep_the_latest_value,
-                of_nothing_there_are_empty_pages;
+                the_same_sensor_on_two_devices_is_two_rows;
+            kept: history_is_newest_first, points_keep_the_latest_value, of_nothing_there_are_empty_pages;
             events: the_log_has_an_order_per_device, a_filtered_reading_moves_on, the_end_is_behind_all,
                 a_foreign_cursor_is_refused, a_cursor_skips_nothing_under_load, a_cursor_waits_for_an_open_transaction,
                 the_latest_come_first, pruning_keeps_what_a_rebuild_needs;

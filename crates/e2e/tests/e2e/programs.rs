@@ -1,0 +1,196 @@
+//! How the programs begin and end: what they need is said, nothing is migrated silently, and `up` is all of it in one.
+
+use serde_json::Value;
+
+use crate::support::{
+    hub::Hub,
+    hub::Store,
+    process::{Process, command, run},
+    wait::eventually,
+};
+
+const NOTHING: [&str; 0] = [];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_cannot_be_used_is_named() {
+    for (program, key, value, expected) in [
+        (
+            "holdfast-api",
+            "HOLDFAST_API_LISTEN",
+            "everywhere",
+            "listen",
+        ),
+        (
+            "holdfast-api",
+            "HOLDFAST_API_STORE__URL",
+            "mysql://localhost/x",
+            "store.url",
+        ),
+        (
+            "holdfast-api",
+            "HOLDFAST_API_STORE__CONNECTIONS",
+            "3",
+            "connections",
+        ),
+        (
+            "holdfast-reconciler",
+            "HOLDFAST_RECONCILER_RECONCILE__INTERVAL_S",
+            "soon",
+            "reconcile.interval_s",
+        ),
+        (
+            "holdfast-agent",
+            "HOLDFAST_AGENT_HEARTBEAT_S",
+            "-1",
+            "heartbeat_s",
+        ),
+        (
+            "holdfast-agent",
+            "HOLDFAST_AGENT_HUB",
+            "http://hub.example.com:3002",
+            "allow_plain_http",
+        ),
+    ] {
+        let mut started = command(program);
+        started
+            .env(key, value)
+            .env("HOLDFAST_AGENT_DATA_DIR", "target/never");
+        let ended = run(started, &NOTHING).await;
+        assert_ne!(ended.code, 0, "{program} with {key}={value}");
+        assert!(
+            ended.err.contains(expected),
+            "{program} with {key}={value} says {}",
+            ended.err
+        );
+        assert!(ended.err.lines().count() < 10, "{}", ended.err);
+    }
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "[store]\nconections = 9\n").expect("it can be written");
+    let mut started = command("holdfast-api");
+    started.arg("--config").arg(file.path());
+    let ended = run(started, &NOTHING).await;
+    let path = file.path().display().to_string();
+    assert!(
+        ended.code != 0 && ended.err.contains("conections") && ended.err.contains(&path),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_migrated_silently() {
+    let database = holdfast_testkit::postgres::fresh_database();
+    for (program, prefix) in [
+        ("holdfast-api", "HOLDFAST_API"),
+        ("holdfast-reconciler", "HOLDFAST_RECONCILER"),
+    ] {
+        let mut started = command(program);
+        started
+            .env(format!("{prefix}_LISTEN"), "127.0.0.1:0")
+            .env(format!("{prefix}_STORE__URL"), &database);
+        let ended = run(started, &NOTHING).await;
+        assert_ne!(
+            ended.code, 0,
+            "{program} starts on a database without tables"
+        );
+        assert!(ended.err.contains("holdfast migrate"), "{}", ended.err);
+    }
+    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
+    assert_eq!(crate::support::tables::psql(&database, tables).trim(), "0");
+    for _ in 0..2 {
+        let migrated = run(command("holdfast"), &["migrate", "--store", &database]).await;
+        assert_eq!(migrated.code, 0, "{}", migrated.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_tells_its_story_and_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let up = || {
+        let mut up = command("holdfast");
+        up.args(["up", "--demo", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"));
+        up.env("HOME", folder.path())
+            .env("XDG_CONFIG_HOME", folder.path().join("config"));
+        Process::start("up --demo", up)
+    };
+    let demo = up();
+    for part in [
+        "listening on http://127.0.0.1:",
+        "an operator's",
+        "boiler-1 deployed (",
+        "boiler-3 deployed (",
+        "boiler-2 is offline (",
+        "boiler-4 failed: connect 127.0.0.1:",
+        "boiler-4 deployed (recovered by itself)",
+        "boiler-2 is online again",
+        "all that is wanted runs",
+    ] {
+        demo.says(part).await;
+    }
+    let story: Vec<String> = demo.stdout();
+    assert!(
+        story
+            .iter()
+            .any(|line| line.contains(" ms after it was declared")),
+        "{story:#?}"
+    );
+
+    // The folder is held by one process at a time.
+    let mut second = command("holdfast");
+    second
+        .env("HOME", folder.path())
+        .arg("up")
+        .arg("--data")
+        .arg(folder.path().join("data"));
+    let refused = run(second, &["--listen", "127.0.0.1:0"]).await;
+    assert!(
+        refused.code == 1 && refused.err.contains("in use"),
+        "{refused:?}"
+    );
+
+    demo.interrupt().await;
+    let again = up();
+    again.says("all that is wanted runs").await;
+    assert!(!again.said().contains("failed"), "{}", again.said());
+    again.interrupt().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hub_says_of_itself() {
+    let hub = Hub::start(Store::Sqlite).await;
+    let anyone = hub.admin.with(None);
+    for path in ["/healthz", "/readyz"] {
+        anyone.ask("GET", path, &Value::Null).await.good(path);
+    }
+    // The description of the API that it serves is the one that the program prints, and the committed one.
+    let served = anyone.get("/openapi.json").await;
+    let printed = run(command("holdfast"), &["openapi"]).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&printed.out).ok(),
+        Some(served.clone())
+    );
+    assert_eq!(served["openapi"], "3.1.0");
+    hub.device("plant").await;
+    let metrics = hub.admin.get("/metrics").await;
+    let metrics = metrics.as_str().expect("metrics are a text");
+    for name in [
+        "holdfast_devices",
+        "holdfast_devices_silent",
+        "holdfast_oldest_drift_seconds",
+        "holdfast_sensors{",
+    ] {
+        assert!(
+            metrics.lines().any(|line| line.starts_with(name)),
+            "no {name} in\n{metrics}"
+        );
+    }
+    eventually("a pass is measured", async || {
+        let passes = hub.reconciler_metric("holdfast_pass_seconds_count").await;
+        if passes > 0.0 {
+            Ok(())
+        } else {
+            Err(format!("{passes}"))
+        }
+    })
+    .await;
+}
