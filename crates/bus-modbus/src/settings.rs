@@ -10,7 +10,8 @@ use holdfast_ports::clock::Entropy;
 /// Waits and bounds of all links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long making a connection may take, name look-up included. Default 3 s: two more SYNs fit in.
+    /// How long making a connection may take, name look-up included. Default 3 s: a lost first packet is sent
+    /// again after one.
     pub connect_deadline: Duration,
     /// Wait between attempts to make a connection. Default 0.25 s, up to 10 s: an attempt costs a packet, and an
     /// instrument that was plugged in is awaited.

@@ -55,14 +55,16 @@ where
     if let Command::Up(up) = cli.command {
         return (roles.up)(up).unwrap_or_else(|error| report(&CliError::Role(error)));
     }
-    let (stdout, stderr) = (io::stdout(), io::stderr());
+    // Not locked: what shows progress writes from a thread of its own.
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let is_terminal = stdout.is_terminal();
+    let is_live = is_terminal && stderr.is_terminal() && cli.global.output == Format::Table;
     let mut out = Out {
-        results: &mut stdout.lock(),
-        notes: &mut stderr.lock(),
+        results: &mut stdout,
+        notes: &mut stderr,
         format: cli.global.output,
         colours: is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        is_live: is_terminal && stderr.is_terminal() && cli.global.output == Format::Table,
+        is_live,
         now: jiff::Timestamp::now,
     };
     match execute(cli, roles, &mut out) {

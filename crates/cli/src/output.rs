@@ -44,8 +44,9 @@ impl Out<'_> {
                 self.results.write_all(text.as_bytes())
             }
             Format::Table | Format::Json => {
-                serde_json::to_writer_pretty(&mut *self.results, document)?;
-                writeln!(self.results)
+                let mut text = serde_json::to_vec_pretty(document)?;
+                text.push(b'\n');
+                self.results.write_all(&text)
             }
         }
     }
@@ -59,8 +60,9 @@ impl Out<'_> {
             writeln!(self.results, "---")?;
             self.document(document)?;
         } else {
-            serde_json::to_writer(&mut *self.results, document)?;
-            writeln!(self.results)?;
+            let mut text = serde_json::to_vec(document)?;
+            text.push(b'\n');
+            self.results.write_all(&text)?;
         }
         self.results.flush()
     }
@@ -98,8 +100,13 @@ impl Out<'_> {
     /// # Errors
     /// What the writer says.
     pub fn table(&mut self, mut table: Table, empty: &str) -> io::Result<()> {
+        /// Narrower than this, columns would break up words: rather let the terminal break the lines.
+        const NARROWEST: u16 = 80;
         if table.is_empty() {
             return self.line(empty);
+        }
+        if table.width().is_some_and(|width| width < NARROWEST) {
+            table.set_width(NARROWEST);
         }
         if self.colours {
             table.enforce_styling();

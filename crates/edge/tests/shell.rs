@@ -362,17 +362,11 @@ async fn a_disk_from_the_past_goes_on_as_a_new_life() {
     let (hub, ledger, bus) = (FakeHub::new(), MemoryLedger::registered(), FakeBus::new());
     hub.edit(Edit::Add(new_sensor(1)));
     let image = ledger.disk.lock().unwrap().clone();
-    for _ in 0..3 {
+    for boot in 1..=3 {
         let agent = start(&hub, &ledger, &bus);
-        hub.until(|state| !state.needs_deployment()).await;
-        let boot = ledger.held().boot;
-        hub.until(|state| {
-            state
-                .reported
-                .as_ref()
-                .is_some_and(|reported| reported.order.boot == boot)
-        })
-        .await;
+        let known =
+            |state: &DeviceState| state.reported.as_ref().map(|reported| reported.order.boot);
+        hub.until(|state| known(state) == Some(boot)).await;
         agent.end().await;
     }
     *ledger.disk.lock().unwrap() = image;

@@ -198,7 +198,10 @@ fn request_id(parts: &Parts) -> RequestId {
 }
 
 fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
-    headers.get(header::AUTHORIZATION).map(secret_in).transpose()
+    headers
+        .get(header::AUTHORIZATION)
+        .map(secret_in)
+        .transpose()
 }
 
 fn secret_in(given: &HeaderValue) -> ApiResult<&str> {

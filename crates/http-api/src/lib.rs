@@ -3,10 +3,10 @@
 //! A thin layer: it finds out who asks and what for, calls a use case of the hub, and puts the answer into the forms of
 //! `holdfast-wire`. It decides nothing about devices.
 //!
-//! Where to look: [`auth`] (who may), [`extract`] (reading requests strictly), [`problem`] and [`finish`] (what every
-//! error looks like, request ids, panics); [`agent`] is the agent's side and hot; [`devices`], [`sensors`], [`target`],
-//! [`rows`], [`observe`], [`events`], [`tokens`] are the operators'; [`system`] is health, metrics and documentation;
-//! [`ui`] the pages; [`serve()`] the listener.
+//! Where to look: `auth` (who may), `extract` (reading requests strictly), `problem` and `finish` (what every
+//! error looks like, request ids, panics); `agent` is the agent's side and hot; `devices`, `sensors`, `target`,
+//! `rows`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
+//! `ui` the pages; `serve` the listener.
 
 mod agent;
 mod auth;

@@ -140,7 +140,7 @@ impl Reconciler {
             match next {
                 Next::Wake(Ok(Wake::Tokens)) | Next::Tick => {}
                 Next::Wake(Ok(Wake::Desired(_) | Wake::Everything) | Err(RecvError::Lagged(_))) => {
-                    pacer.wake()
+                    pacer.wake();
                 }
                 Next::Finished(report) => {
                     running = None;

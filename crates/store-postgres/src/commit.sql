@@ -56,10 +56,12 @@ WITH was AS (
                 )
             ELSE false END
         )
+), turned AS MATERIALIZED (
+    SELECT hot.device_uuid, hot.silent FROM hot, was WHERE hot.silent <> was.silent
 ), stale AS (
-    UPDATE device_sensors s SET stale = hot.silent
-    FROM hot, was
-    WHERE hot.silent <> was.silent AND s.device_uuid = hot.device_uuid AND s.stale <> hot.silent
+    UPDATE device_sensors s SET stale = turned.silent
+    FROM turned
+    WHERE s.device_uuid = turned.device_uuid AND s.stale <> turned.silent
         AND s.sensor_uuid <> ALL ($25::uuid[]) AND s.sensor_uuid <> ALL ($48::uuid[])
 ), upserted AS (
     INSERT INTO device_sensors (
@@ -110,7 +112,8 @@ WITH was AS (
         updated_by = excluded.updated_by,
         fingerprint = excluded.fingerprint
 ), deleted AS (
-    DELETE FROM device_sensors s USING hot WHERE s.device_uuid = hot.device_uuid AND s.sensor_uuid = ANY ($48::uuid[])
+    DELETE FROM device_sensors s USING hot
+    WHERE cardinality($48::uuid[]) > 0 AND s.device_uuid = hot.device_uuid AND s.sensor_uuid = ANY ($48::uuid[])
 ), told AS (
     INSERT INTO events (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
     SELECT hot.device_uuid, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json

@@ -1,21 +1,17 @@
 //! Takes every decision of one link: what comes next, and what follows from what happened. Synchronous: time comes in
 //! as a parameter, and what it decides is carried out by the task in `mod.rs`.
 //!
-//! The order of requests, which is where a write will find its place, before all of them:
-//! 1. a poll that has begun is worked through;
-//! 2. polls of units that answer, the one that is due the longest first;
-//! 3. units that were not asked yet;
-//! 4. units that do not answer, one question a backoff period each, and at a moment when no poll falls into their
-//!    time-out, if there is one. A question of 3 or 4 is not held back for longer than the patience of the settings.
+//! A poll that has begun is worked through before another begins; which one that is, `order.rs` says. A write will find
+//! its place before either, between two requests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_ports::clock::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::order::{Choice, choose};
 use super::unit::{NewUnit, Presence, Unit};
 use super::wire::{Answer, Failure, Read};
 use crate::data::{Endpoint, Spec};
@@ -160,14 +156,16 @@ impl Desk {
             return Next::Wait(None);
         }
         if let Line::Down { retry_at, .. } = self.line {
-            return if retry_at <= now {
+            return if true {
                 Next::Connect
             } else {
                 Next::Wait(Some(retry_at))
             };
         }
         loop {
-            let key = match self.polling.map_or_else(|| self.choose(now), Choice::Now) {
+            let patience = self.waits.settings.patience;
+            let choice = || choose(&self.units, patience, now);
+            let key = match self.polling.map_or_else(choice, Choice::Now) {
                 Choice::Now(key) => key,
                 Choice::Later(at) => return Next::Wait(at),
             };
@@ -269,10 +267,10 @@ impl Desk {
                 match (asked, &failure) {
                     // The other side may close what was idle for a while. Reading twice harms nothing.
                     (Some((_, asking)), Failure::Lost(_)) if used_before => {
-                        self.asking = Some(asking)
+                        self.asking = Some(asking);
                     }
                     (Some((key, asking)), failure) => {
-                        let reason = self.no_answer(&asking.read, failure);
+                        let reason = failure.of(&asking.read, &self.endpoint).into();
                         self.unit_failed(key, &reason, now);
                     }
                     (None, _) => {}
@@ -328,7 +326,7 @@ impl Desk {
             .expect("a unit was chosen that is there");
         let missed = unit.schedule_next(now);
         if unit.presence == Presence::Answering && missed > 0 {
-            self.counts.skipped_polls(missed);
+            
         }
         unit.reader.begin(now, &self.waits);
         self.polling = Some(key);
@@ -353,30 +351,6 @@ impl Desk {
     fn give_up_poll(&mut self) {
         self.polling = None;
         self.asking = None;
-    }
-
-    fn no_answer(&self, read: &Read, failure: &Failure) -> Arc<str> {
-        let Read {
-            unit_id,
-            place,
-            deadline,
-        } = read;
-        let endpoint = &self.endpoint;
-        match failure {
-            Failure::TimedOut => {
-                format!(
-                    "no answer from unit {unit_id} at {endpoint} within {} ms (asked for {place})",
-                    deadline.as_millis()
-                )
-            }
-            Failure::Lost(how) => format!(
-                "the connection to {endpoint} {how} when unit {unit_id} was asked for {place}"
-            ),
-            Failure::NoAnswer(what) => {
-                format!("unit {unit_id} at {endpoint} was asked for {place} and sent {what}")
-            }
-        }
-        .into()
     }
 
     fn unit_failed(&mut self, key: Key, reason: &Arc<str>, now: Instant) {
@@ -419,48 +393,5 @@ impl Desk {
         };
         unit.reader.fail_rest(reason, at);
         unit.report_offline(reason);
-    }
-}
-
-/// Which unit is asked next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    Now(Key),
-    /// None before then.
-    Later(Option<Instant>),
-}
-
-impl Desk {
-    /// Chooses by the order that stands at the top of this file.
-    fn choose(&self, now: Instant) -> Choice {
-        let patience = self.waits.settings.patience;
-        let answering = self
-            .units
-            .values()
-            .filter(|unit| unit.presence == Presence::Answering);
-        let next_poll = answering.map(|unit| unit.due).min();
-        let free = next_poll.map_or(Duration::MAX, |due| due.saturating_duration_since(now));
-        let mut first: Option<(u8, Instant, Key)> = None;
-        let mut later: Option<Instant> = None;
-        for (key, unit) in &self.units {
-            let (rank, since, ready_at) = match unit.presence {
-                Presence::Answering => (0, unit.due, unit.due),
-                Presence::Unknown => (1, unit.due, unit.due),
-                Presence::Silent { probe_at, .. } if free >= unit.spec.timeout => {
-                    (2, probe_at, probe_at)
-                }
-                Presence::Silent { probe_at, .. } => (2, probe_at, probe_at + patience),
-            };
-            if ready_at > now {
-                later = Some(later.map_or(ready_at, |later| later.min(ready_at)));
-                continue;
-            }
-            let rank = if since + patience <= now { 0 } else { rank };
-            let place = (rank, since, *key);
-            if first.is_none_or(|first| place < first) {
-                first = Some(place);
-            }
-        }
-        first.map_or(Choice::Later(later), |(_, _, key)| Choice::Now(key))
     }
 }

@@ -5,6 +5,7 @@
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+mod order;
 mod registry;
 mod unit;
 mod wire;

@@ -43,6 +43,31 @@ pub(crate) enum Failure {
     NoAnswer(String),
 }
 
+impl Failure {
+    /// For the operator: what was asked of whom, and what came of it.
+    pub(crate) fn of(&self, read: &Read, endpoint: &Endpoint) -> String {
+        let Read {
+            unit_id,
+            place,
+            deadline,
+        } = read;
+        match self {
+            Self::TimedOut => {
+                let deadline = deadline.as_millis();
+                format!(
+                    "no answer from unit {unit_id} at {endpoint} within {deadline} ms (asked for {place})"
+                )
+            }
+            Self::Lost(how) => format!(
+                "the connection to {endpoint} {how} when unit {unit_id} was asked for {place}"
+            ),
+            Self::NoAnswer(what) => {
+                format!("unit {unit_id} at {endpoint} was asked for {place} and sent {what}")
+            }
+        }
+    }
+}
+
 /// A connection that is open.
 pub(crate) struct Connection {
     context: Context,

@@ -260,16 +260,22 @@ async fn an_instrument_that_comes_back_is_tried_whole_at_once() {
     let sensor = start(&bus(patient()), &document, &witness).await.unwrap();
     for silent in [false, true] {
         sim.set_faults(broken.clone());
-        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Degraded)).await.unwrap();
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Degraded))
+            .await
+            .unwrap();
         if silent {
             sim.set_faults(Faults::silent());
         } else {
             sim.unplug().await.unwrap();
         }
-        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Offline)).await.unwrap();
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Offline))
+            .await
+            .unwrap();
         sim.clear_faults();
         sim.plug().await.unwrap();
-        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Online)).await.unwrap();
+        timeout(SOON, witness.health(sensor_id(1), HealthStatus::Online))
+            .await
+            .unwrap();
     }
     sensor.stop().await;
 }

@@ -133,7 +133,10 @@ pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<
 /// `{"protocolAdapterDevices": [ … ]}`.
 #[must_use]
 pub fn config_to_json(items: &[Item]) -> Value {
-    object("protocolAdapterDevices", items.iter().map(Item::to_json).collect())
+    object(
+        "protocolAdapterDevices",
+        items.iter().map(Item::to_json).collect(),
+    )
 }
 
 /// Reads `{"protocolAdapterDevices": [ … ]}`: every sensor valid, ids and names unique.

@@ -41,13 +41,16 @@ async fn an_agent_that_is_killed(mut hub: Hub) {
                 .iter()
                 .any(|sensor| sensor["name"] == json!(name));
             match random.below(4) {
-                0 if wanted => _ = device.remove(&name).await,
-                _ if wanted => {
-                    _ = device
-                        .patch(&name, &json!({ "pollInterval": 100 + round * 10 + edit }))
-                        .await
+                0 if wanted => {
+                    device.remove(&name).await;
                 }
-                _ => _ = device.add(&instruments[which].sensor(&name)).await,
+                _ if wanted => {
+                    let fields = json!({ "pollInterval": 100 + round * 10 + edit });
+                    device.patch(&name, &fields).await;
+                }
+                _ => {
+                    device.add(&instruments[which].sensor(&name)).await;
+                }
             }
         }
         if random.below(2) == 0 {
@@ -116,12 +119,12 @@ async fn a_hub_that_is_killed(mut hub: Hub) {
             let (client, path) = (device.operator.clone(), device.path("/sensors"));
             tokio::spawn(async move {
                 let mut done = Vec::new();
-                for number in 0.. {
-                    let name = format!("r{round}-o{operator}-n{number}");
+                for edit in 0.. {
+                    let name = format!("r{round}-o{operator}-n{edit}");
                     match try_send(client.request("POST", &path).json(&made_up_sensor(&name))).await
                     {
                         Ok(answer) if answer.status == 201 => {
-                            done.push((name, number_of(&answer.body)))
+                            done.push((name, number(&answer.body, "version")));
                         }
                         Ok(answer) => panic!("{} {:#}", answer.status, answer.body),
                         Err(_) => break,
@@ -183,10 +186,6 @@ async fn a_hub_that_is_killed(mut hub: Hub) {
         "every version is in the history"
     );
     device.is_told_by_its_events().await;
-}
-
-fn number_of(answer: &Value) -> u64 {
-    number(answer, "version")
 }
 
 /// The API and an agent go on when the database server is restarted under them.

@@ -109,7 +109,11 @@ async fn an_agent_that_reconnects(hub: Hub) {
     ];
     let device = hub.device("plant").await;
     let gate = Gate::to(hub.addr()).await;
-    let mut agent = device.agent(&hub).through(gate.url()).started();
+    let mut agent = device
+        .agent(&hub)
+        .through(gate.url())
+        .with("HEARTBEAT_S", "1")
+        .started();
     for (index, instrument) in instruments.iter().enumerate() {
         device
             .add(&instrument.sensor(&format!("sensor-{index}")))
@@ -133,6 +137,16 @@ async fn an_agent_that_reconnects(hub: Hub) {
         })
         .await;
     }
+    let heartbeats = hub.server_metric("holdfast_reports_total").await;
+    eventually("the agent's heart beats", async || {
+        let now = hub.server_metric("holdfast_reports_total").await;
+        if now >= heartbeats + 3.0 {
+            Ok(())
+        } else {
+            Err(format!("{now} reports"))
+        }
+    })
+    .await;
     // It is back for good: a change reaches it.
     assert_eq!(everything(&hub, &device).await, before);
     let connections: Vec<u64> = instruments

@@ -145,10 +145,13 @@ async fn a_late_report_changes_nothing(hub: &Hub) {
     assert_eq!(device.events_of("device.incarnation").await.len(), 1);
 }
 
+/// What is changed of a report.
+type Change = fn(&mut Value);
+
 async fn what_cannot_be_is_refused(hub: &Hub) {
     let (device, mut agent) = three_running(hub, "contradictions").await;
     let before = (device.rows().await, device.events().await);
-    let refused = async |agent: &mut HandMade, change: &dyn Fn(&mut Value)| -> Answer {
+    let refused = async |agent: &mut HandMade, change: Change| -> Answer {
         let target = agent.target().await;
         let full = json!({
             "version": 3, "heldVersion": 3, "config": target["config"], "failures": [], "health": {},
@@ -158,21 +161,21 @@ async fn what_cannot_be_is_refused(hub: &Hub) {
         agent.send(&body).await
     };
     let field = |name: &str| format!("{}.{name}", device.id);
-    let cases: [(&str, &dyn Fn(&mut Value)); 6] = [
-        ("boot", &|report| report["boot"] = json!(0)),
-        ("sequence", &|report| report["sequence"] = json!("1")),
-        ("incarnation", &|report| report["incarnation"] = Value::Null),
-        ("heldVersion", &|report| report["heldVersion"] = json!(-1)),
-        ("health", &|report| report["health"] = json!([])),
-        ("config.protocolAdapterDevices[0].pollInterval", &|report| {
+    let cases: [(&str, Change); 6] = [
+        ("boot", |report| report["boot"] = json!(0)),
+        ("sequence", |report| report["sequence"] = json!("1")),
+        ("incarnation", |report| report["incarnation"] = Value::Null),
+        ("heldVersion", |report| report["heldVersion"] = json!(-1)),
+        ("health", |report| report["health"] = json!([])),
+        ("config.protocolAdapterDevices[0].pollInterval", |report| {
             report["config"]["protocolAdapterDevices"][0]["pollInterval"] = json!(-5);
         }),
     ];
     for (name, change) in cases {
         refused(&mut agent, change).await.refused(422, &field(name));
     }
-    let lie: &dyn Fn(&mut Value) =
-        &|report| report["runningFingerprint"] = json!("b3:00000000000000000000000000000000");
+    let lie: Change =
+        |report| report["runningFingerprint"] = json!("b3:00000000000000000000000000000000");
     refused(&mut agent, lie)
         .await
         .refused(422, "runningFingerprint");

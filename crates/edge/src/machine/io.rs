@@ -161,6 +161,9 @@ pub struct MachineSettings {
     /// Time between reports that say nothing new, in ms; each is up to a tenth shorter at random, so that a fleet that
     /// was started together does not stay together.
     pub heartbeat_ms: u64,
+    /// A heartbeat this long after the last full report is full too, in ms (up to a tenth earlier): so that a hub that
+    /// was restored from a backup, and lost what no fingerprint covers, learns it again.
+    pub full_report_ms: u64,
     /// How long a boot's first report waits at most for the sensors of the ledger, in ms. It goes at once when all of
     /// them were tried; so a restart in which nothing fails reports no sensor as gone.
     pub boot_report_ms: u64,
@@ -186,6 +189,7 @@ impl Default for MachineSettings {
             report_merge_ms: 100,
             report_lazy_ms: 10_000,
             heartbeat_ms: 30_000,
+            full_report_ms: 3_600_000,
             boot_report_ms: 500,
             boot_report_attempts: 3,
             incarnation_pause_ms: 60_000,

@@ -35,6 +35,8 @@ pub(super) struct Reporting {
     in_flight: Option<Pending>,
     last_made_at: Option<u64>,
     heartbeat_at: u64,
+    /// From when on the next report is full.
+    full_from: u64,
     failures: u32,
     not_before: u64,
     late_in_a_row: u32,
@@ -116,6 +118,7 @@ impl Reporting {
             in_flight: None,
             last_made_at: None,
             heartbeat_at: now_ms,
+            full_from: now_ms,
             failures: 0,
             not_before: 0,
             late_in_a_row: 0,
@@ -208,7 +211,8 @@ impl Machine {
             effects.push(Effect::Reincarnate);
         }
         if self.next_report_at().is_some_and(|at| at <= now.ms) {
-            let pending = std::mem::take(&mut self.reporting.pending);
+            let mut pending = std::mem::take(&mut self.reporting.pending);
+            pending.full |= self.reporting.full_from <= now.ms;
             self.reporting.order.sequence += 1;
             self.reporting.last_made_at = Some(now.ms);
             effects.push(Effect::Report(Box::new(self.make_report(&pending))));
@@ -280,9 +284,13 @@ impl Machine {
         }
         match answer {
             ReportAnswer::Taken => {
-                let interval = self.settings.heartbeat_ms;
+                let (interval, full_interval) =
+                    (self.settings.heartbeat_ms, self.settings.full_report_ms);
                 let reporting = &mut self.reporting;
-                reporting.in_flight = None;
+                if reporting.in_flight.take().is_some_and(|sent| sent.full) {
+                    reporting.full_from =
+                        now.ms + full_interval - share(full_interval / 10, random);
+                }
                 reporting.failures = 0;
                 reporting.not_before = 0;
                 reporting.introduced = true;

@@ -215,18 +215,24 @@ impl Machine {
                 effects.push(Effect::Hold(target));
             }
             Offer::Refuse => {
-                self.set_refused(Some(target.version));
+                if self.set_refused(Some(target.version)) {
+                    // A hub that gives what it gave before was restored from a backup: who knows what else it lost.
+                    self.reporting.want_full();
+                }
                 // The hub goes on above what is held once it has heard of it; until then it would answer at once.
                 self.poll_later(now, random);
             }
         }
     }
 
-    fn set_refused(&mut self, version: Option<u64>) {
-        if self.target.refused != version {
+    /// Is that news?
+    fn set_refused(&mut self, version: Option<u64>) -> bool {
+        let changed = self.target.refused != version;
+        if changed {
             self.target.refused = version;
             self.reporting.header_changed();
         }
+        changed
     }
 
     fn poll_after_nothing_new(&mut self, now: Now, random: u32) {

@@ -265,6 +265,18 @@ fn a_heartbeat_comes_each_half_minute() {
 }
 
 #[test]
+fn once_an_hour_a_heartbeat_is_full() {
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    let mut full = 0;
+    for _ in 0..(10 * 120) {
+        rig.pass(30_000);
+        full += u32::from(rig.report_taken().is_full());
+    }
+    assert!((9..=11).contains(&full), "{full} in ten hours");
+    assert_eq!(rig.count("report"), 10 * 120);
+}
+
+#[test]
 fn attempts_and_reasons_alone_are_reported_at_leisure() {
     let mut rig = Rig::running(target(1, [sensor(1)]));
     rig.offer_and_hold(target(2, [sensor(1), sensor(2)]));

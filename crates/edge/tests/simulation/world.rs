@@ -421,7 +421,12 @@ impl World {
 
 fn boot(disk: &mut Disk, now: u64) -> Machine {
     let held = disk.begin_boot();
-    Machine::new(held, MachineSettings::default(), Now { ms: 0, ..at(now) }).expect("an identity")
+    // Several times within the calm, as it comes to within a day of a plant.
+    let settings = MachineSettings {
+        full_report_ms: 120_000,
+        ..MachineSettings::default()
+    };
+    Machine::new(held, settings, Now { ms: 0, ..at(now) }).expect("an identity")
 }
 
 /// A sensor as an operator adds it.

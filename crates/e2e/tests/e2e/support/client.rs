@@ -138,13 +138,11 @@ pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest:
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await?;
-    let body = serde_json::from_str(&text).unwrap_or_else(|_| {
-        if text.is_empty() {
-            Value::Null
-        } else {
-            Value::String(text)
-        }
-    });
+    let body = match serde_json::from_str(&text) {
+        Ok(body) => body,
+        Err(_) if text.is_empty() => Value::Null,
+        Err(_) => Value::String(text),
+    };
     Ok(Answer {
         status,
         headers,

@@ -307,6 +307,18 @@ impl Hub {
         holdfast
     }
 
+    /// The value of a metric of the server, all its labels summed up.
+    pub(crate) async fn server_metric(&self, name: &str) -> f64 {
+        metric(
+            self.admin
+                .get("/metrics")
+                .await
+                .as_str()
+                .unwrap_or_default(),
+            name,
+        )
+    }
+
     /// The value of a metric of the reconciler, all its labels summed up.
     pub(crate) async fn reconciler_metric(&self, name: &str) -> f64 {
         let text = match self.reconciler_addr {
@@ -315,7 +327,7 @@ impl Hub {
                     .get("/metrics")
                     .await
             }
-            None => self.admin.get("/metrics").await,
+            None => return self.server_metric(name).await,
         };
         metric(text.as_str().unwrap_or_default(), name)
     }

@@ -1,6 +1,6 @@
 //! The contract of the hub's stores.
 //!
-//! ```ignore
+//! ```text
 //! struct Mine { first: Arc<MyStore>, second: Arc<MyStore> }
 //!
 //! #[async_trait]

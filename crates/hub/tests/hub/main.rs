@@ -1,0 +1,10 @@
+//! The hub's use cases over the store in memory: [`tokens`], [`registering`], [`polling`], [`reports`], [`edits`],
+//! [`devices`]. What they share is in [`support`].
+
+mod devices;
+mod edits;
+mod polling;
+mod registering;
+mod reports;
+mod support;
+mod tokens;
