@@ -167,16 +167,16 @@ CREATE INDEX events_log ON events (xact, position);
 CREATE INDEX events_rebuild ON events (device_uuid, sequence) WHERE type IN ('device.snapshot', 'device.deleted');
 CREATE INDEX events_at ON events USING brin (at);
 
--- Up to here, exclusively, the log can be read: all transactions before are over, so that no event of theirs can still
--- become visible. It is pg_snapshot_xmin(pg_current_snapshot()), but for transactions of other databases of the server:
--- they can't write events of this one. One that can't be told (of a user whose sessions may not be seen, or prepared)
--- counts as one of this database. STABLE, so that it goes by the same snapshot as the query that asks.
-CREATE FUNCTION holdfast_event_horizon() RETURNS xid8 LANGUAGE sql STABLE AS $$
+-- Up to here, exclusively, later statements can read the log: no event of those transactions is still to become visible.
+-- It is pg_snapshot_xmin(pg_current_snapshot()), but for transactions that are over by now, and for those of other
+-- databases of the server: they can't write events of this one. One that can't be told (prepared, or of a user whose
+-- sessions may not be seen) counts as one of this database.
+CREATE FUNCTION holdfast_event_horizon() RETURNS xid8 LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(
         (
             SELECT running.xact
             FROM pg_snapshot_xip(pg_current_snapshot()) AS running (xact)
-            WHERE NOT EXISTS (
+            WHERE pg_xact_status(running.xact) = 'in progress' AND NOT EXISTS (
                 SELECT FROM pg_stat_activity a
                 WHERE a.backend_xid = running.xact::xid AND a.datname <> current_database()
             )

@@ -1,8 +1,9 @@
 //! Polls one unit, for commissioning and for comparison with other programs: what comes, how punctually, and what it
 //! costs.
 //!
-//! `poll HOST PORT[-LAST] UNIT FIRST COUNT INTERVAL_MS [SECONDS]` reads COUNT holding registers (uint16) from FIRST on; with a
-//! range of ports, a unit on each. Prints the counters, the deviation of the period, and the CPU of this process a point.
+//! `poll HOST PORT[-LAST] UNIT[-LAST] FIRST COUNT INTERVAL_MS [SECONDS]` reads COUNT holding registers (uint16) from FIRST
+//! on, of each of the units on each of the ports. Prints the counters, the deviation of the period of the units that
+//! answer, and the CPU of this process a point.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,7 +69,7 @@ impl HealthListener for Log {
 struct Arguments {
     host: String,
     ports: std::ops::RangeInclusive<u16>,
-    unit: u8,
+    units: std::ops::RangeInclusive<u8>,
     first: u16,
     count: u16,
     interval_ms: u32,
@@ -76,32 +77,25 @@ struct Arguments {
 }
 
 fn arguments() -> Option<Arguments> {
+    fn range<T: std::str::FromStr>(word: &str) -> Option<std::ops::RangeInclusive<T>> {
+        let (from, to) = word.split_once('-').unwrap_or((word, word));
+        Some(from.parse().ok()?..=to.parse().ok()?)
+    }
     let mut words = std::env::args().skip(1);
-    let host = words.next()?;
-    let ports = words.next()?;
-    let (from, to) = ports.split_once('-').unwrap_or((&ports, &ports));
-    let ports = from.parse().ok()?..=to.parse().ok()?;
-    let mut number = || words.next().and_then(|word| word.parse::<u32>().ok());
-    let (unit, first, count) = (
-        number()?.try_into().ok()?,
-        number()?.try_into().ok()?,
-        number()?.try_into().ok()?,
-    );
     Some(Arguments {
-        host,
-        ports,
-        unit,
-        first,
-        count,
-        interval_ms: number()?,
-        seconds: number().unwrap_or(10).into(),
+        host: words.next()?,
+        ports: range(&words.next()?)?,
+        units: range(&words.next()?)?,
+        first: words.next()?.parse().ok()?,
+        count: words.next()?.parse().ok()?,
+        interval_ms: words.next()?.parse().ok()?,
+        seconds: words.next().map_or(Some(10), |word| word.parse().ok())?,
     })
 }
 
-fn sensor(arguments: &Arguments, port: u16) -> Sensor {
+fn sensor(arguments: &Arguments, port: u16, unit: u8) -> Sensor {
     let Arguments {
         host,
-        unit,
         first,
         count,
         interval_ms,
@@ -112,8 +106,8 @@ fn sensor(arguments: &Arguments, port: u16) -> Sensor {
                 "address": address, "dataType": "uint16" })
     };
     let document = json!({
-        "id": Uuid::from_u128(port.into()), "name": format!("unit-{unit}-port-{port}"), "protocol": "modbus",
-        "pollInterval": interval_ms,
+        "id": Uuid::from_u128(u128::from(port) << 8 | u128::from(unit)), "name": format!("unit-{unit}-port-{port}"),
+        "protocol": "modbus", "pollInterval": interval_ms,
         "connection": { "type": "tcp", "host": host, "port": port, "unitId": unit },
         "dataPoints": (*first..first + count).map(point).collect::<Vec<_>>(),
     });
@@ -133,15 +127,19 @@ fn cpu() -> Duration {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let Some(arguments) = arguments() else {
-        eprintln!("poll HOST PORT[-LAST] UNIT FIRST COUNT INTERVAL_MS [SECONDS]");
+        eprintln!("poll HOST PORT[-LAST] UNIT[-LAST] FIRST COUNT INTERVAL_MS [SECONDS]");
         std::process::exit(2);
     };
     let bus = ModbusBus::new(Arc::new(System), Arc::new(System), Settings::default());
     let log = Arc::new(Log::default());
     let mut running = Vec::new();
-    for port in arguments.ports.clone() {
+    let places = arguments
+        .ports
+        .clone()
+        .flat_map(|port| arguments.units.clone().map(move |unit| (port, unit)));
+    for (port, unit) in places {
         let request = StartRequest {
-            sensor: Arc::new(sensor(&arguments, port)),
+            sensor: Arc::new(sensor(&arguments, port, unit)),
             was_established: true,
             readings: Arc::<Log>::clone(&log),
             health: Arc::<Log>::clone(&log),

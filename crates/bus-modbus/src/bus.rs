@@ -131,6 +131,6 @@ impl RunningUnit {
 impl Drop for RunningUnit {
     fn drop(&mut self) {
         // After a stop there is nothing to remove any more.
-        
+        self.link.send(Command::Remove(self.key, None));
     }
 }

@@ -3,7 +3,7 @@
 //! Decides nothing about devices: the hub does. What needs a store or a server (`up`, `migrate`, the first token) is handed
 //! in by the program as [`roles::Roles`], so that this crate carries none.
 //!
-//! Where to look: [`args`] is the grammar; [`commands`] what each command does; [`manifest`] reads what people write down;
+//! Where to look: [`args`] is the grammar; `commands` what each command does; [`manifest`] reads what people write down;
 //! [`render`] turns the API's documents into words and tables, [`output`] writes them.
 
 pub mod args;

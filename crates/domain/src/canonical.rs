@@ -86,9 +86,11 @@ fn write_members(out: &mut Vec<u8>, members: &Map<String, Value>) {
 }
 
 fn write_number(out: &mut Vec<u8>, number: &serde_json::Number) {
-    match whole(number) {
-        Some(whole) => out.extend_from_slice(whole.to_string().as_bytes()),
-        None => out.extend_from_slice(number.to_string().as_bytes()),
+    // The short way first: nearly every number is small.
+    match (number.as_i64(), whole(number)) {
+        (Some(small), _) => out.extend_from_slice(small.to_string().as_bytes()),
+        (None, Some(whole)) => out.extend_from_slice(whole.to_string().as_bytes()),
+        (None, None) => out.extend_from_slice(number.to_string().as_bytes()),
     }
 }
 
@@ -97,9 +99,6 @@ fn write_number(out: &mut Vec<u8>, number: &serde_json::Number) {
 fn whole(number: &serde_json::Number) -> Option<i128> {
     /// 2⁶⁴: behind the last integer that is read as one.
     const END: f64 = 18_446_744_073_709_551_616.0;
-    if let Some(whole) = number.as_i64() {
-        return Some(whole.into());
-    }
     if let Some(whole) = number.as_u64() {
         return Some(whole.into());
     }

@@ -234,7 +234,7 @@ impl Calls {
 }
 
 /// Runs a call of a port; says so if it panics or does not end within `limit`.
-async fn guarded<T>(
+pub(crate) async fn guarded<T>(
     who: &str,
     limit: Duration,
     call: impl Future<Output = T>,

@@ -11,6 +11,7 @@
 //! Left to others: how an instrument is spoken to (the bus adapters), how the hub is reached (the hub's client), what is
 //! a step from here to there ([`holdfast_domain::plan`]).
 
+mod agent;
 mod calls;
 mod health;
 pub mod machine;
@@ -18,5 +19,5 @@ pub mod readings;
 mod shell;
 mod status;
 
-pub use shell::{Agent, AgentError, AgentParts, AgentSettings};
+pub use agent::{Agent, AgentError, AgentParts, AgentSettings};
 pub use status::{AgentStatus, HubAccess, HubStatus, SensorStatus};

@@ -1,5 +1,7 @@
 //! The thin shell around the machine: it owns the ports and what runs, turns effects into tasks and their ends into
 //! events. It decides nothing.
+//!
+//! What a task does with a port stands in `calls.rs`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,160 +11,21 @@ use std::{
 
 use holdfast_domain::SensorId;
 use holdfast_ports::{
-    StoreError,
-    bus::{FieldBus, RunningSensor},
+    bus::RunningSensor,
     clock::{Clock, Entropy},
-    hub_link::HubLink,
-    ledger::{Identity, Ledger},
-    readings::ReadingSink,
+    ledger::Identity,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::{Calls, Done},
-    health::HealthBox,
-    machine::{Effect, Event, Machine, MachineSettings, NotRegistered, Now},
-    readings::{HubReadings, HubReadingsSettings, fan_out},
+    machine::{Effect, Event, Machine, Now},
     status::AgentStatus,
 };
 
-/// What an agent is made of.
-pub struct AgentParts {
-    /// Its hub.
-    pub hub: Arc<dyn HubLink>,
-    /// Its disk. It must hold an identity.
-    pub ledger: Arc<dyn Ledger>,
-    /// The protocols that it speaks, one adapter each.
-    pub buses: Vec<Arc<dyn FieldBus>>,
-    /// Where readings go besides the hub.
-    pub readings: Vec<Arc<dyn ReadingSink>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
-
-/// How an agent behaves.
-#[derive(Debug, Clone)]
-pub struct AgentSettings {
-    /// How long it waits for what.
-    pub machine: MachineSettings,
-    /// How readings go to the hub.
-    pub readings: HubReadingsSettings,
-    /// How long a call of an adapter may take before it counts as failed. The longest time-out of a document is a minute.
-    pub call_limit: Duration,
-    /// How long sensors may take to stop when the agent ends.
-    pub stop_limit: Duration,
-}
-
-impl Default for AgentSettings {
-    fn default() -> Self {
-        Self {
-            machine: MachineSettings::default(),
-            readings: HubReadingsSettings::default(),
-            call_limit: Duration::from_secs(180),
-            stop_limit: Duration::from_secs(5),
-        }
-    }
-}
-
-/// Why an agent could not run.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// Its ledger can't be used.
-    #[error(transparent)]
-    Ledger(#[from] StoreError),
-    /// It has no identity.
-    #[error(transparent)]
-    NotRegistered(#[from] NotRegistered),
-}
-
-/// An agent.
-pub struct Agent {
-    parts: AgentParts,
-    settings: AgentSettings,
-    status: watch::Sender<Option<Arc<AgentStatus>>>,
-}
-
-impl Agent {
-    /// An agent that does not run yet.
-    #[must_use]
-    pub fn new(parts: AgentParts, settings: AgentSettings) -> Self {
-        Self {
-            parts,
-            settings,
-            status: watch::Sender::new(None),
-        }
-    }
-
-    /// What the agent knows of itself, from now on; `None` until it runs.
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<Option<Arc<AgentStatus>>> {
-        self.status.subscribe()
-    }
-
-    /// Runs until `cancel`, then stops every sensor and ends; nothing is told to the hub about that, since what the hub
-    /// knows stays the last truth that the agent can vouch for.
-    ///
-    /// # Errors
-    /// The ledger can't be read, or holds no identity. Once it runs, nothing ends it but `cancel`.
-    pub async fn run(self, cancel: CancellationToken) -> Result<(), AgentError> {
-        let Self {
-            parts,
-            settings,
-            status,
-        } = self;
-        let AgentParts {
-            hub,
-            ledger,
-            buses,
-            readings,
-            clock,
-            entropy,
-        } = parts;
-        let held = ledger.begin_boot().await?;
-        let identity = held.identity.clone().ok_or(NotRegistered)?;
-        let began = Instant::now();
-        let machine = Machine::new(
-            held,
-            settings.machine,
-            Now {
-                ms: 0,
-                wall: clock.now(),
-            },
-        )?;
-        let to_hub = Arc::new(HubReadings::new(settings.readings));
-        let flushing = tokio::spawn(to_hub.clone().run(hub.clone(), entropy.clone()));
-        let mut sinks: Vec<Arc<dyn ReadingSink>> = vec![to_hub];
-        sinks.extend(readings);
-        let calls = Calls {
-            hub,
-            ledger,
-            buses: Arc::new(buses.into_iter().map(|bus| (bus.protocol(), bus)).collect()),
-            readings: fan_out(sinks),
-            health: Arc::new(HealthBox::default()),
-            limit: settings.call_limit,
-        };
-        let (asking, acting) = (JoinSet::new(), JoinSet::new());
-        let shell = Shell {
-            machine,
-            calls,
-            identity,
-            clock,
-            entropy,
-            began,
-            asking,
-            acting,
-            running: BTreeMap::new(),
-        };
-        shell.run(&cancel, &status, settings.stop_limit).await;
-        flushing.abort();
-        Ok(())
-    }
-}
-
-struct Shell {
+/// An agent at work.
+pub(crate) struct Shell {
     machine: Machine,
     calls: Calls,
     identity: Identity,
@@ -185,7 +48,21 @@ enum Input {
 }
 
 impl Shell {
-    async fn run(
+    /// A shell that began to count its time at `began`, around a machine that was not told anything yet.
+    pub(crate) fn new(
+        machine: Machine,
+        calls: Calls,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        began: Instant,
+    ) -> Self {
+        let (asking, acting) = (JoinSet::new(), JoinSet::new());
+        Self { machine, calls, identity, clock, entropy, began, asking, acting, running: BTreeMap::new() }
+    }
+
+    /// Runs until `cancel`, then stops what runs, within `stop_limit`.
+    pub(crate) async fn run(
         mut self,
         cancel: &CancellationToken,
         status: &watch::Sender<Option<Arc<AgentStatus>>>,

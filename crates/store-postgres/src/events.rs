@@ -2,12 +2,13 @@
 //!
 //! Positions are handed out when an event is written, but events become visible when their transaction commits, and an
 //! earlier position may become visible later. So the order of the log is (`xact`, `position`), `xact` being the id of the
-//! writing transaction, and only events before `holdfast_event_horizon()` are read: the oldest transaction of this
-//! database that was running when the reading statement took its snapshot. "All transaction IDs less than xmin are either
-//! committed and visible, or rolled back and dead" (PostgreSQL 15, 9.26.8 "Transaction ID and Snapshot Information
-//! Functions"; 9.27 in later ones). What becomes visible later is of that transaction or of a later one, and so comes
-//! behind every cursor that was given. The price: a writing transaction that stays open holds events back, which is why
-//! ours may not stay idle (`idle_in_transaction_session_timeout`, see connect.rs).
+//! writing transaction, and only events before a horizon are read: the oldest transaction of this database that is still
+//! running. It is asked for first (`holdfast_event_horizon()`), and read in a statement after that: a transaction before
+//! the horizon was over when it was asked for, and so is visible, or rolled back, for every snapshot since. "All
+//! transaction IDs less than xmin are either committed and visible, or rolled back and dead" (PostgreSQL 15, 9.26.8
+//! "Transaction ID and Snapshot Information Functions"; 9.27 in later ones). What becomes visible later is of the horizon
+//! or behind it, and so comes behind every cursor that was given. The price: a writing transaction that stays open holds
+//! events back, which is why ours may not stay idle (`idle_in_transaction_session_timeout`, see connect.rs).
 //!
 //! A device's events come in the order of their sequences: who writes the next one has loaded a state that holds the one
 //! before, so that its transaction began after the other had committed, and has the higher id.
@@ -54,10 +55,10 @@ impl EventStore for PostgresStore {
     }
 
     async fn end(&self) -> Result<Cursor, StoreError> {
-        let end = self
-            .end_place()
+        let end = async { self.end_before(&self.horizon().await?).await };
+        let end = end
             .await
-            .map_err(|fault| StoreError::new("looking for the last event", fault))?;
+            .map_err(|fault: Fault| StoreError::new("looking for the last event", fault))?;
         Ok(end.cursor())
     }
 
@@ -108,11 +109,11 @@ impl PostgresStore {
         limit: u32,
     ) -> Result<Option<EventPage>, Fault> {
         let EventFilter { device, kinds } = filter;
-        // All up to here is looked at, also what the filter leaves out. Taken before reading, so that nothing that comes
-        // meanwhile counts as looked at.
+        let horizon = self.horizon().await?;
+        // All up to here is looked at, also what the filter leaves out.
         let is_filtered = device.is_some() || !kinds.is_empty();
         let end = if is_filtered {
-            self.end_place().await?
+            self.end_before(&horizon).await?
         } else {
             Place::BEGINNING
         };
@@ -122,12 +123,13 @@ impl PostgresStore {
                 causation, payload
             FROM events
             WHERE (xact, position) > ($1::text::xid8, $2::bigint)
-                AND xact < (SELECT holdfast_event_horizon())
-                AND ($3::uuid IS NULL OR device_uuid = $3)
-                AND ($4::text[] IS NULL OR type = ANY ($4))
-            ORDER BY xact, position LIMIT $5"#,
+                AND xact < $3::text::xid8
+                AND ($4::uuid IS NULL OR device_uuid = $4)
+                AND ($5::text[] IS NULL OR type = ANY ($5))
+            ORDER BY xact, position LIMIT $6"#,
             after.xact.to_string(),
             after.position,
+            horizon,
             device.map(DeviceId::uuid),
             words(kinds) as _,
             i64::from(limit),
@@ -164,11 +166,18 @@ impl PostgresStore {
         Ok(reached)
     }
 
-    async fn end_place(&self) -> Result<Place, Fault> {
+    /// The transaction before which all that will ever be in the log can be read by a later statement.
+    async fn horizon(&self) -> Result<String, Fault> {
+        let horizon = sqlx::query_scalar!(r#"SELECT holdfast_event_horizon()::text AS "horizon!""#);
+        Ok(horizon.fetch_one(&self.pool).await?)
+    }
+
+    async fn end_before(&self, horizon: &str) -> Result<Place, Fault> {
         let last = sqlx::query!(
             r#"SELECT xact::text AS "xact!", position FROM events
-            WHERE xact < (SELECT holdfast_event_horizon())
+            WHERE xact < $1::text::xid8
             ORDER BY xact DESC, position DESC LIMIT 1"#,
+            horizon,
         )
         .fetch_optional(&self.pool)
         .await?;

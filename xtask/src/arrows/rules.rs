@@ -55,8 +55,16 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("xtask", &[]),
 ];
 
-/// What the tests, benches and examples of any crate may use besides its row.
-const TESTS_MAY_USE: [&str; 3] = ["domain", "testkit", "device-sim"];
+/// What the tests, benches and examples of any crate may use besides its row. The last three are the real hub, which on the
+/// testkit's memory store is the counterpart of every client's tests.
+const TESTS_MAY_USE: [&str; 6] = [
+    "domain",
+    "testkit",
+    "device-sim",
+    "ports",
+    "hub",
+    "http-api",
+];
 
 /// Outside libraries that belong to certain crates: (library, or all that begin so with `*`; where; also in tests).
 const ONLY_THERE: [(&str, &[&str], Scope); 9] = [

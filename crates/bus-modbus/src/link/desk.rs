@@ -156,7 +156,7 @@ impl Desk {
             return Next::Wait(None);
         }
         if let Line::Down { retry_at, .. } = self.line {
-            return if true {
+            return if retry_at <= now {
                 Next::Connect
             } else {
                 Next::Wait(Some(retry_at))
@@ -326,7 +326,7 @@ impl Desk {
             .expect("a unit was chosen that is there");
         let missed = unit.schedule_next(now);
         if unit.presence == Presence::Answering && missed > 0 {
-            
+            self.counts.skipped_polls(missed);
         }
         unit.reader.begin(now, &self.waits);
         self.polling = Some(key);

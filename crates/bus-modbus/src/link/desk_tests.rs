@@ -257,12 +257,24 @@ fn a_line_that_is_down_is_tried_once_a_period_and_then_all_are_asked_at_once() {
 #[test]
 fn a_line_that_is_back_is_asked_before_the_next_interval() {
     let mut stage = Stage::new(1);
-    stage.refused = true;
     stage.add(1, 3_600_000, 1_000);
-    stage.run_until(100);
+    stage.add(2, 100, 50);
+    stage.run_until(150);
+    // Unit 2 falls silent, so the connection is dropped, and there is no new one for a while.
+    stage.dead.insert(2);
+    stage.refused = true;
+    stage.run_until(5_000);
+    assert_eq!(
+        stage.witness.of(sensor_id(1)).status(),
+        Some(HealthStatus::Offline)
+    );
     stage.refused = false;
-    stage.run_until(1_000);
-    assert_eq!(stage.times(1), [250]);
+    stage.run_until(20_000);
+    assert_eq!(stage.times(1).len(), 2);
+    assert_eq!(
+        stage.witness.of(sensor_id(1)).status(),
+        Some(HealthStatus::Online)
+    );
 }
 
 #[test]

@@ -78,7 +78,7 @@ async fn a_silent_unit_is_said_within_its_own_time_out() {
         .err()
         .unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(1),
+        asked.elapsed() < Duration::from_secs(5),
         "{:?}",
         asked.elapsed()
     );
@@ -185,7 +185,7 @@ async fn after_a_stop_nothing_is_sent_and_the_connection_is_closed() {
     let sim = instrument().await;
     let bus = bus(quick());
     let witness = Witness::new();
-    let document = at(1, sim.local_addr()).holdings(0..3);
+    let document = at(1, sim.local_addr()).timeout_ms(60_000).holdings(0..3);
     let sensor = start(&bus, &document, &witness).await.unwrap();
     timeout(SOON, witness.wait(sensor_id(1), |seen| seen.polls >= 2))
         .await
@@ -195,7 +195,7 @@ async fn after_a_stop_nothing_is_sent_and_the_connection_is_closed() {
     timeout(SOON, sim.wait_for_more_requests(1, 1))
         .await
         .unwrap();
-    timeout(Duration::from_millis(500), sensor.stop())
+    timeout(SOON, sensor.stop())
         .await
         .expect("a stop does not wait for the instrument");
     let before = witness.of(sensor_id(1));

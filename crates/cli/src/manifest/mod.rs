@@ -1,7 +1,7 @@
 //! Manifests: what people write down of a device, as YAML (or JSON, which is YAML).
 //!
-//! [`read`] turns files into checked manifests: the domain's own readers check them here first, with file, document and
-//! field in every message; the hub checks again. [`schema`] describes them for editors. Leaves to [`crate::commands`]: what
+//! [`read_all`] turns files into checked manifests: the domain's own readers check them here first, with file, document and
+//! field in every message; the hub checks again. [`schema`] describes them for editors. Leaves to the commands: what
 //! is done with them.
 
 mod read;

@@ -2,6 +2,7 @@
 
 use holdfast_domain::{
     Fingerprint, HealthStatus, Incarnation, Report,
+    document::report::REFUSED_VERSION,
     edit::Edit,
     event::{Context, EventKind},
     receive::{Received, receive},
@@ -432,5 +433,46 @@ fn a_report_is_decided_on_without_a_trace_of_who_delivered_it() {
             .events
             .iter()
             .all(|event| event.actor == Actor::agent())
+    );
+}
+
+#[test]
+fn a_version_that_the_agent_refused_is_given_again_under_a_higher_number() {
+    let (mut life, mut agent) = established();
+    let before = life.state.target.clone();
+    let refusing = |agent: &mut Agent, version: u64| {
+        let mut report = agent.heartbeat();
+        report
+            .extra
+            .insert(REFUSED_VERSION.to_owned(), json!(version));
+        report
+    };
+    let from = life.log.len();
+    let old = refusing(&mut agent, before.version - 1);
+    assert_eq!(
+        life.report(old),
+        Received::Unchanged,
+        "that is not what it is to run"
+    );
+    let now = refusing(&mut agent, before.version);
+    let Received::Changed(change) = life.report(now) else {
+        panic!("it refuses what it is to run")
+    };
+    assert!(change.changes_desired());
+    assert_eq!(life.kinds_since(from)[0], EventKind::TargetConflict);
+    assert_eq!(life.state.target.version, before.version + 1);
+    let sensors = |target: &holdfast_domain::state::Target| -> Vec<_> {
+        target
+            .items
+            .iter()
+            .map(|item| item.sensor.fingerprint())
+            .collect()
+    };
+    assert_eq!(sensors(&life.state.target), sensors(&before));
+    let again = refusing(&mut agent, before.version);
+    assert_eq!(
+        life.report(again),
+        Received::Unchanged,
+        "it was answered already"
     );
 }

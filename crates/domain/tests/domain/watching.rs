@@ -4,7 +4,7 @@ use holdfast_domain::{
     edit::Edit,
     event::EventKind,
     row::Actor,
-    watch::{Watched, watch},
+    watch::{Watched, heard, watch},
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -85,6 +85,20 @@ fn an_agent_that_is_heard_of_without_a_report_is_back_too() {
     life.watch(seconds(6));
     assert!(!life.state.presence.silent);
     assert_eq!(life.kinds_since(from), [EventKind::DeviceOnline]);
+}
+
+#[test]
+fn who_was_heard_of_is_not_silent_and_nothing_is_said_of_who_was_not() {
+    let (mut life, _) = established();
+    let context = life.context("agent");
+    assert_eq!(heard(&life.state, &context), None);
+    life.watch(seconds(100));
+    let from = life.log.len();
+    let context = life.context("agent");
+    let change = heard(&life.state, &context).expect("it was marked as silent");
+    life.commit(change);
+    assert_eq!(life.kinds_since(from), [EventKind::DeviceOnline]);
+    assert_eq!(life.watch(seconds(1)).change, None);
 }
 
 #[test]

@@ -91,5 +91,6 @@ async fn the_page_shows_what_happens(hub: Hub) {
         .filter(|text| !text.as_str().is_some_and(|text| text.contains("401")))
         .collect();
     assert!(unexpected.is_empty(), "{unexpected:?}");
+    page.close().await;
     agent.stop().await;
 }

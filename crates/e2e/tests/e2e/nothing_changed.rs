@@ -14,7 +14,11 @@ use crate::support::{
     wait::eventually,
 };
 
-on_both_stores!(a_thousand_times_the_same, an_agent_that_reconnects);
+on_both_stores!(
+    a_thousand_times_the_same,
+    it_is_known_when_a_device_was_last_heard_of,
+    an_agent_that_reconnects,
+);
 
 /// Everything that can be seen of a device, apart from when it was last heard of; on PostgreSQL every row of the
 /// database, with the transaction that wrote it.
@@ -89,14 +93,35 @@ async fn a_thousand_times_the_same(hub: Hub) {
     })
     .await;
     assert_eq!(everything(&hub, &device).await, before);
+}
+
+async fn it_is_known_when_a_device_was_last_heard_of(hub: Hub) {
+    let device = hub.device("plant").await;
+    let mut agent = HandMade::register(&device).await;
+    assert_eq!(agent.run_all().await, "taken");
+    let seen_before = last_seen(&device).await;
+    assert_eq!(agent.report(&json!({})).await, "unchanged");
+    let seen = eventually("the list knows of the heartbeat", async || {
+        let seen = last_seen(&device).await;
+        if seen > seen_before {
+            Ok(seen)
+        } else {
+            Err(seen)
+        }
+    })
+    .await;
     // Who looks at the device alone is told the same: it is at most some seconds old.
-    let seen = last_seen(&device).await;
-    let alone = device.get("").await;
-    assert!(
-        alone["lastSeenAt"].as_str() >= Some(seen.as_str()),
-        "{} is told of one, {seen} in the list",
-        alone["lastSeenAt"]
-    );
+    for view in ["", "/current-state"] {
+        eventually("and so does who looks at the device alone", async || {
+            let alone = device.get(view).await["lastSeenAt"].clone();
+            if alone == json!(seen) {
+                Ok(())
+            } else {
+                Err(format!("{seen} in the list, {alone} of {view:?}"))
+            }
+        })
+        .await;
+    }
 }
 
 async fn an_agent_that_reconnects(hub: Hub) {

@@ -19,6 +19,11 @@ use holdfast_ports::{
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
+use crate::calls::guarded;
+
+/// How long the hub's link may take with one batch before it counts as failed.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
 /// How readings go to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HubReadingsSettings {
@@ -199,7 +204,8 @@ impl HubReadings {
         loop {
             self.batch_is_due().await;
             let batch = self.take_batch();
-            let Err(error) = hub.readings(&batch).await else {
+            let call = guarded("the hub's link", CALL_LIMIT, hub.readings(&batch)).await;
+            let Err(error) = call.unwrap_or_else(|fault| Err(HubError::Unreachable(fault))) else {
                 failures = 0;
                 continue;
             };

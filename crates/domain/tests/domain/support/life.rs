@@ -97,7 +97,7 @@ impl Life {
                 "a cause comes before"
             );
         }
-        self.log.extend(change.events.iter().cloned());
+        self.log.extend(change.events);
         self.state = after;
     }
 

@@ -212,7 +212,7 @@ impl Device {
             .await
     }
 
-    /// Waits until all of a version of the target runs and nothing else does.
+    /// Waits until all of a version of the target runs and nothing else does, and until that is told of where drift was.
     pub(crate) async fn settled(&self, version: u64) {
         let what = format!("{} runs version {version} and nothing else", self.name);
         eventually(&what, async || {
@@ -230,6 +230,13 @@ impl Device {
                 && rows.iter().all(|row| {
                     row["deploymentStatus"] == "deployed" && row["syncedToConfig"] == true
                 });
+            let told = "type=device.config_drift&type=device.reconciled";
+            let told = self
+                .operator
+                .all(&format!("/api/v1/events?device={}&{told}", self.id))
+                .await
+                .pop();
+            let is_so = is_so && told.is_none_or(|event| event["type"] == "device.reconciled");
             let shown = || {
                 let rows: Vec<Value> = rows.iter().map(brief).collect();
                 format!(

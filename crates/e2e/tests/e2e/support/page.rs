@@ -14,7 +14,7 @@ use super::wait::in_time;
 
 /// One page in a browser of its own, which ends with it.
 pub(crate) struct Page {
-    _browser: Child,
+    browser: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
@@ -37,7 +37,7 @@ impl Page {
         let commands = browser.stdin.take().expect("asked for as a pipe");
         let answers = BufReader::new(browser.stdout.take().expect("asked for as a pipe")).lines();
         let mut page = Self {
-            _browser: browser,
+            browser,
             commands,
             answers,
         };
@@ -96,6 +96,16 @@ impl Page {
         std::fs::create_dir_all(folder).expect("the target folder can be written");
         self.tell("picture", &json!(format!("{folder}/{name}.png")))
             .await;
+    }
+
+    /// Closes the browser and waits until it is gone.
+    pub(crate) async fn close(mut self) {
+        drop(self.commands);
+        let ended = in_time("the browser ends", self.browser.wait()).await;
+        assert!(
+            ended.is_ok_and(|status| status.success()),
+            "the browser's driver ended badly"
+        );
     }
 
     async fn tell(&mut self, command: &str, argument: &Value) -> Value {
