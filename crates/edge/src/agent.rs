@@ -12,11 +12,7 @@ use holdfast_ports::{
     ledger::Ledger,
     readings::ReadingSink,
 };
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -58,7 +58,17 @@ impl Shell {
         began: Instant,
     ) -> Self {
         let (asking, acting) = (JoinSet::new(), JoinSet::new());
-        Self { machine, calls, identity, clock, entropy, began, asking, acting, running: BTreeMap::new() }
+        Self {
+            machine,
+            calls,
+            identity,
+            clock,
+            entropy,
+            began,
+            asking,
+            acting,
+            running: BTreeMap::new(),
+        }
     }
 
     /// Runs until `cancel`, then stops what runs, within `stop_limit`.

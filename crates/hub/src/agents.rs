@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use holdfast_ports::{
     tokens::{Grant, ProvisioningKey, RevocationKind, SecretHash, TokenRecord},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     Hub, HubError,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use holdfast_domain::{
@@ -15,9 +15,11 @@ use holdfast_domain::{
     state::{Change, DeviceRecord, DeviceState},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     Hub, HubError,
+    edits::check_reason,
     states::{Decided, Known},
 };
 
@@ -194,6 +196,7 @@ impl Hub {
         actor: &Actor,
         correlation: Option<&str>,
     ) -> Result<Looked, HubError> {
+        check_reason(reason)?;
         let context = self.context(actor, correlation);
         let decide = |known: &Known| {
             let change = look_again(&known.state, reason, &context);
@@ -257,19 +260,19 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), HubError> {
             labels.len(),
         )));
     }
-    let too_long = |text: &str| text.is_empty() || text.chars().count() > Hub::LABEL_CHARS;
+    let unfit = |text: &str| text.chars().count() > Hub::LABEL_CHARS || text.contains('\0');
     match labels
         .iter()
-        .find(|(key, value)| too_long(key) || value.chars().count() > Hub::LABEL_CHARS)
+        .find(|(key, value)| key.is_empty() || unfit(key) || unfit(value))
     {
         None => Ok(()),
         Some((key, _)) => {
             let expected = format!(
-                "a key of 1 and a value of at most {} characters",
+                "a key of at least one, and key and value of at most {} characters, none of them U+0000",
                 Hub::LABEL_CHARS
             );
             let field = format!("labels.{}", key.chars().take(32).collect::<String>());
-            Err(HubError::Invalid(Problems::one(field, expected, "more")))
+            Err(HubError::Invalid(Problems::one(field, expected, "another text")))
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use holdfast_domain::row::{Actor, SensorRow};
 use holdfast_domain::{
-    DeviceId, Item, Name, SensorId,
+    DeviceId, Item, Name, Problems, SensorId,
     canonical::differing_paths,
     check::{Doubt, doubts},
     document::sensor::Sensor,
     edit::{Edit, edit},
     event::Context,
+    limits,
     state::{DeviceState, Target},
 };
 use serde_json::Value;
@@ -92,12 +93,12 @@ impl Action {
 }
 
 impl Hub {
-    /// Everything that is known of a device. For reading: may be some milliseconds old.
+    /// Everything that is known of a device, from the store: reports that came to another replica wake nobody here.
     ///
     /// # Errors
     /// [`HubError::DeviceGone`] if there is no such device.
     pub async fn state(&self, device: DeviceId) -> Result<std::sync::Arc<DeviceState>, HubError> {
-        Ok(self.inner.states.get(device).await?.state.clone())
+        Ok(self.inner.states.load(device).await?.state.clone())
     }
 
     /// Edits a device's target.
@@ -110,6 +111,7 @@ impl Hub {
         what: &Edit,
         request: EditRequest<'_>,
     ) -> Result<Edited, HubError> {
+        check_reason(request.reason)?;
         let context = self.context(request.actor, request.correlation);
         let mut new_id = || self.inner.parts.entropy.uuid();
         self.inner
@@ -158,6 +160,17 @@ impl Hub {
             .and_then(|change| change.target)
             .map(|change| change.target);
         Ok(planned(old, new.as_ref().unwrap_or(old)))
+    }
+}
+
+/// Why, in somebody's words: a line or two, of characters that every store keeps.
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<(), HubError> {
+    const EXPECTED: &str = "at most 1024 characters, none of them U+0000";
+    match reason {
+        Some(reason) if reason.chars().count() > limits::TEXT_CHARS || reason.contains('\0') => {
+            Err(HubError::Invalid(Problems::one("reason", EXPECTED, "another text")))
+        }
+        _ => Ok(()),
     }
 }
 

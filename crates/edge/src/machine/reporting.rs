@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     Health, Incarnation, Item, Outcome, Report, ReportOrder, SensorId,
-    document::report::running_fingerprint,
+    document::report::{REFUSED_VERSION, running_fingerprint},
 };
 use holdfast_ports::hub_link::{HubError, ReportAnswer};
 use serde_json::{Map, json};
@@ -229,7 +229,7 @@ impl Machine {
             .collect();
         let mut extra = Map::new();
         if let Some(version) = self.target.refused_version() {
-            extra.insert("refusedVersion".to_string(), json!(version));
+            extra.insert(REFUSED_VERSION.to_string(), json!(version));
         }
         Report {
             order: self.reporting.order,

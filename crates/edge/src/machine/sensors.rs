@@ -289,7 +289,7 @@ impl Machine {
             .map_or(1, |failure| failure.attempts);
         let retry_at = now.ms + self.settings.item_backoff.delay_ms(attempts, random).max(1);
         slot.retry_at(retry_at);
-
+        self.retries.insert((retry_at, id));
         self.reporting.outcome_changed(changed);
     }
 

@@ -6,7 +6,7 @@ use holdfast_ports::hub_link::{HubError, Polled};
 use uuid::Uuid;
 
 use crate::{
-    rig::{Rig, away},
+    rig::{Rig, away, verb},
     support::{DEVICE, sensor, sensor_id, target},
 };
 
@@ -18,9 +18,7 @@ fn polls_of_a_hub_out_of_reach_are_further_and_further_apart() {
         rig.take("poll");
         rig.event(Event::Polled(Err(away())));
         let failed_at = rig.now;
-        while !rig.verbs().contains(&"poll") {
-            rig.pass(10);
-        }
+        rig.wait_for(|effect| verb(effect) == "poll");
         pauses.push(rig.now - failed_at);
     }
     assert!((250..=510).contains(&pauses[0]), "{pauses:?}");
@@ -130,9 +128,7 @@ fn without_a_hub_the_agent_mends_what_breaks() {
 
 impl Rig {
     fn offer_later(&mut self, target: holdfast_domain::TargetState) {
-        while !self.verbs().contains(&"poll") {
-            self.pass(10);
-        }
+        self.wait_for(|effect| verb(effect) == "poll");
         self.offer_and_hold(target);
         self.report_taken();
     }

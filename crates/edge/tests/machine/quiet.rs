@@ -4,7 +4,7 @@ use holdfast_edge::machine::{Effect, Event};
 use holdfast_ports::hub_link::{Polled, ReportAnswer};
 
 use crate::{
-    rig::{Rig, away},
+    rig::{Rig, away, verb},
     support::{sensor, target},
 };
 
@@ -15,6 +15,11 @@ fn a_thousand_reconnects_and_resent_targets_do_nothing() {
     let began = rig.now;
     let mut polls = 0;
     while polls < 1_000 {
+        let unexpected = rig
+            .open
+            .iter()
+            .find(|effect| !["report", "poll"].contains(&verb(effect)));
+        assert_eq!(unexpected, None, "after {polls} polls");
         if rig
             .find(|effect| matches!(effect, Effect::Report(_)))
             .is_some()
@@ -50,12 +55,8 @@ fn a_hub_that_does_not_wait_is_not_hammered() {
     let mut rig = Rig::running(target(1, []));
     let began = rig.now;
     for _ in 0..100 {
-        while rig
-            .find(|effect| matches!(effect, Effect::Poll { .. }))
-            .is_none()
-        {
-            rig.pass(10);
-        }
+        rig.wait_for(|effect| matches!(effect, Effect::Poll { .. }));
+        rig.take("poll");
         rig.event(Event::Polled(Ok(Polled::Unchanged)));
     }
     assert!(rig.now - began >= 99_000);

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    rig::{Rig, away, held},
+    rig::{Rig, away, held, step_of},
     support::{FIRST_LIFE, changed, sensor, sensor_id, target},
 };
 
@@ -316,9 +316,7 @@ fn attempts_and_reasons_alone_are_reported_at_leisure() {
 
 impl Rig {
     fn fail_soon(&mut self, id: holdfast_domain::SensorId, error: &str) {
-        while self.step(id).is_none() {
-            self.pass(1);
-        }
+        self.wait_for(|effect| step_of(effect) == Some(id));
         self.fail(id, error);
     }
 }
@@ -393,16 +391,11 @@ fn two_that_push_each_other_out_do_so_slowly() {
     let mut rig = Rig::running(target(1, []));
     rig.pass(30_000);
     for life in 0..10_u128 {
-        while rig
-            .find(|effect| matches!(effect, Effect::Report(_)))
-            .is_none()
-        {
-            rig.pass(100);
-        }
+        rig.wait_for(|effect| matches!(effect, Effect::Report(_)));
+        rig.take_report();
         rig.event(Event::Reported(Ok(ReportAnswer::OtherIncarnation)));
-        while rig.find(|effect| *effect == Effect::Reincarnate).is_none() {
-            rig.pass(100);
-        }
+        rig.wait_for(|effect| *effect == Effect::Reincarnate);
+        rig.take("reincarnate");
         rig.event(Event::Reincarnated(Ok((
             Incarnation(Uuid::from_u128(life)),
             1,

@@ -102,6 +102,15 @@ impl Rig {
         self.now = end;
     }
 
+    /// Lets time pass until an effect like this is open, an hour at most.
+    pub(crate) fn wait_for(&mut self, wanted: impl Fn(&Effect) -> bool) {
+        let end = self.now + 3_600_000;
+        while !self.open.iter().any(&wanted) {
+            assert!(self.now < end, "it never comes; open: {:?}", self.verbs());
+            self.pass(1);
+        }
+    }
+
     pub(crate) fn verbs(&self) -> Vec<&'static str> {
         self.open.iter().map(verb).collect()
     }

@@ -5,7 +5,7 @@ use holdfast_edge::machine::{Effect, Established, Event, UpdateFailure};
 use serde_json::json;
 
 use crate::{
-    rig::{Rig, away, held},
+    rig::{Rig, away, held, step_of},
     support::{changed, item, sensor, sensor_id, sensor_of, target},
 };
 
@@ -161,9 +161,7 @@ fn tries_are_further_and_further_apart() {
     for _ in 0..9 {
         rig.fail(sensor_id(1), "no answer");
         let failed_at = rig.now;
-        while rig.step(sensor_id(1)).is_none() {
-            rig.pass(1);
-        }
+        rig.wait_for(|effect| step_of(effect) == Some(sensor_id(1)));
         pauses.push(rig.now - failed_at);
     }
     assert!((500..=1_000).contains(&pauses[0]), "{pauses:?}");

@@ -11,6 +11,7 @@
 mod support;
 
 mod delivery;
+mod reached;
 mod world;
 
 use holdfast_domain::{plan::plan, row::DeploymentStatus};
@@ -32,7 +33,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn after_any_storm_everything_is_as_wanted_and_then_nothing_happens() {
-    let mut reached = world::Reached::default();
+    let mut reached = reached::Reached::default();
     for seed in seeds() {
         // Shown if the run fails.
         println!("seed {seed}");

@@ -78,7 +78,6 @@ impl HubModel {
             Report::from_json(report.to_json(super::DEVICE)).expect("a report that can be read");
         assert_eq!(device, super::DEVICE);
         let order = report.order;
-        self.go_above_what_was_refused(&report);
         match receive(
             &self.state,
             report,
@@ -98,20 +97,6 @@ impl HubModel {
                 self.state = self.state.after(*change);
                 ReportAnswer::Taken
             }
-        }
-    }
-
-    /// The agent holds other content under this very version: a restored hub gave the version a second time. It goes on
-    /// above it.
-    fn go_above_what_was_refused(&mut self, report: &Report) {
-        let refused = report
-            .extra
-            .get("refusedVersion")
-            .and_then(serde_json::Value::as_u64);
-        if refused == Some(self.state.target.version)
-            && report.held_version >= self.state.target.version
-        {
-            self.state.target.version = report.held_version + 1;
         }
     }
 
