@@ -92,7 +92,7 @@ async fn changes_of_a_second_go_together_and_the_newest_counts() {
             sensor_id(1),
             &[reading(1, f64::from(tenth), 0), reading(2, 2.0, 0)],
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        support::pass(Duration::from_millis(50)).await;
     }
     let sent = batches(&hub, 1).await;
     assert_eq!(sent.len(), 1);
@@ -136,7 +136,7 @@ async fn what_the_hub_did_not_take_is_merged_with_what_follows() {
             sensor_id(1),
             &[reading(1, f64::from(second), 0), reading(2, 2.0, 0)],
         );
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        support::pass(Duration::from_secs(1)).await;
     }
     assert_eq!(sink.waiting(), 2, "bounded by the points that there are");
     hub.goes_down(None);

@@ -1,9 +1,6 @@
 //! The agent's side: registration, the target, reports, readings.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use holdfast_domain::{

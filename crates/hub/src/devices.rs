@@ -1,10 +1,6 @@
 //! Devices as operators manage them: names and labels, keys for their agents, deletion, and "look again".
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use holdfast_domain::{
     DeviceId, Name, Problems,
@@ -272,7 +268,11 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), HubError> {
                 Hub::LABEL_CHARS
             );
             let field = format!("labels.{}", key.chars().take(32).collect::<String>());
-            Err(HubError::Invalid(Problems::one(field, expected, "another text")))
+            Err(HubError::Invalid(Problems::one(
+                field,
+                expected,
+                "another text",
+            )))
         }
     }
 }

@@ -168,7 +168,11 @@ pub(crate) fn check_reason(reason: Option<&str>) -> Result<(), HubError> {
     const EXPECTED: &str = "at most 1024 characters, none of them U+0000";
     match reason {
         Some(reason) if reason.chars().count() > limits::TEXT_CHARS || reason.contains('\0') => {
-            Err(HubError::Invalid(Problems::one("reason", EXPECTED, "another text")))
+            Err(HubError::Invalid(Problems::one(
+                "reason",
+                EXPECTED,
+                "another text",
+            )))
         }
         _ => Ok(()),
     }

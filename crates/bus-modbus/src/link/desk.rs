@@ -81,6 +81,8 @@ pub(crate) struct Desk {
     /// The unit whose poll has begun.
     polling: Option<Key>,
     asking: Option<Asking>,
+    /// When a unit that may not answer may next be asked before its turn.
+    impatient_from: Instant,
     clock: Arc<dyn Clock>,
     waits: Waits,
     counts: Counts,
@@ -164,7 +166,7 @@ impl Desk {
         }
         loop {
             let patience = self.waits.settings.patience;
-            let choice = || choose(&self.units, patience, now);
+            let choice = || choose(&self.units, patience, self.impatient_from, now);
             let key = match self.polling.map_or_else(choice, Choice::Now) {
                 Choice::Now(key) => key,
                 Choice::Later(at) => return Next::Wait(at),

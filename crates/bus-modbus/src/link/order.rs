@@ -4,8 +4,9 @@
 //! 3. units that do not answer, one question a backoff period each, and at a moment when no poll falls into their
 //!    time-out, if there is one.
 //!
-//! A question of 2 or 3 is not held back for longer than the patience of the settings. Knows no requests: a unit's turn
-//! is a whole poll.
+//! A question of 2 or 3 is not held back for longer than the patience of the settings; but after one that had to be let
+//! through so, the next one waits as long again, so that the first always get their turn in between. Knows no requests:
+//! a unit's turn is a whole poll.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,8 +24,14 @@ pub(crate) enum Choice {
     Later(Option<Instant>),
 }
 
-/// Chooses by the order that stands at the top of this file.
-pub(crate) fn choose(units: &BTreeMap<Key, Unit>, patience: Duration, now: Instant) -> Choice {
+/// Chooses by the order that stands at the top of this file. `impatient_from`: when a question of 2 or 3 may next be let
+/// through before its turn.
+pub(crate) fn choose(
+    units: &BTreeMap<Key, Unit>,
+    patience: Duration,
+    impatient_from: Instant,
+    now: Instant,
+) -> Choice {
     let answering = units
         .values()
         .filter(|unit| unit.presence == Presence::Answering);
@@ -33,19 +40,20 @@ pub(crate) fn choose(units: &BTreeMap<Key, Unit>, patience: Duration, now: Insta
     let mut first: Option<(u8, Instant, Key)> = None;
     let mut later: Option<Instant> = None;
     for (key, unit) in units {
+        let let_through = |since: Instant| (since + patience).max(impatient_from);
         let (rank, since, ready_at) = match unit.presence {
             Presence::Answering => (0, unit.due, unit.due),
             Presence::Unknown => (1, unit.due, unit.due),
             Presence::Silent { probe_at, .. } if free >= unit.spec.timeout => {
                 (2, probe_at, probe_at)
             }
-            Presence::Silent { probe_at, .. } => (2, probe_at, probe_at + patience),
+            Presence::Silent { probe_at, .. } => (2, probe_at, let_through(probe_at)),
         };
         if ready_at > now {
             later = Some(later.map_or(ready_at, |later| later.min(ready_at)));
             continue;
         }
-        let rank = if since + patience <= now { 0 } else { rank };
+        let rank = if let_through(since) <= now { 0 } else { rank };
         let place = (rank, since, *key);
         if first.is_none_or(|first| place < first) {
             first = Some(place);

@@ -122,6 +122,11 @@ pub(crate) fn device() -> DeviceState {
     })
 }
 
+/// Lets so much of a paused runtime's time pass; everything that is due within it happens. No real time does.
+pub(crate) async fn pass(time: std::time::Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// A wall clock that stands still.
 pub(crate) struct StoppedClock;
 
