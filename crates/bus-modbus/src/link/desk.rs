@@ -81,8 +81,8 @@ pub(crate) struct Desk {
     /// The unit whose poll has begun.
     polling: Option<Key>,
     asking: Option<Asking>,
-    /// When a unit that may not answer may next be asked before its turn.
-    impatient_from: Instant,
+    /// When a unit last did not answer.
+    failed_last: Option<Instant>,
     clock: Arc<dyn Clock>,
     waits: Waits,
     counts: Counts,
@@ -102,6 +102,7 @@ impl Desk {
             units,
             polling: None,
             asking: None,
+            failed_last: None,
             clock,
             waits,
             counts,
@@ -166,7 +167,7 @@ impl Desk {
         }
         loop {
             let patience = self.waits.settings.patience;
-            let choice = || choose(&self.units, patience, self.impatient_from, now);
+            let choice = || choose(&self.units, patience, self.failed_last, now);
             let key = match self.polling.map_or_else(choice, Choice::Now) {
                 Choice::Now(key) => key,
                 Choice::Later(at) => return Next::Wait(at),
@@ -357,6 +358,7 @@ impl Desk {
 
     fn unit_failed(&mut self, key: Key, reason: &Arc<str>, now: Instant) {
         self.give_up_poll();
+        self.failed_last = Some(now);
         let silent = self
             .units
             .values()

@@ -4,9 +4,9 @@
 //! 3. units that do not answer, one question a backoff period each, and at a moment when no poll falls into their
 //!    time-out, if there is one.
 //!
-//! A question of 2 or 3 is not held back for longer than the patience of the settings; but after one that had to be let
-//! through so, the next one waits as long again, so that the first always get their turn in between. Knows no requests:
-//! a unit's turn is a whole poll.
+//! A question of 2 or 3 is not held back for longer than the patience of the settings; but after one that nobody
+//! answered, the next is held back as long again, so that polls that are due get their turn in between. Knows no
+//! requests: a unit's turn is a whole poll.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,12 +24,12 @@ pub(crate) enum Choice {
     Later(Option<Instant>),
 }
 
-/// Chooses by the order that stands at the top of this file. `impatient_from`: when a question of 2 or 3 may next be let
-/// through before its turn.
+/// Chooses by the order that stands at the top of this file. `failed_last`: when a unit last did not
+/// answer.
 pub(crate) fn choose(
     units: &BTreeMap<Key, Unit>,
     patience: Duration,
-    impatient_from: Instant,
+    failed_last: Option<Instant>,
     now: Instant,
 ) -> Choice {
     let answering = units
@@ -37,10 +37,10 @@ pub(crate) fn choose(
         .filter(|unit| unit.presence == Presence::Answering);
     let next_poll = answering.map(|unit| unit.due).min();
     let free = next_poll.map_or(Duration::MAX, |due| due.saturating_duration_since(now));
+    let let_through = |since: Instant| failed_last.map_or(since, |last| last.max(since)) + patience;
     let mut first: Option<(u8, Instant, Key)> = None;
     let mut later: Option<Instant> = None;
     for (key, unit) in units {
-        let let_through = |since: Instant| (since + patience).max(impatient_from);
         let (rank, since, ready_at) = match unit.presence {
             Presence::Answering => (0, unit.due, unit.due),
             Presence::Unknown => (1, unit.due, unit.due),
