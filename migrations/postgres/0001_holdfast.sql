@@ -26,6 +26,8 @@ CREATE TABLE device_hot (
     claimed_until     timestamptz,
     last_seen_at      timestamptz,
     silent            boolean NOT NULL DEFAULT false,
+    -- Did the last commit change `silent`? It marks the device's rows then.
+    turned            boolean NOT NULL DEFAULT false,
     -- Order of the last report that said nothing new: for people, nothing is decided by it.
     seen_incarnation  uuid,
     seen_boot         bigint,
@@ -165,7 +167,6 @@ CREATE TABLE events (
 );
 CREATE INDEX events_log ON events (xact, position);
 CREATE INDEX events_rebuild ON events (device_uuid, sequence) WHERE type IN ('device.snapshot', 'device.deleted');
-CREATE INDEX events_at ON events USING brin (at);
 
 -- Up to here, exclusively, later statements can read the log: no event of those transactions is still to become visible.
 -- It is pg_snapshot_xmin(pg_current_snapshot()), but for transactions that are over by now, and for those of other

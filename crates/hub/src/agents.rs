@@ -1,12 +1,12 @@
 //! The agent's side: registration, the target, reports, readings.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use holdfast_domain::{
     DeviceId, Incarnation, Name, Problems, Report, ReportOrder,
     event::{Context, Event, EventKind},
-    receive::{Received, receive},
+    receive::{Received, receive, reordered},
     row::{Actor, Audit, DeploymentStatus},
     state::{Change, DeviceRecord, DeviceState, Tally},
 };
@@ -173,7 +173,9 @@ impl Hub {
         same: Option<SameAgain>,
         correlation: Option<&str>,
     ) -> Result<ReportOutcome, HubError> {
-        if !follows(known.last_order(), report.order) {
+        let remembered = known.last_order();
+        let follows_directly = follows(remembered, report.order);
+        if !follows_directly {
             self.inner.states.forget(device);
         }
         let started = Instant::now();
@@ -184,7 +186,7 @@ impl Hub {
             .inner
             .states
             .change(device, |known| {
-                let seen = known.last_seen().order;
+                let seen = later(known.last_seen().order, remembered);
                 Ok(
                     match receive(&known.state, report.clone(), seen, &context) {
                         Received::Late { boot } => answer(ReportOutcome::Late { boot }),
@@ -195,10 +197,15 @@ impl Hub {
                         Received::Contradictory(problems) => {
                             return Err(HubError::Invalid(problems));
                         }
-                        Received::Unchanged => {
+                        Received::Unchanged if follows_directly => {
                             self.note_unchanged(device, known, order, same);
                             answer(ReportOutcome::Unchanged)
                         }
+                        // A report between the two is still under way: it is late wherever it comes, so all must know.
+                        Received::Unchanged => Decided {
+                            change: reordered(&known.state, order),
+                            answer: ReportOutcome::Unchanged,
+                        },
                         Received::Changed(change) => {
                             applied = Some(Applied::of(&change, &known.state, &context));
                             Decided {
@@ -430,6 +437,19 @@ fn is_same_again(
         && seen.same == Some(*same)
         && seen.order.is_some_and(|last| follows(Some(last), *order))
         && !known.state.presence.silent
+}
+
+/// The later of two orders of the same life; else the first.
+fn later(known: Option<ReportOrder>, remembered: Option<ReportOrder>) -> Option<ReportOrder> {
+    match (known, remembered) {
+        (Some(known), Some(remembered))
+            if remembered.compare(&known) == Some(Ordering::Greater) =>
+        {
+            Some(remembered)
+        }
+        (Some(known), _) => Some(known),
+        (None, remembered) => remembered,
+    }
 }
 
 /// Is `order` the very next after `last`? Otherwise another process may have taken the ones between.

@@ -1,5 +1,6 @@
-//! Commits changes. A report is one statement and one round trip (`commit.sql`), however many sensors it has; a change
-//! of the target adds a second one in the same transaction (`retarget.sql`), and one of the device itself a third.
+//! Commits changes. A report is one statement and one round trip (`commit.sql`), however many sensors it has, and it
+//! shares both with the reports of other devices that come at the same time (`batch.rs`). A change of the target adds a
+//! second statement in a transaction of its own (`retarget.sql`), and one of the device itself a third.
 
 use holdfast_domain::{
     DeviceId,
@@ -7,7 +8,6 @@ use holdfast_domain::{
     state::{Change, DeviceRecord, TargetChange, TargetChangeKind},
 };
 use holdfast_ports::{StoreError, store::CommitError, wakeups::Wake};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::{
     PostgresStore,
     columns::{Fault, bigint, put, put_opt, time, time_opt},
-    parts::{EventArrays, PresenceColumns, ReportedColumns},
-    rows::{RowArrays, config_json},
+    parts::{EventArrays, Parts},
+    rows::config_json,
 };
 
 /// Commits a change in a transaction of its own.
@@ -24,7 +24,7 @@ pub(crate) async fn commit(store: &PostgresStore, change: &Change) -> Result<(),
     let wakes = change.changes_desired();
     let is_report = change.target.is_none() && change.record.is_none();
     let outcome = if is_report && !wakes {
-        apply(&store.pool, change).await
+        store.batches.commit(change).await
     } else {
         apply_alone(store, change, wakes).await
     };
@@ -52,7 +52,10 @@ pub(crate) async fn apply_all(
     change: &Change,
     wakes: bool,
 ) -> Result<(), CommitFault> {
-    apply(&mut *connection, change).await?;
+    let won = apply(&mut *connection, &Parts::of(change)?).await?;
+    if won.is_empty() {
+        return Err(CommitFault::Conflict);
+    }
     if let Some(record) = &change.record {
         update_record(&mut *connection, record).await?;
     }
@@ -75,58 +78,31 @@ async fn wake_others(executor: impl PgExecutor<'_>, device: DeviceId) -> Result<
     Ok(())
 }
 
-/// All of a change but its target and record, and the one place where it is won or lost.
-async fn apply(executor: impl PgExecutor<'_>, change: &Change) -> Result<(), CommitFault> {
-    let Change {
-        device,
-        base_revision,
-        record: _,
-        target,
-        reported,
-        presence,
-        upserts,
-        deletes,
-        events,
-    } = change;
-    let becomes_due = target.is_some() || !upserts.is_empty() || !deletes.is_empty();
-    let p = PresenceColumns::of(presence.as_ref());
-    let c = ReportedColumns::of(reported.as_ref())?;
-    let r = RowArrays::of(upserts)?;
-    let deletes: Vec<Uuid> = deletes.iter().map(|id| id.uuid()).collect();
-    let e = EventArrays::of(events)?;
+/// All of some changes but their targets and records, and the one place where they are won or lost: gives the devices
+/// whose changes were committed. There must be one change a device at most.
+pub(crate) async fn apply(
+    executor: impl PgExecutor<'_>,
+    parts: &Parts,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let Parts { changes: c, reports: p, rows: r, gone: g, events: e } = parts;
     #[rustfmt::skip]
     let query = sqlx::query_file_scalar!(
         "src/commit.sql",
-        device.uuid(), bigint(*base_revision)?, bigint(events.len() as u64)?, becomes_due, time_opt(made_at(change)) as _,
-        presence.is_some(), p.last_seen_at as _, p.silent as _, p.drift_since as _, p.drift_fingerprint as _,
-        reported.is_some(), c.config as _, c.failures as _, c.health as _, c.held_version, c.version,
-        c.incarnation, c.boot, c.sequence,
-        c.running_fingerprint, c.looked_revision, c.agent_version as _, c.reported_at as _, c.has_failures,
-        &r.sensor_uuid, &r.name, &r.protocol as _, &r.enabled, &r.poll_interval, &r.connection, &r.data_points,
-        &r.metadata, &r.extra, &r.config_version, &r.synced_to_config, &r.deployment_status as _,
-        &r.last_deployed_at as _, &r.deployment_error as _, &r.deployment_attempts, &r.running_since as _,
-        &r.health as _, &r.drift as _, &r.drifting_since as _, &r.created_at as _, &r.created_by, &r.updated_at as _,
-        &r.updated_by,
-        &deletes,
-        &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _, &e.payload,
-        &r.fingerprint,
+        &c.device_uuid, &c.base_revision, &c.events, &c.becomes_due, &c.made_at as _, &c.has_presence,
+        &c.last_seen_at as _, &c.silent as _, &c.drift_since as _, &c.drift_fingerprint as _,
+        &p.device_uuid, &p.config, &p.failures, &p.health, &p.held_version, &p.version, &p.incarnation, &p.boot,
+        &p.sequence, &p.running_fingerprint, &p.looked_revision, &p.agent_version as _, &p.reported_at as _,
+        &p.has_failures, &p.has_failed_upserts,
+        &r.device_uuid, &r.sensor_uuid, &r.name, &r.protocol as _, &r.enabled, &r.poll_interval, &r.connection,
+        &r.data_points, &r.metadata, &r.extra, &r.fingerprint, &r.config_version, &r.synced_to_config,
+        &r.deployment_status as _, &r.last_deployed_at as _, &r.deployment_error as _, &r.deployment_attempts,
+        &r.running_since as _, &r.health as _, &r.drift as _, &r.drifting_since as _, &r.created_at as _,
+        &r.created_by, &r.updated_at as _, &r.updated_by,
+        &g.device_uuid, &g.sensor_uuid,
+        &e.device_uuid, &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _,
+        &e.payload,
     );
-    match query.fetch_one(executor).await? {
-        0 => Err(CommitFault::Conflict),
-        _ => Ok(()),
-    }
-}
-
-/// When the change was made, by the clock of who made it: from then on the device is due, whatever the server's clock
-/// says.
-fn made_at(change: &Change) -> Option<Timestamp> {
-    let of_event = change.events.last().map(|event| event.at);
-    let of_row = change.upserts.last().map(|row| row.audit.updated_at);
-    let of_report = change
-        .reported
-        .as_ref()
-        .map(|reported| reported.reported_at);
-    of_event.or(of_row).or(of_report)
+    query.fetch_all(executor).await
 }
 
 async fn retarget(
@@ -208,7 +184,8 @@ pub(crate) async fn add_events(
     device: DeviceId,
     events: &[Event],
 ) -> Result<(), Fault> {
-    let e = EventArrays::of(events)?;
+    let mut e = EventArrays::default();
+    events.iter().try_for_each(|event| e.push(event))?;
     sqlx::query!(
         "INSERT INTO events (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
         SELECT $1, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json

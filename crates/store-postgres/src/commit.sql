@@ -1,31 +1,45 @@
--- Commits a change, all of it or nothing: every part depends on `hot`, which has a row only if the device still has the
--- revision that the change was decided on. Who waits for another commit's lock sees the new revision when it goes on
--- (READ COMMITTED evaluates the condition again), and so finds none.
+-- Commits changes of many devices, each device's all of it or nothing: every part depends on `hot`, which has a row only
+-- for a device that still has the revision that its change was decided on. Who waits for another commit's lock sees the
+-- new revision when it goes on (READ COMMITTED evaluates the condition again), and so finds none.
 --
--- All parts see the tables as they were before. Where a part must know what another writes, it gets it as a parameter.
-WITH was AS (
-    SELECT silent FROM device_hot WHERE device_uuid = $1
-), hot AS (
-    UPDATE device_hot SET
-        revision = revision + 1,
-        last_event = last_event + $3,
+-- All parts see the tables as they were before. What a part must know of another is a parameter, or comes out of `hot`.
+WITH hot AS (
+    UPDATE device_hot h SET
+        revision = h.revision + 1,
+        last_event = h.last_event + c.events,
         -- Left alone where it is past already, so that the index on it need not change.
-        due_at = CASE WHEN $4 THEN least(due_at, $5, now()) ELSE due_at END,
-        last_seen_at = greatest(last_seen_at, $7),
-        silent = coalesce($8, silent),
-        drift_since = CASE WHEN $6 THEN $9 ELSE drift_since END,
-        drift_fingerprint = CASE WHEN $6 THEN $10 ELSE drift_fingerprint END
-    WHERE device_uuid = $1 AND revision = $2
-    RETURNING device_uuid, silent
+        due_at = CASE WHEN c.becomes_due THEN least(h.due_at, c.made_at, now()) ELSE h.due_at END,
+        last_seen_at = greatest(h.last_seen_at, c.last_seen_at),
+        silent = coalesce(c.silent, h.silent),
+        turned = h.silent <> coalesce(c.silent, h.silent),
+        drift_since = CASE WHEN c.has_presence THEN c.drift_since ELSE h.drift_since END,
+        drift_fingerprint = CASE WHEN c.has_presence THEN c.drift_fingerprint ELSE h.drift_fingerprint END
+    FROM unnest(
+        $1::uuid[], $2::bigint[], $3::bigint[], $4::boolean[], $5::timestamptz[], $6::boolean[], $7::timestamptz[],
+        $8::boolean[], $9::timestamptz[], $10::text[]
+    ) AS c (
+        device_uuid, base_revision, events, becomes_due, made_at, has_presence, last_seen_at,
+        silent, drift_since, drift_fingerprint
+    )
+    WHERE h.device_uuid = c.device_uuid AND h.revision = c.base_revision
+    RETURNING h.device_uuid, h.silent, h.turned
+), reports AS MATERIALIZED (
+    SELECT r.* FROM unnest(
+        $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
+        $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::timestamptz[], $24::boolean[], $25::boolean[]
+    ) AS r (
+        device_uuid, config, failures, health, held_version, version, incarnation, boot,
+        sequence, running_fingerprint, looked_revision, agent_version, reported_at, has_failures, has_failed_upserts
+    )
+    JOIN hot USING (device_uuid)
 ), reported AS (
     INSERT INTO device_current_state AS c (
         device_uuid, config, failures, health, held_version, version, incarnation, boot, sequence,
         running_fingerprint, looked_revision, agent_version, reported_at
     )
-    SELECT hot.device_uuid, $12::text::json, $13::text::json, $14::text::json, $15::bigint, $16::bigint,
-        $17::uuid, $18::bigint, $19::bigint, $20::text, $21::bigint, $22::text, $23::timestamptz
-    FROM hot
-    WHERE $11
+    SELECT device_uuid, config::json, failures::json, health::json, held_version, version, incarnation, boot, sequence,
+        running_fingerprint, looked_revision, agent_version, reported_at
+    FROM reports
     ON CONFLICT (device_uuid) DO UPDATE SET
         -- The same content is kept as it is: large ones then need not be written again.
         config = CASE WHEN c.running_fingerprint = excluded.running_fingerprint THEN c.config ELSE excluded.config END,
@@ -43,49 +57,44 @@ WITH was AS (
 ), deployment AS (
     -- Derived, for people. Without failures reported there is no failed row, so that rows are seldom looked at.
     UPDATE device_target_state t SET needs_deployment = NOT t.needs_deployment
-    FROM hot
-    WHERE $11 AND t.device_uuid = hot.device_uuid
-        AND t.needs_deployment <> (
-            t.version <> $16
-            OR CASE WHEN $24 THEN
-                'failed' = ANY ($36::text[])
-                OR EXISTS (
-                    SELECT FROM device_sensors s
-                    WHERE s.device_uuid = $1 AND s.deployment_status = 'failed'
-                        AND s.sensor_uuid <> ALL ($25::uuid[]) AND s.sensor_uuid <> ALL ($48::uuid[])
-                )
-            ELSE false END
-        )
-), turned AS MATERIALIZED (
-    SELECT hot.device_uuid, hot.silent FROM hot, was WHERE hot.silent <> was.silent
+    FROM reports r
+    WHERE t.device_uuid = r.device_uuid AND t.needs_deployment <> (
+        t.version <> r.version
+        OR r.has_failed_upserts
+        OR (r.has_failures AND EXISTS (
+            SELECT FROM device_sensors s
+            WHERE s.device_uuid = r.device_uuid AND s.deployment_status = 'failed'
+                AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($26::uuid[], $27::uuid[]))
+                AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($51::uuid[], $52::uuid[]))
+        ))
+    )
 ), stale AS (
-    UPDATE device_sensors s SET stale = turned.silent
-    FROM turned
-    WHERE s.device_uuid = turned.device_uuid AND s.stale <> turned.silent
-        AND s.sensor_uuid <> ALL ($25::uuid[]) AND s.sensor_uuid <> ALL ($48::uuid[])
+    UPDATE device_sensors s SET stale = hot.silent
+    FROM hot
+    WHERE hot.turned AND s.device_uuid = hot.device_uuid AND s.stale <> hot.silent
+        AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($26::uuid[], $27::uuid[]))
+        AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($51::uuid[], $52::uuid[]))
 ), upserted AS (
     INSERT INTO device_sensors (
         device_uuid, stale, sensor_uuid, name, protocol, enabled, poll_interval, connection, data_points, metadata,
-        extra, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
-        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by,
-        fingerprint
+        extra, fingerprint, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
+        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
     )
     SELECT hot.device_uuid, hot.silent, r.sensor_uuid, r.name, r.protocol, r.enabled, r.poll_interval,
-        r.connection::json, r.data_points::json, r.metadata::json, r.extra::json, r.config_version, r.synced_to_config,
-        r.deployment_status, r.last_deployed_at, r.deployment_error, r.deployment_attempts, r.running_since,
-        r.health::json, r.drift, r.drifting_since, r.created_at, r.created_by, r.updated_at, r.updated_by,
-        r.fingerprint
-    FROM hot, unnest(
-        $25::uuid[], $26::text[], $27::text[], $28::boolean[], $29::bigint[], $30::text[], $31::text[], $32::text[],
-        $33::text[], $34::bigint[], $35::boolean[], $36::text[], $37::timestamptz[], $38::text[], $39::bigint[],
-        $40::timestamptz[], $41::text[], $42::text[], $43::timestamptz[], $44::timestamptz[], $45::text[],
-        $46::timestamptz[], $47::text[], $56::text[]
+        r.connection::json, r.data_points::json, r.metadata::json, r.extra::json, r.fingerprint, r.config_version,
+        r.synced_to_config, r.deployment_status, r.last_deployed_at, r.deployment_error, r.deployment_attempts,
+        r.running_since, r.health::json, r.drift, r.drifting_since, r.created_at, r.created_by, r.updated_at, r.updated_by
+    FROM unnest(
+        $26::uuid[], $27::uuid[], $28::text[], $29::text[], $30::boolean[], $31::bigint[], $32::text[], $33::text[],
+        $34::text[], $35::text[], $36::text[], $37::bigint[], $38::boolean[], $39::text[], $40::timestamptz[],
+        $41::text[], $42::bigint[], $43::timestamptz[], $44::text[], $45::text[], $46::timestamptz[],
+        $47::timestamptz[], $48::text[], $49::timestamptz[], $50::text[]
     ) AS r (
-        sensor_uuid, name, protocol, enabled, poll_interval, connection, data_points, metadata,
-        extra, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
-        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by,
-        fingerprint
+        device_uuid, sensor_uuid, name, protocol, enabled, poll_interval, connection, data_points, metadata,
+        extra, fingerprint, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
+        deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
     )
+    JOIN hot ON hot.device_uuid = r.device_uuid
     ON CONFLICT (device_uuid, sensor_uuid) DO UPDATE SET
         stale = excluded.stale,
         name = excluded.name,
@@ -96,6 +105,7 @@ WITH was AS (
         data_points = excluded.data_points,
         metadata = excluded.metadata,
         extra = excluded.extra,
+        fingerprint = excluded.fingerprint,
         config_version = excluded.config_version,
         synced_to_config = excluded.synced_to_config,
         deployment_status = excluded.deployment_status,
@@ -109,17 +119,18 @@ WITH was AS (
         created_at = excluded.created_at,
         created_by = excluded.created_by,
         updated_at = excluded.updated_at,
-        updated_by = excluded.updated_by,
-        fingerprint = excluded.fingerprint
+        updated_by = excluded.updated_by
 ), deleted AS (
-    DELETE FROM device_sensors s USING hot
-    WHERE cardinality($48::uuid[]) > 0 AND s.device_uuid = hot.device_uuid AND s.sensor_uuid = ANY ($48::uuid[])
+    DELETE FROM device_sensors s
+    USING unnest($51::uuid[], $52::uuid[]) AS gone (device_uuid, sensor_uuid) JOIN hot USING (device_uuid)
+    WHERE s.device_uuid = gone.device_uuid AND s.sensor_uuid = gone.sensor_uuid
 ), told AS (
     INSERT INTO events (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
-    SELECT hot.device_uuid, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json
-    FROM hot, unnest(
-        $49::bigint[], $50::text[], $51::timestamptz[], $52::text[], $53::text[], $54::bigint[], $55::text[]
-    ) AS e (sequence, type, at, actor, correlation_id, causation, payload)
-    ORDER BY e.sequence
+    SELECT e.device_uuid, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json
+    FROM unnest(
+        $53::uuid[], $54::bigint[], $55::text[], $56::timestamptz[], $57::text[], $58::text[], $59::bigint[], $60::text[]
+    ) AS e (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
+    JOIN hot ON hot.device_uuid = e.device_uuid
+    ORDER BY e.device_uuid, e.sequence
 )
-SELECT count(*) AS "committed!" FROM hot
+SELECT device_uuid FROM hot

@@ -1,72 +1,160 @@
-//! The parts of a change, column by column, as `commit.sql` takes them. Rows of the read model are in `rows.rs`.
+//! The parts of changes, column by column, as `commit.sql` takes them: those of one change, or of many put together.
+//!
+//! Rows of the read model are in `rows.rs`.
 
 use holdfast_domain::{
+    DeviceId,
     event::Event,
-    state::{DriftNote, Presence, Reported},
+    row::DeploymentStatus,
+    state::{Change, DriftNote, Presence, Reported},
 };
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
     columns::{Fault, Time, bigint, put, put_opt, time, time_opt},
-    rows::{config_json, json},
+    rows::{RowArrays, config_json, json},
 };
 
-/// When a device was heard of; all absent where that does not change.
-#[derive(Default)]
-pub(crate) struct PresenceColumns {
-    pub(crate) last_seen_at: Option<Time>,
-    pub(crate) silent: Option<bool>,
-    pub(crate) drift_since: Option<Time>,
-    pub(crate) drift_fingerprint: Option<String>,
+/// A structure of arrays, one a column, that grow together.
+macro_rules! arrays {
+    ($(#[$doc:meta])* $name:ident { $($column:ident: $type:ty,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $name {
+            $(pub(crate) $column: Vec<$type>,)+
+        }
+
+        impl $name {
+            /// Puts another's rows behind one's own.
+            pub(crate) fn append(&mut self, mut other: Self) {
+                $(self.$column.append(&mut other.$column);)+
+            }
+        }
+    };
+}
+pub(crate) use arrays;
+
+/// Changes, taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) changes: ChangeArrays,
+    pub(crate) reports: ReportArrays,
+    pub(crate) rows: RowArrays,
+    pub(crate) gone: GoneArrays,
+    pub(crate) events: EventArrays,
 }
 
-impl PresenceColumns {
-    pub(crate) fn of(presence: Option<&Presence>) -> Self {
-        let Some(Presence {
-            last_seen_at,
-            silent,
-            drift,
-        }) = presence
-        else {
-            return Self::default();
-        };
-        let note = drift
-            .as_ref()
-            .map(|DriftNote { since, fingerprint }| (time(*since), fingerprint.to_string()));
-        let (drift_since, drift_fingerprint) = note.unzip();
-        Self {
-            last_seen_at: time_opt(*last_seen_at),
-            silent: Some(*silent),
-            drift_since,
-            drift_fingerprint,
+impl Parts {
+    /// Those of one change; its target and record are left to others.
+    pub(crate) fn of(change: &Change) -> Result<Self, Fault> {
+        let Change {
+            device,
+            base_revision: _,
+            record: _,
+            target: _,
+            reported,
+            presence: _,
+            upserts,
+            deletes,
+            events,
+        } = change;
+        let mut parts = Self::default();
+        parts.changes.push(change)?;
+        if let Some(reported) = reported {
+            let is_failed = |row: &holdfast_domain::row::SensorRow| row.status == DeploymentStatus::Failed;
+            parts.reports.push(*device, reported, upserts.iter().any(is_failed))?;
         }
+        for row in upserts {
+            parts.rows.push(*device, row)?;
+        }
+        for sensor in deletes {
+            parts.gone.device_uuid.push(device.uuid());
+            parts.gone.sensor_uuid.push(sensor.uuid());
+        }
+        for event in events {
+            parts.events.push(event)?;
+        }
+        Ok(parts)
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        let Self { changes, reports, rows, gone, events } = other;
+        self.changes.append(changes);
+        self.reports.append(reports);
+        self.rows.append(rows);
+        self.gone.append(gone);
+        self.events.append(events);
     }
 }
 
-/// What an agent says; anything where it says nothing.
-#[derive(Default)]
-pub(crate) struct ReportedColumns {
-    pub(crate) config: Option<String>,
-    pub(crate) failures: Option<String>,
-    pub(crate) health: Option<String>,
-    pub(crate) held_version: i64,
-    pub(crate) version: i64,
-    pub(crate) incarnation: Uuid,
-    pub(crate) boot: i64,
-    pub(crate) sequence: i64,
-    pub(crate) running_fingerprint: String,
-    pub(crate) looked_revision: i64,
-    pub(crate) agent_version: Option<String>,
-    pub(crate) reported_at: Option<Time>,
-    pub(crate) has_failures: bool,
+arrays! {
+    /// What every change has, and what it says of presence.
+    ChangeArrays {
+        device_uuid: Uuid,
+        base_revision: i64,
+        events: i64,
+        becomes_due: bool,
+        made_at: Option<Time>,
+        has_presence: bool,
+        last_seen_at: Option<Time>,
+        silent: Option<bool>,
+        drift_since: Option<Time>,
+        drift_fingerprint: Option<String>,
+    }
 }
 
-impl ReportedColumns {
-    /// What no report says is never looked at (but its types are, so that documents are absent and not empty texts).
-    pub(crate) fn of(reported: Option<&Reported>) -> Result<Self, Fault> {
-        let Some(reported) = reported else {
-            return Ok(Self::default());
-        };
+impl ChangeArrays {
+    fn push(&mut self, change: &Change) -> Result<(), Fault> {
+        let becomes_due = change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty();
+        self.device_uuid.push(change.device.uuid());
+        self.base_revision.push(bigint(change.base_revision)?);
+        self.events.push(bigint(change.events.len() as u64)?);
+        self.becomes_due.push(becomes_due);
+        self.made_at.push(time_opt(made_at(change)));
+        let presence = change.presence.as_ref();
+        self.has_presence.push(presence.is_some());
+        self.last_seen_at.push(time_opt(presence.and_then(|presence| presence.last_seen_at)));
+        self.silent.push(presence.map(|presence| presence.silent));
+        let note = presence.and_then(|Presence { last_seen_at: _, silent: _, drift }| drift.as_ref());
+        self.drift_since.push(note.map(|DriftNote { since, fingerprint: _ }| time(*since)));
+        self.drift_fingerprint.push(note.map(|note| note.fingerprint.to_string()));
+        Ok(())
+    }
+}
+
+/// When the change was made, by the clock of who made it: from then on the device is due, whatever the server's clock
+/// says.
+fn made_at(change: &Change) -> Option<Timestamp> {
+    let of_event = change.events.last().map(|event| event.at);
+    let of_row = change.upserts.last().map(|row| row.audit.updated_at);
+    let of_report = change.reported.as_ref().map(|reported| reported.reported_at);
+    of_event.or(of_row).or(of_report)
+}
+
+arrays! {
+    /// What agents say.
+    ReportArrays {
+        device_uuid: Uuid,
+        config: String,
+        failures: String,
+        health: String,
+        held_version: i64,
+        version: i64,
+        incarnation: Uuid,
+        boot: i64,
+        sequence: i64,
+        running_fingerprint: String,
+        looked_revision: i64,
+        agent_version: Option<String>,
+        reported_at: Time,
+        has_failures: bool,
+        has_failed_upserts: bool,
+    }
+}
+
+impl ReportArrays {
+    fn push(&mut self, device: DeviceId, reported: &Reported, has_failed_upserts: bool) -> Result<(), Fault> {
         let Reported {
             order,
             held_version,
@@ -79,58 +167,58 @@ impl ReportedColumns {
             agent_version,
             reported_at,
         } = reported;
-        Ok(Self {
-            config: Some(config_json(running)?),
-            failures: Some(json(failures)?),
-            health: Some(json(health)?),
-            held_version: bigint(*held_version)?,
-            version: bigint(*worked_version)?,
-            incarnation: order.incarnation.0,
-            boot: bigint(order.boot)?,
-            sequence: bigint(order.sequence)?,
-            running_fingerprint: running_fingerprint.to_string(),
-            looked_revision: bigint(*looked_revision)?,
-            agent_version: put_opt(agent_version.as_deref()),
-            reported_at: Some(time(*reported_at)),
-            has_failures: !failures.is_empty(),
-        })
+        self.device_uuid.push(device.uuid());
+        self.config.push(config_json(running)?);
+        self.failures.push(json(failures)?);
+        self.health.push(json(health)?);
+        self.held_version.push(bigint(*held_version)?);
+        self.version.push(bigint(*worked_version)?);
+        self.incarnation.push(order.incarnation.0);
+        self.boot.push(bigint(order.boot)?);
+        self.sequence.push(bigint(order.sequence)?);
+        self.running_fingerprint.push(running_fingerprint.to_string());
+        self.looked_revision.push(bigint(*looked_revision)?);
+        self.agent_version.push(put_opt(agent_version.as_deref()));
+        self.reported_at.push(time(*reported_at));
+        self.has_failures.push(!failures.is_empty());
+        self.has_failed_upserts.push(has_failed_upserts);
+        Ok(())
     }
 }
 
-/// Many events, column by column.
-#[derive(Default)]
-pub(crate) struct EventArrays {
-    pub(crate) sequence: Vec<i64>,
-    pub(crate) kind: Vec<&'static str>,
-    pub(crate) at: Vec<Time>,
-    pub(crate) actor: Vec<String>,
-    pub(crate) correlation: Vec<Option<String>>,
-    pub(crate) causation: Vec<Option<i64>>,
-    pub(crate) payload: Vec<String>,
+arrays! {
+    /// Rows of the read model that go.
+    GoneArrays {
+        device_uuid: Uuid,
+        sensor_uuid: Uuid,
+    }
+}
+
+arrays! {
+    /// What happened.
+    EventArrays {
+        device_uuid: Uuid,
+        sequence: i64,
+        kind: &'static str,
+        at: Time,
+        actor: String,
+        correlation: Option<String>,
+        causation: Option<i64>,
+        payload: String,
+    }
 }
 
 impl EventArrays {
-    pub(crate) fn of(events: &[Event]) -> Result<Self, Fault> {
-        let mut arrays = Self::default();
-        for event in events {
-            let Event {
-                device: _,
-                sequence,
-                kind,
-                at,
-                actor,
-                correlation,
-                causation,
-                payload,
-            } = event;
-            arrays.sequence.push(bigint(*sequence)?);
-            arrays.kind.push(kind.as_str());
-            arrays.at.push(time(*at));
-            arrays.actor.push(put(actor.as_str()).into_owned());
-            arrays.correlation.push(put_opt(correlation.as_deref()));
-            arrays.causation.push(causation.map(bigint).transpose()?);
-            arrays.payload.push(payload.to_string());
-        }
-        Ok(arrays)
+    pub(crate) fn push(&mut self, event: &Event) -> Result<(), Fault> {
+        let Event { device, sequence, kind, at, actor, correlation, causation, payload } = event;
+        self.device_uuid.push(device.uuid());
+        self.sequence.push(bigint(*sequence)?);
+        self.kind.push(kind.as_str());
+        self.at.push(time(*at));
+        self.actor.push(put(actor.as_str()).into_owned());
+        self.correlation.push(put_opt(correlation.as_deref()));
+        self.causation.push(causation.map(bigint).transpose()?);
+        self.payload.push(payload.to_string());
+        Ok(())
     }
 }

@@ -6,54 +6,51 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
-    Fingerprint, Item, Sensor, SensorId,
+    DeviceId, Fingerprint, Item, Sensor, SensorId,
     row::{Audit, SensorRow},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
-use crate::columns::{
-    Fault, Time, actor, bigint, instant, natural, put, put_opt, small, take, time, time_opt, word,
+use crate::{
+    columns::{Fault, Time, actor, bigint, instant, natural, put, put_opt, small, take, time, time_opt, word},
+    parts::arrays,
 };
 
-/// Many rows, column by column.
-#[derive(Debug, Default)]
-pub(crate) struct RowArrays {
-    pub(crate) sensor_uuid: Vec<Uuid>,
-    pub(crate) name: Vec<String>,
-    pub(crate) protocol: Vec<&'static str>,
-    pub(crate) enabled: Vec<bool>,
-    pub(crate) poll_interval: Vec<i64>,
-    pub(crate) connection: Vec<String>,
-    pub(crate) data_points: Vec<String>,
-    pub(crate) metadata: Vec<String>,
-    pub(crate) extra: Vec<String>,
-    pub(crate) fingerprint: Vec<String>,
-    pub(crate) config_version: Vec<i64>,
-    pub(crate) synced_to_config: Vec<bool>,
-    pub(crate) deployment_status: Vec<&'static str>,
-    pub(crate) last_deployed_at: Vec<Option<Time>>,
-    pub(crate) deployment_error: Vec<Option<String>>,
-    pub(crate) deployment_attempts: Vec<i64>,
-    pub(crate) running_since: Vec<Option<Time>>,
-    pub(crate) health: Vec<Option<String>>,
-    pub(crate) drift: Vec<Option<&'static str>>,
-    pub(crate) drifting_since: Vec<Option<Time>>,
-    pub(crate) created_at: Vec<Time>,
-    pub(crate) created_by: Vec<String>,
-    pub(crate) updated_at: Vec<Time>,
-    pub(crate) updated_by: Vec<String>,
+arrays! {
+    /// Many rows, of one device or of several.
+    RowArrays {
+        device_uuid: Uuid,
+        sensor_uuid: Uuid,
+        name: String,
+        protocol: &'static str,
+        enabled: bool,
+        poll_interval: i64,
+        connection: String,
+        data_points: String,
+        metadata: String,
+        extra: String,
+        fingerprint: String,
+        config_version: i64,
+        synced_to_config: bool,
+        deployment_status: &'static str,
+        last_deployed_at: Option<Time>,
+        deployment_error: Option<String>,
+        deployment_attempts: i64,
+        running_since: Option<Time>,
+        health: Option<String>,
+        drift: Option<&'static str>,
+        drifting_since: Option<Time>,
+        created_at: Time,
+        created_by: String,
+        updated_at: Time,
+        updated_by: String,
+    }
 }
 
 impl RowArrays {
-    pub(crate) fn of(rows: &[SensorRow]) -> Result<Self, Fault> {
-        let mut arrays = Self::default();
-        rows.iter().try_for_each(|row| arrays.push(row))?;
-        Ok(arrays)
-    }
-
-    fn push(&mut self, row: &SensorRow) -> Result<(), Fault> {
+    pub(crate) fn push(&mut self, device: DeviceId, row: &SensorRow) -> Result<(), Fault> {
         let SensorRow {
             id,
             shown,
@@ -76,6 +73,7 @@ impl RowArrays {
                 },
         } = row;
         let content = shown.content();
+        self.device_uuid.push(device.uuid());
         self.sensor_uuid.push(id.uuid());
         self.name.push(content.name.as_str().to_owned());
         self.protocol.push(content.binding.protocol().as_str());

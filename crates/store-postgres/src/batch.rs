@@ -1,0 +1,120 @@
+//! Commits of many devices in one statement. Whoever finds a lane free is committed at once; who comes while all are busy
+//! waits, and goes with all others that wait when one is free. So nothing is held back to fill a batch, and under load
+//! the cost of a statement and of a durable commit is shared: starting a statement over these tables costs the server
+//! more than what it does for one device.
+//!
+//! A batch that the server refuses is committed change by change, so that a bad one fails alone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use holdfast_domain::{DeviceId, state::Change};
+use sqlx::PgPool;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{
+    commit::{CommitFault, apply},
+    parts::Parts,
+};
+
+/// So many statements are under way at once: while one waits for the disk, others are worked on.
+const LANES: usize = 3;
+
+/// The most changes of one statement. More would save little and hold rows longer.
+const MOST: usize = 32;
+
+/// The most rows and events of a statement that takes more than one change.
+const MOST_LINES: usize = 512;
+
+/// The most changes that wait; who comes then waits to get in.
+const QUEUE: usize = 1_024;
+
+/// The way in.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    queue: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    device: DeviceId,
+    parts: Parts,
+    answer: oneshot::Sender<Result<(), CommitFault>>,
+}
+
+impl Job {
+    fn lines(&self) -> usize {
+        self.parts.rows.device_uuid.len() + self.parts.events.device_uuid.len()
+    }
+}
+
+impl Batches {
+    /// Opens the lanes; they end with the last way in.
+    pub(crate) fn over(pool: &PgPool) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..LANES {
+            tokio::spawn(lane(pool.clone(), jobs.clone()));
+        }
+        Self { queue }
+    }
+
+    /// Commits a change that has neither target nor record. Dropping this leaves all or nothing of it.
+    pub(crate) async fn commit(&self, change: &Change) -> Result<(), CommitFault> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { device: change.device, parts: Parts::of(change)?, answer };
+        let closed = || CommitFault::Other("the store is closed".into());
+        self.queue.send(job).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+async fn lane(pool: PgPool, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+    let mut waiting = Vec::with_capacity(MOST);
+    loop {
+        if waiting.is_empty() && jobs.lock().await.recv_many(&mut waiting, MOST).await == 0 {
+            return;
+        }
+        commit_together(&pool, next_batch(&mut waiting)).await;
+    }
+}
+
+/// Takes those that fit into one statement, in the order of devices, and leaves the others.
+fn next_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
+    let mut devices = BTreeSet::new();
+    let mut lines = 0;
+    let (mut batch, left): (Vec<Job>, Vec<Job>) = waiting.drain(..).partition(|job| {
+        let is_first = devices.is_empty();
+        lines += job.lines();
+        (is_first || lines <= MOST_LINES) && devices.insert(job.device)
+    });
+    *waiting = left;
+    batch.sort_by_key(|job| job.device);
+    batch
+}
+
+async fn commit_together(pool: &PgPool, batch: Vec<Job>) {
+    let is_alone = batch.len() == 1;
+    let mut all = Parts::default();
+    let mut jobs = Vec::with_capacity(batch.len());
+    for Job { device, parts, answer } in batch {
+        let bounds = all.bounds();
+        all.append(parts);
+        jobs.push((device, bounds, answer));
+    }
+    match apply(pool, &all).await {
+        Ok(won) => {
+            for (device, _, answer) in jobs {
+                let is_won = won.contains(&device.uuid());
+                // Who has gone needs no answer.
+                let _ = answer.send(if is_won { Ok(()) } else { Err(CommitFault::Conflict) });
+            }
+        }
+        Err(error) if is_alone || error.as_database_error().is_none() => {
+            let error = Arc::new(error);
+            for (_, _, answer) in jobs {
+                let _ = answer.send(Err(CommitFault::Other(Box::new(error.clone()))));
+            }
+        }
+        Err(_) => one_by_one(pool, all, jobs).await,
+    }
+}
