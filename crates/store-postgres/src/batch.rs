@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use holdfast_domain::{DeviceId, state::Change};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::{
     commit::{CommitFault, apply},
@@ -61,7 +62,11 @@ impl Batches {
     /// Commits a change that has neither target nor record. Dropping this leaves all or nothing of it.
     pub(crate) async fn commit(&self, change: &Change) -> Result<(), CommitFault> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { device: change.device, parts: Parts::of(change)?, answer };
+        let job = Job {
+            device: change.device,
+            parts: Parts::of(change)?,
+            answer,
+        };
         let closed = || CommitFault::Other("the store is closed".into());
         self.queue.send(job).await.map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
@@ -93,28 +98,51 @@ fn next_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
 }
 
 async fn commit_together(pool: &PgPool, batch: Vec<Job>) {
-    let is_alone = batch.len() == 1;
     let mut all = Parts::default();
-    let mut jobs = Vec::with_capacity(batch.len());
-    for Job { device, parts, answer } in batch {
-        let bounds = all.bounds();
+    let mut waiting = Vec::with_capacity(batch.len());
+    for Job {
+        device,
+        parts,
+        answer,
+    } in batch
+    {
         all.append(parts);
-        jobs.push((device, bounds, answer));
+        waiting.push((device, answer));
     }
+    // Who has gone needs no answer: that it can't be sent is no error.
     match apply(pool, &all).await {
         Ok(won) => {
-            for (device, _, answer) in jobs {
-                let is_won = won.contains(&device.uuid());
-                // Who has gone needs no answer.
-                let _ = answer.send(if is_won { Ok(()) } else { Err(CommitFault::Conflict) });
+            for (device, answer) in waiting {
+                let _ = answer.send(outcome(device, &won));
             }
         }
-        Err(error) if is_alone || error.as_database_error().is_none() => {
+        Err(sqlx::Error::Database(refused)) => {
+            let mut refused = (waiting.len() == 1).then_some(refused);
+            for (device, answer) in waiting {
+                let alone = match refused.take() {
+                    Some(refused) => Err(sqlx::Error::Database(refused)),
+                    None => apply(pool, &all.of_device(device)).await,
+                };
+                let _ = answer.send(match alone {
+                    Ok(won) => outcome(device, &won),
+                    Err(error) => Err(CommitFault::Other(error.into())),
+                });
+            }
+        }
+        // The server can't be reached: trying once more for each would only take longer.
+        Err(error) => {
             let error = Arc::new(error);
-            for (_, _, answer) in jobs {
+            for (_, answer) in waiting {
                 let _ = answer.send(Err(CommitFault::Other(Box::new(error.clone()))));
             }
         }
-        Err(_) => one_by_one(pool, all, jobs).await,
+    }
+}
+
+fn outcome(device: DeviceId, won: &[Uuid]) -> Result<(), CommitFault> {
+    if won.contains(&device.uuid()) {
+        Ok(())
+    } else {
+        Err(CommitFault::Conflict)
     }
 }

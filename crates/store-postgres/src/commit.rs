@@ -84,7 +84,13 @@ pub(crate) async fn apply(
     executor: impl PgExecutor<'_>,
     parts: &Parts,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    let Parts { changes: c, reports: p, rows: r, gone: g, events: e } = parts;
+    let Parts {
+        changes: c,
+        reports: p,
+        rows: r,
+        gone: g,
+        events: e,
+    } = parts;
     #[rustfmt::skip]
     let query = sqlx::query_file_scalar!(
         "src/commit.sql",

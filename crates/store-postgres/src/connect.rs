@@ -11,7 +11,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::wakeups::Waker;
+use crate::{batch::Batches, wakeups::Waker};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -63,6 +63,11 @@ impl PostgresOptions {
         Ok(self.server()?.options([
             ("statement_timeout", milliseconds(self.statement_timeout)),
             ("lock_timeout", milliseconds(self.lock_timeout)),
+            // Everything but what counts the whole fleet is found by a key. Plans are kept for as long as a connection,
+            // and those made while tables were small must serve when they are large.
+            ("enable_seqscan", "off".to_owned()),
+            ("enable_hashjoin", "off".to_owned()),
+            ("enable_mergejoin", "off".to_owned()),
             (
                 "idle_in_transaction_session_timeout",
                 milliseconds(IDLE_IN_TRANSACTION),
@@ -90,6 +95,7 @@ impl fmt::Debug for PostgresOptions {
 #[derive(Debug)]
 pub struct PostgresStore {
     pub(crate) pool: PgPool,
+    pub(crate) batches: Batches,
     pub(crate) waker: Waker,
 }
 
@@ -124,7 +130,12 @@ impl PostgresStore {
         let waker = Waker::start(listening.application_name(&name))
             .await
             .map_err(unreachable)?;
-        Ok(Self { pool, waker })
+        let batches = Batches::over(&pool);
+        Ok(Self {
+            pool,
+            batches,
+            waker,
+        })
     }
 
     /// Waits for connections in use and closes all; later calls fail.

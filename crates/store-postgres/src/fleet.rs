@@ -184,7 +184,8 @@ async fn figures(pool: &PgPool) -> Result<Figures, Fault> {
     // The devices with the most failures are shown; more lines would only swell the metrics.
     const FAILED_SHOWN: i64 = 100;
     let mut transaction = pool
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; \
+            SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         .await?;
     let devices = sqlx::query!(
         r#"SELECT count(*) AS "devices!", count(*) FILTER (WHERE silent) AS "silent!",

@@ -37,7 +37,8 @@ pub(crate) fn limit(page: &Page) -> i64 {
 
 /// A transaction whose statements are planned for the very filters given: a plan that fits all filters fits none.
 async fn planned_anew(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan")
+    pool.begin_with("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; \
+        SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         .await
 }
 

@@ -30,6 +30,15 @@ macro_rules! arrays {
             pub(crate) fn append(&mut self, mut other: Self) {
                 $(self.$column.append(&mut other.$column);)+
             }
+
+            /// The rows of one device.
+            pub(crate) fn of_device(&self, device: uuid::Uuid) -> Self {
+                let mut one = Self::default();
+                for (index, _) in self.device_uuid.iter().enumerate().filter(|(_, of)| **of == device) {
+                    $(one.$column.push(self.$column[index].clone());)+
+                }
+                one
+            }
         }
     };
 }
@@ -62,8 +71,11 @@ impl Parts {
         let mut parts = Self::default();
         parts.changes.push(change)?;
         if let Some(reported) = reported {
-            let is_failed = |row: &holdfast_domain::row::SensorRow| row.status == DeploymentStatus::Failed;
-            parts.reports.push(*device, reported, upserts.iter().any(is_failed))?;
+            let is_failed =
+                |row: &holdfast_domain::row::SensorRow| row.status == DeploymentStatus::Failed;
+            parts
+                .reports
+                .push(*device, reported, upserts.iter().any(is_failed))?;
         }
         for row in upserts {
             parts.rows.push(*device, row)?;
@@ -79,12 +91,37 @@ impl Parts {
     }
 
     pub(crate) fn append(&mut self, other: Self) {
-        let Self { changes, reports, rows, gone, events } = other;
+        let Self {
+            changes,
+            reports,
+            rows,
+            gone,
+            events,
+        } = other;
         self.changes.append(changes);
         self.reports.append(reports);
         self.rows.append(rows);
         self.gone.append(gone);
         self.events.append(events);
+    }
+
+    /// Those of one device's change.
+    pub(crate) fn of_device(&self, device: DeviceId) -> Self {
+        let Self {
+            changes,
+            reports,
+            rows,
+            gone,
+            events,
+        } = self;
+        let device = device.uuid();
+        Self {
+            changes: changes.of_device(device),
+            reports: reports.of_device(device),
+            rows: rows.of_device(device),
+            gone: gone.of_device(device),
+            events: events.of_device(device),
+        }
     }
 }
 
@@ -106,7 +143,8 @@ arrays! {
 
 impl ChangeArrays {
     fn push(&mut self, change: &Change) -> Result<(), Fault> {
-        let becomes_due = change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty();
+        let becomes_due =
+            change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty();
         self.device_uuid.push(change.device.uuid());
         self.base_revision.push(bigint(change.base_revision)?);
         self.events.push(bigint(change.events.len() as u64)?);
@@ -114,11 +152,25 @@ impl ChangeArrays {
         self.made_at.push(time_opt(made_at(change)));
         let presence = change.presence.as_ref();
         self.has_presence.push(presence.is_some());
-        self.last_seen_at.push(time_opt(presence.and_then(|presence| presence.last_seen_at)));
+        self.last_seen_at.push(time_opt(
+            presence.and_then(|presence| presence.last_seen_at),
+        ));
         self.silent.push(presence.map(|presence| presence.silent));
-        let note = presence.and_then(|Presence { last_seen_at: _, silent: _, drift }| drift.as_ref());
-        self.drift_since.push(note.map(|DriftNote { since, fingerprint: _ }| time(*since)));
-        self.drift_fingerprint.push(note.map(|note| note.fingerprint.to_string()));
+        let note = presence.and_then(
+            |Presence {
+                 last_seen_at: _,
+                 silent: _,
+                 drift,
+             }| drift.as_ref(),
+        );
+        self.drift_since.push(note.map(
+            |DriftNote {
+                 since,
+                 fingerprint: _,
+             }| time(*since),
+        ));
+        self.drift_fingerprint
+            .push(note.map(|note| note.fingerprint.to_string()));
         Ok(())
     }
 }
@@ -128,7 +180,10 @@ impl ChangeArrays {
 fn made_at(change: &Change) -> Option<Timestamp> {
     let of_event = change.events.last().map(|event| event.at);
     let of_row = change.upserts.last().map(|row| row.audit.updated_at);
-    let of_report = change.reported.as_ref().map(|reported| reported.reported_at);
+    let of_report = change
+        .reported
+        .as_ref()
+        .map(|reported| reported.reported_at);
     of_event.or(of_row).or(of_report)
 }
 
@@ -154,7 +209,12 @@ arrays! {
 }
 
 impl ReportArrays {
-    fn push(&mut self, device: DeviceId, reported: &Reported, has_failed_upserts: bool) -> Result<(), Fault> {
+    fn push(
+        &mut self,
+        device: DeviceId,
+        reported: &Reported,
+        has_failed_upserts: bool,
+    ) -> Result<(), Fault> {
         let Reported {
             order,
             held_version,
@@ -176,7 +236,8 @@ impl ReportArrays {
         self.incarnation.push(order.incarnation.0);
         self.boot.push(bigint(order.boot)?);
         self.sequence.push(bigint(order.sequence)?);
-        self.running_fingerprint.push(running_fingerprint.to_string());
+        self.running_fingerprint
+            .push(running_fingerprint.to_string());
         self.looked_revision.push(bigint(*looked_revision)?);
         self.agent_version.push(put_opt(agent_version.as_deref()));
         self.reported_at.push(time(*reported_at));
@@ -210,7 +271,16 @@ arrays! {
 
 impl EventArrays {
     pub(crate) fn push(&mut self, event: &Event) -> Result<(), Fault> {
-        let Event { device, sequence, kind, at, actor, correlation, causation, payload } = event;
+        let Event {
+            device,
+            sequence,
+            kind,
+            at,
+            actor,
+            correlation,
+            causation,
+            payload,
+        } = event;
         self.device_uuid.push(device.uuid());
         self.sequence.push(bigint(*sequence)?);
         self.kind.push(kind.as_str());

@@ -14,7 +14,10 @@ use serde_json::{Map, Value, value::RawValue};
 use uuid::Uuid;
 
 use crate::{
-    columns::{Fault, Time, actor, bigint, instant, natural, put, put_opt, small, take, time, time_opt, word},
+    columns::{
+        Fault, Time, actor, bigint, instant, natural, put, put_opt, small, take, time, time_opt,
+        word,
+    },
     parts::arrays,
 };
 

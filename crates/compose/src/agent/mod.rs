@@ -11,11 +11,11 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use holdfast_bus_modbus::{ModbusBus, Settings as ModbusSettings};
 use holdfast_domain::{DeviceId, Name};
 use holdfast_edge::{Agent, AgentParts, AgentSettings, readings::NdjsonSink};
-use holdfast_hub_client::{AgentHub, Connection, HubAddress};
+use holdfast_hub_client::{AddressError, AgentHub, Connection, HubAddress};
 use holdfast_ledger::RedbLedger;
 use holdfast_ports::{
     bus::FieldBus,
@@ -185,8 +185,13 @@ fn settings(config: &AgentConfig) -> Result<AgentSettings, ConfigError> {
 }
 
 fn connection(config: &AgentConfig) -> anyhow::Result<Connection> {
-    let address = HubAddress::new(&config.hub, config.allow_plain_http)
-        .map_err(|error| ConfigError::key("hub", error.to_string(), &"another"))?;
+    let address = HubAddress::new(&config.hub, config.allow_plain_http).map_err(|error| {
+        let how = match error {
+            AddressError::PlainHttp { .. } => " (allow_plain_http = true does)",
+            AddressError::NotAnAddress { .. } | AddressError::Surplus { .. } => "",
+        };
+        anyhow!("configuration key hub: {error}{how}")
+    })?;
     let mut connection = Connection::to(address);
     if let Some(path) = &config.ca_file {
         let pem = fs::read(path).with_context(|| format!("reading ca_file {}", path.display()))?;

@@ -21,6 +21,9 @@ const INSTRUMENTS: [&str; 3] = ["boiler-1", "boiler-2", "boiler-3"];
 /// The one that is declared before it is there.
 const LATE: &str = "boiler-4";
 
+/// How long the agent may take to look at everything when the demo goes on.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// Runs the tour, then tells what happens, until `cancel` is.
 pub(super) async fn run(hub: Hub, device: DeviceId, ports: PathBuf, cancel: CancellationToken) {
     let started = Instant::now();
@@ -72,6 +75,13 @@ impl Tour {
                 "the tour was given before: all four instruments are there, and the loop goes on",
             );
             self.instruments[LATE].plug().await?;
+            let actor = Actor::named("demo");
+            let asked = self
+                .hub
+                .reconcile(self.device, LOOK, Some("demo"), &actor, None);
+            if !asked.await?.answered {
+                self.say("the agent has not answered yet: what follows is what was known before");
+            }
             for name in INSTRUMENTS.into_iter().chain([LATE]) {
                 self.declare(name).await?;
                 let row = self
