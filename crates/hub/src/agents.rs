@@ -1,6 +1,6 @@
 //! The agent's side: registration, the target, reports, readings.
 
-use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use holdfast_domain::{
@@ -173,8 +173,7 @@ impl Hub {
         same: Option<SameAgain>,
         correlation: Option<&str>,
     ) -> Result<ReportOutcome, HubError> {
-        let remembered = known.last_order();
-        let follows_directly = follows(remembered, report.order);
+        let follows_directly = follows(known.last_order(), report.order);
         if !follows_directly {
             self.inner.states.forget(device);
         }
@@ -186,7 +185,7 @@ impl Hub {
             .inner
             .states
             .change(device, |known| {
-                let seen = later(known.last_seen().order, remembered);
+                let seen = known.last_seen().order;
                 Ok(
                     match receive(&known.state, report.clone(), seen, &context) {
                         Received::Late { boot } => answer(ReportOutcome::Late { boot }),
@@ -236,7 +235,7 @@ impl Hub {
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             seen.order = Some(order);
-            seen.same = same;
+            seen.same = same.map(|same| (known.state.revision, same));
         }
         self.inner
             .seen
@@ -432,24 +431,10 @@ fn is_same_again(
     device: DeviceId,
     (same, claimed, order): &(SameAgain, DeviceId, ReportOrder),
 ) -> bool {
-    let seen = known.last_seen();
     *claimed == device
-        && seen.same == Some(*same)
-        && seen.order.is_some_and(|last| follows(Some(last), *order))
+        && known.last_seen().same == Some((known.state.revision, *same))
+        && follows(known.last_order(), *order)
         && !known.state.presence.silent
-}
-
-/// The later of two orders of the same life; else the first.
-fn later(known: Option<ReportOrder>, remembered: Option<ReportOrder>) -> Option<ReportOrder> {
-    match (known, remembered) {
-        (Some(known), Some(remembered))
-            if remembered.compare(&known) == Some(Ordering::Greater) =>
-        {
-            Some(remembered)
-        }
-        (Some(known), _) => Some(known),
-        (None, remembered) => remembered,
-    }
 }
 
 /// Is `order` the very next after `last`? Otherwise another process may have taken the ones between.

@@ -5,6 +5,7 @@
 //! committed only onto the revision that it was decided on.
 
 use std::{
+    cmp,
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
@@ -35,23 +36,24 @@ pub(crate) struct Known {
     /// The target document, made when first asked for.
     document: std::sync::OnceLock<Bytes>,
     /// The last report that said nothing new.
-    pub(crate) seen: std::sync::Mutex<Seen>,
+    pub(crate) seen: Arc<std::sync::Mutex<Seen>>,
 }
 
 /// What is remembered of the reports that said nothing new since the state was stored.
 #[derive(Default, Clone)]
 pub(crate) struct Seen {
     pub(crate) order: Option<ReportOrder>,
-    pub(crate) same: Option<SameAgain>,
+    /// Its bytes, and the revision of the state that they say nothing new to.
+    pub(crate) same: Option<(u64, SameAgain)>,
 }
 
 impl Known {
-    fn new(state: DeviceState) -> Self {
+    fn new(state: DeviceState, slot: &Slot) -> Self {
         Self {
             etag: state.target.etag(),
             state: Arc::new(state),
             document: std::sync::OnceLock::new(),
-            seen: std::sync::Mutex::default(),
+            seen: slot.seen.clone(),
         }
     }
 
@@ -78,9 +80,18 @@ impl Known {
 
     /// The order of the last report, told anything new or not.
     pub(crate) fn last_order(&self) -> Option<ReportOrder> {
-        self.last_seen()
-            .order
-            .or_else(|| self.state.reported.as_ref().map(|reported| reported.order))
+        let stored = self.state.reported.as_ref().map(|reported| reported.order);
+        later(stored, self.last_seen().order)
+    }
+}
+
+/// The later of two orders of the same life; else the first.
+fn later(stored: Option<ReportOrder>, seen: Option<ReportOrder>) -> Option<ReportOrder> {
+    match (stored, seen) {
+        (Some(stored), Some(seen)) if seen.compare(&stored) == Some(cmp::Ordering::Greater) => {
+            Some(seen)
+        }
+        (stored, _) => stored,
     }
 }
 
@@ -91,6 +102,8 @@ pub(crate) struct Slot {
     writing: Mutex<()>,
     /// Counts everything that makes a loaded state old.
     generation: AtomicU64,
+    /// The last report that said nothing new; outlives the state that it said nothing new to.
+    seen: Arc<std::sync::Mutex<Seen>>,
     /// What the device should do was changed.
     pub(crate) desired: Notify,
     /// The device reported something new to this process.
@@ -214,7 +227,7 @@ impl States {
             self.remove(device);
             return Err(HubError::DeviceGone(device));
         };
-        let known = Arc::new(Known::new(state));
+        let known = Arc::new(Known::new(state, &slot));
         self.remember(device, &slot, generation, known.clone());
         Ok(known)
     }
@@ -283,7 +296,7 @@ impl States {
                 device,
                 &slot,
                 generation,
-                Arc::new(Known::new(known.state.after(change))),
+                Arc::new(Known::new(known.state.after(change), &slot)),
             );
             unsure.sure = true;
         }

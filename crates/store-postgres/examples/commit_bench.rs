@@ -1,7 +1,7 @@
 //! How many commits of a report a second, beside what the server can do at all: `cargo run --release -p
 //! holdfast-store-postgres --example commit_bench -- [SECONDS]`.
 //!
-//! Starts a durable server of its own. Four rounds, alternating: pgbench with 32 clients, each writing one row with a
+//! Starts a durable server of its own, unless `HOLDFAST_TEST_POSTGRES` names one. Four rounds, alternating: pgbench with 32 clients, each writing one row with a
 //! document of 2 kB a transaction; and 32 tasks, each committing what a report changes where one of ten sensors has
 //! failed or recovered: the report's document, one row of the read model, one or two events.
 
@@ -23,7 +23,7 @@ use holdfast_ports::store::DeviceStore;
 use holdfast_store_postgres::{PostgresOptions, PostgresStore, migrate};
 use holdfast_testkit::{
     builders::modbus_document,
-    postgres::TestCluster,
+    postgres::{TestCluster, URL_VAR},
     world::{FakeAgent, World},
 };
 
@@ -31,18 +31,22 @@ const CLIENTS: usize = 32;
 const DEVICES: usize = 320;
 const SENSORS: usize = 10;
 
+const DURABLE: [(&str, &str); 4] = [
+    ("fsync", "on"),
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "on"),
+    ("max_wal_size", "8GB"),
+];
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
     let seconds: u64 = env::args().nth(1).map_or(Ok(5), |text| text.parse())?;
-    let durable = [
-        ("fsync", "on"),
-        ("synchronous_commit", "on"),
-        ("full_page_writes", "on"),
-        ("max_wal_size", "8GB"),
-    ];
-    let cluster = TestCluster::start_with(&durable)?;
+    let cluster = match env::var(URL_VAR) {
+        Ok(url) => TestCluster::at(&url),
+        Err(_) => TestCluster::start_with(&DURABLE)?,
+    };
     let limit = Limit::prepare(&cluster)?;
     let url = cluster.fresh_database()?;
     migrate(&url).await?;

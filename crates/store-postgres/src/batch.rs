@@ -38,7 +38,8 @@ pub(crate) struct Batches {
 #[derive(Debug)]
 struct Job {
     device: DeviceId,
-    parts: Parts,
+    /// Boxed: it is large, and is moved around here.
+    parts: Box<Parts>,
     answer: oneshot::Sender<Result<(), CommitFault>>,
 }
 
@@ -64,7 +65,7 @@ impl Batches {
         let (answer, answered) = oneshot::channel();
         let job = Job {
             device: change.device,
-            parts: Parts::of(change)?,
+            parts: Box::new(Parts::of(change)?),
             answer,
         };
         let closed = || CommitFault::Other("the store is closed".into());
@@ -106,7 +107,7 @@ async fn commit_together(pool: &PgPool, batch: Vec<Job>) {
         answer,
     } in batch
     {
-        all.append(parts);
+        all.append(*parts);
         waiting.push((device, answer));
     }
     // Who has gone needs no answer: that it can't be sent is no error.

@@ -23,23 +23,27 @@ WITH hot AS (
     )
     WHERE h.device_uuid = c.device_uuid AND h.revision = c.base_revision
     RETURNING h.device_uuid, h.silent, h.turned
-), reports AS MATERIALIZED (
-    SELECT r.* FROM unnest(
-        $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
-        $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::timestamptz[], $24::boolean[], $25::boolean[]
-    ) AS r (
-        device_uuid, config, failures, health, held_version, version, incarnation, boot,
-        sequence, running_fingerprint, looked_revision, agent_version, reported_at, has_failures, has_failed_upserts
-    )
-    JOIN hot USING (device_uuid)
+), won AS MATERIALIZED (
+    -- As arrays: the parts then need no join, which would cost more than their work.
+    SELECT array_agg(device_uuid) AS devices,
+        array_agg(device_uuid) FILTER (WHERE silent) AS silent,
+        array_agg(device_uuid) FILTER (WHERE turned) AS turned
+    FROM hot
 ), reported AS (
     INSERT INTO device_current_state AS c (
         device_uuid, config, failures, health, held_version, version, incarnation, boot, sequence,
         running_fingerprint, looked_revision, agent_version, reported_at
     )
-    SELECT device_uuid, config::json, failures::json, health::json, held_version, version, incarnation, boot, sequence,
-        running_fingerprint, looked_revision, agent_version, reported_at
-    FROM reports
+    SELECT r.device_uuid, r.config::json, r.failures::json, r.health::json, r.held_version, r.version, r.incarnation,
+        r.boot, r.sequence, r.running_fingerprint, r.looked_revision, r.agent_version, r.reported_at
+    FROM unnest(
+        $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
+        $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::timestamptz[]
+    ) AS r (
+        device_uuid, config, failures, health, held_version, version, incarnation, boot,
+        sequence, running_fingerprint, looked_revision, agent_version, reported_at
+    )
+    WHERE r.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
     ON CONFLICT (device_uuid) DO UPDATE SET
         -- The same content is kept as it is: large ones then need not be written again.
         config = CASE WHEN c.running_fingerprint = excluded.running_fingerprint THEN c.config ELSE excluded.config END,
@@ -57,21 +61,22 @@ WITH hot AS (
 ), deployment AS (
     -- Derived, for people. Without failures reported there is no failed row, so that rows are seldom looked at.
     UPDATE device_target_state t SET needs_deployment = NOT t.needs_deployment
-    FROM reports r
-    WHERE t.device_uuid = r.device_uuid AND t.needs_deployment <> (
-        t.version <> r.version
-        OR r.has_failed_upserts
-        OR (r.has_failures AND EXISTS (
-            SELECT FROM device_sensors s
-            WHERE s.device_uuid = r.device_uuid AND s.deployment_status = 'failed'
-                AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($26::uuid[], $27::uuid[]))
-                AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($51::uuid[], $52::uuid[]))
-        ))
-    )
+    FROM unnest($11::uuid[], $16::bigint[], $24::boolean[], $25::boolean[])
+        AS r (device_uuid, version, has_failures, has_failed_upserts)
+    WHERE r.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
+        AND t.device_uuid = r.device_uuid AND t.needs_deployment <> (
+            t.version <> r.version
+            OR r.has_failed_upserts
+            OR (r.has_failures AND EXISTS (
+                SELECT FROM device_sensors s
+                WHERE s.device_uuid = r.device_uuid AND s.deployment_status = 'failed'
+                    AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($26::uuid[], $27::uuid[]))
+                    AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($51::uuid[], $52::uuid[]))
+            ))
+        )
 ), stale AS (
-    UPDATE device_sensors s SET stale = hot.silent
-    FROM hot
-    WHERE hot.turned AND s.device_uuid = hot.device_uuid AND s.stale <> hot.silent
+    UPDATE device_sensors s SET stale = coalesce(s.device_uuid = ANY ((SELECT silent FROM won)::uuid[]), false)
+    WHERE s.device_uuid = ANY ((SELECT turned FROM won)::uuid[])
         AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($26::uuid[], $27::uuid[]))
         AND (s.device_uuid, s.sensor_uuid) NOT IN (SELECT * FROM unnest($51::uuid[], $52::uuid[]))
 ), upserted AS (
@@ -80,7 +85,7 @@ WITH hot AS (
         extra, fingerprint, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
         deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
     )
-    SELECT hot.device_uuid, hot.silent, r.sensor_uuid, r.name, r.protocol, r.enabled, r.poll_interval,
+    SELECT r.device_uuid, coalesce(r.device_uuid = ANY ((SELECT silent FROM won)::uuid[]), false), r.sensor_uuid, r.name, r.protocol, r.enabled, r.poll_interval,
         r.connection::json, r.data_points::json, r.metadata::json, r.extra::json, r.fingerprint, r.config_version,
         r.synced_to_config, r.deployment_status, r.last_deployed_at, r.deployment_error, r.deployment_attempts,
         r.running_since, r.health::json, r.drift, r.drifting_since, r.created_at, r.created_by, r.updated_at, r.updated_by
@@ -94,7 +99,7 @@ WITH hot AS (
         extra, fingerprint, config_version, synced_to_config, deployment_status, last_deployed_at, deployment_error,
         deployment_attempts, running_since, health, drift, drifting_since, created_at, created_by, updated_at, updated_by
     )
-    JOIN hot ON hot.device_uuid = r.device_uuid
+    WHERE r.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
     ON CONFLICT (device_uuid, sensor_uuid) DO UPDATE SET
         stale = excluded.stale,
         name = excluded.name,
@@ -122,15 +127,16 @@ WITH hot AS (
         updated_by = excluded.updated_by
 ), deleted AS (
     DELETE FROM device_sensors s
-    USING unnest($51::uuid[], $52::uuid[]) AS gone (device_uuid, sensor_uuid) JOIN hot USING (device_uuid)
-    WHERE s.device_uuid = gone.device_uuid AND s.sensor_uuid = gone.sensor_uuid
+    USING unnest($51::uuid[], $52::uuid[]) AS gone (device_uuid, sensor_uuid)
+    WHERE gone.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
+        AND s.device_uuid = gone.device_uuid AND s.sensor_uuid = gone.sensor_uuid
 ), told AS (
+    -- In the order of the arrays: positions follow a device's sequence.
     INSERT INTO events (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
     SELECT e.device_uuid, e.sequence, e.type, e.at, e.actor, e.correlation_id, e.causation, e.payload::json
     FROM unnest(
         $53::uuid[], $54::bigint[], $55::text[], $56::timestamptz[], $57::text[], $58::text[], $59::bigint[], $60::text[]
     ) AS e (device_uuid, sequence, type, at, actor, correlation_id, causation, payload)
-    JOIN hot ON hot.device_uuid = e.device_uuid
-    ORDER BY e.device_uuid, e.sequence
+    WHERE e.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
 )
 SELECT device_uuid FROM hot
