@@ -138,6 +138,7 @@ fn merge(
         .running
         .iter()
         .chain(&state.target.items)
+        .filter(|item| item.sensor.enabled())
         .map(|item| item.sensor.id())
         .collect();
     merged.retain(|id, _| concerned.contains(id));

@@ -137,12 +137,13 @@ pub(crate) struct Key {
 impl FromRequestParts<App> for Key {
     type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let secret = bearer(&parts.headers)?.map(str::to_owned).ok_or_else(|| {
             ApiProblem::unauthenticated(
                 "expected a provisioning key as `Authorization: Bearer …`, found nothing",
             )
         })?;
+        app.hub.knows_key(&secret).await?;
         Ok(Self {
             secret,
             request: request_id(parts),

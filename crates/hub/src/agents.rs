@@ -184,7 +184,7 @@ impl Hub {
         let outcome = self
             .inner
             .states
-            .change(device, |known| {
+            .change_from_memory(device, |known| {
                 let seen = known.last_seen().order;
                 Ok(
                     match receive(&known.state, report.clone(), seen, &context) {
@@ -318,6 +318,22 @@ impl Hub {
         Err(HubError::KeyNotAccepted(
             "the provisioning key has no use left".into(),
         ))
+    }
+
+    /// Is there a provisioning key with this secret, good or not? For turning strangers away before they are listened to.
+    ///
+    /// # Errors
+    /// [`HubError::KeyNotAccepted`] if there is none.
+    pub async fn knows_key(&self, key: &str) -> Result<(), HubError> {
+        let found = self
+            .inner
+            .parts
+            .tokens
+            .find_key(&SecretHash::of(key))
+            .await?;
+        found
+            .map(drop)
+            .ok_or_else(|| HubError::KeyNotAccepted("the provisioning key is not known".into()))
     }
 
     async fn registered_before(&self, token: &SecretHash) -> Result<Option<Registered>, HubError> {

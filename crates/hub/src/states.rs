@@ -185,6 +185,11 @@ impl States {
         }
     }
 
+    /// The next one who asks loads the state; nobody is woken.
+    fn forget_quietly(&self, device: DeviceId) {
+        self.known.invalidate(&device);
+    }
+
     pub(crate) fn forget_all(&self) {
         let devices: Vec<DeviceId> = self
             .slots
@@ -240,8 +245,19 @@ impl States {
         }
     }
 
-    /// Changes a device: `decide` says what, on the newest state, again if another process was faster.
+    /// Changes a device: `decide` says what, on the newest state, again if another process was faster. What it refuses, or
+    /// finds to be so already, is true of the store and not only of this process's memory.
     pub(crate) async fn change<T>(
+        &self,
+        device: DeviceId,
+        decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
+    ) -> Result<T, HubError> {
+        self.forget_quietly(device);
+        self.change_from_memory(device, decide).await
+    }
+
+    /// The same, beginning with the state in memory: for who knows that nothing was missed.
+    pub(crate) async fn change_from_memory<T>(
         &self,
         device: DeviceId,
         mut decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,

@@ -1,10 +1,19 @@
 //! The fleet's figures as metrics.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use holdfast_ports::fleet::{Figures, FleetStore};
 use jiff::Timestamp;
 
+/// Devices that failures were told of: when they have none any more, that is told too.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<BTreeSet<String>>);
+
 /// Publishes the figures; if they can't be had, the old ones stand.
-pub(crate) async fn publish(fleet: &dyn FleetStore, now: Timestamp) {
+pub(crate) async fn publish(fleet: &dyn FleetStore, told: &Told, now: Timestamp) {
     let figures = match fleet.figures().await {
         Ok(figures) => figures,
         Err(error) => {
@@ -53,6 +62,12 @@ pub(crate) async fn publish(fleet: &dyn FleetStore, now: Timestamp) {
             .map_or(0, |(_, count)| *count);
         metrics::gauge!("holdfast_sensors", "status" => status).set(as_f64(count));
     }
+    let mut told = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in told.iter().filter(|device| !failed.contains_key(*device)) {
+        metrics::gauge!("holdfast_sensors_failed", "device" => device.clone()).set(0.0);
+    }
+    *told = failed.keys().cloned().collect();
+    drop(told);
     for (device, count) in failed {
         metrics::gauge!("holdfast_sensors_failed", "device" => device).set(as_f64(count));
     }

@@ -101,6 +101,7 @@ pub struct Reconciler {
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
     progress: watch::Sender<Progress>,
+    told: Arc<figures::Told>,
 }
 
 impl Reconciler {
@@ -111,6 +112,7 @@ impl Reconciler {
             parts,
             settings,
             progress: watch::Sender::new(Progress::default()),
+            told: Arc::default(),
         }
     }
 

@@ -7,10 +7,13 @@ use holdfast_domain::{
     watch::{Watched, watch},
 };
 use holdfast_ports::{StoreError, fleet::Claimed, store::CommitError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::{Reconciler, figures};
+
+/// When a device that could not be looked at is due again.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// What a pass did. Partial success is normal: what could not be done stays due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +55,12 @@ impl Reconciler {
                 break;
             }
         }
-        figures::publish(self.parts.fleet.as_ref(), self.parts.clock.now()).await;
+        figures::publish(
+            self.parts.fleet.as_ref(),
+            &self.told,
+            self.parts.clock.now(),
+        )
+        .await;
         metrics::histogram!("holdfast_pass_seconds", "loop" => "configuration")
             .record(started.elapsed());
         report
@@ -67,16 +75,16 @@ impl Reconciler {
         let mut next = Vec::with_capacity(results.len());
         for (claimed, result) in results {
             match result {
-                Ok(Some((seen, at, changed))) => {
+                Ok((seen, at, changed)) => {
                     report.looked_at += 1;
                     report.changed += u64::from(changed);
                     next.push((seen, at));
                 }
-                Ok(None) => report.looked_at += 1,
                 Err(error) => {
                     report.failed += 1;
                     tracing::warn!(device = %claimed.device, error = &error as &dyn std::error::Error,
-                        "device could not be looked at; it is due again when its lease ends");
+                        "device could not be looked at; it stays due");
+                    next.push((claimed, self.parts.clock.now() + AGAIN_AFTER));
                 }
             }
         }
@@ -89,17 +97,18 @@ impl Reconciler {
         }
     }
 
-    /// Looks at one device: what was seen of it, when to look again, and whether something was committed. `None`: it is
-    /// gone, or others change it so fast that it will be due again anyway.
+    /// Looks at one device: what was seen of it, when to look again, and whether something was committed. A device that is
+    /// gone, or that others change too fast, is given back as it was claimed: in the second case it stays due.
     async fn look_at(
         &self,
         claimed: Claimed,
         hub_up_since: Timestamp,
-    ) -> Result<Option<(Claimed, Timestamp, bool)>, StoreError> {
+    ) -> Result<(Claimed, Timestamp, bool), StoreError> {
         const ATTEMPTS: usize = 5;
+        let given_back = (claimed, self.parts.clock.now() + AGAIN_AFTER, false);
         for _ in 0..ATTEMPTS {
             let Some(state) = self.parts.devices.load(claimed.device).await? else {
-                return Ok(None);
+                return Ok(given_back);
             };
             let context = Context::new(self.parts.clock.now(), Actor::reconciler());
             let Watched {
@@ -109,14 +118,14 @@ impl Reconciler {
                 ended_after,
             } = watch(&state, &self.settings.patience, hub_up_since, &context);
             let Some(change) = change else {
-                return Ok(Some((
+                return Ok((
                     Claimed {
                         revision: state.revision,
                         ..claimed
                     },
                     next,
                     false,
-                )));
+                ));
             };
             match self.parts.devices.commit(&change).await {
                 Ok(()) => {
@@ -127,21 +136,21 @@ impl Reconciler {
                         metrics::histogram!("holdfast_drift_ended_seconds")
                             .record(lasted.as_secs_f64());
                     }
-                    return Ok(Some((
+                    return Ok((
                         Claimed {
                             revision: state.revision + 1,
                             ..claimed
                         },
                         next,
                         true,
-                    )));
+                    ));
                 }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Store(error)) => return Err(error),
-                Err(CommitError::NameTaken(_)) => return Ok(None),
+                Err(CommitError::NameTaken(_)) => return Ok(given_back),
             }
         }
-        Ok(None)
+        Ok(given_back)
     }
 }
 

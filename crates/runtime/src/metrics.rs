@@ -1,6 +1,6 @@
 //! Metrics in Prometheus' text format.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -63,5 +63,21 @@ fn install() -> PrometheusHandle {
             "another metrics recorder is installed in this process: these metrics stay empty"
         );
     }
+    keep_small(handle.clone());
     handle
+}
+
+/// Samples are kept until they are summed up: that must happen though nobody asks for the metrics.
+fn keep_small(handle: PrometheusHandle) {
+    const EVERY: Duration = Duration::from_secs(5);
+    let upkeep = move || loop {
+        std::thread::sleep(EVERY);
+        handle.run_upkeep();
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(upkeep)
+    {
+        tracing::error!(%error, "metrics are summed up only when they are asked for");
+    }
 }

@@ -17,8 +17,10 @@ use crate::{
     parts::Parts,
 };
 
-/// So many statements are under way at once: while one waits for the disk, others are worked on.
-const LANES: usize = 3;
+/// So many statements are under way at once: while one waits for the disk, others are worked on. Each has a connection,
+/// and no more: a server's process that has just run this statement runs it again several times faster than one that
+/// must fetch all it needs into the processor's cache.
+pub(crate) const LANES: u32 = 3;
 
 /// The most changes of one statement. More would save little and hold rows longer.
 const MOST: usize = 32;
@@ -33,6 +35,7 @@ const QUEUE: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Batches {
     queue: mpsc::Sender<Job>,
+    lanes: PgPool,
 }
 
 #[derive(Debug)]
@@ -50,14 +53,19 @@ impl Job {
 }
 
 impl Batches {
-    /// Opens the lanes; they end with the last way in.
-    pub(crate) fn over(pool: &PgPool) -> Self {
+    /// Opens the lanes over connections of their own; they end with the last way in.
+    pub(crate) fn over(lanes: PgPool) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..LANES {
-            tokio::spawn(lane(pool.clone(), jobs.clone()));
+            tokio::spawn(lane(lanes.clone(), jobs.clone()));
         }
-        Self { queue }
+        Self { queue, lanes }
+    }
+
+    /// Waits for what is under way; later commits fail.
+    pub(crate) async fn close(&self) {
+        self.lanes.close().await;
     }
 
     /// Commits a change that has neither target nor record. Dropping this leaves all or nothing of it.

@@ -11,7 +11,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{batch::Batches, wakeups::Waker};
+use crate::{
+    batch::{Batches, LANES},
+    wakeups::Waker,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -26,7 +29,8 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database`.
     pub url: String,
-    /// The most connections besides the one that listens. More than the server has cores for gain little.
+    /// The most connections, besides three for reports and one that listens. More than the server has cores for gain
+    /// little.
     pub connections: u32,
     /// The longest wait for a free connection.
     pub acquire_timeout: Duration,
@@ -74,6 +78,22 @@ impl PostgresOptions {
             ),
         ]))
     }
+
+    fn pool_of(&self, connections: u32, server: PgConnectOptions) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= TRY_AFTER_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(server)
+    }
 }
 
 /// Without the URL: it holds a password.
@@ -112,25 +132,14 @@ impl PostgresStore {
         check_tables(&mut first).await?;
         warn_if_not_durable(&mut first).await;
         first.close().await.map_err(unreachable)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= TRY_AFTER_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(pooled);
+        let lanes = options.pool_of(LANES, pooled.clone());
+        let pool = options.pool_of(options.connections, pooled);
         let listening = options.server().map_err(address)?;
         let name = format!("{} wake-ups", options.application_name);
         let waker = Waker::start(listening.application_name(&name))
             .await
             .map_err(unreachable)?;
-        let batches = Batches::over(&pool);
+        let batches = Batches::over(lanes);
         Ok(Self {
             pool,
             batches,
@@ -141,6 +150,7 @@ impl PostgresStore {
     /// Waits for connections in use and closes all; later calls fail.
     pub async fn close(&self) {
         self.waker.stop();
+        self.batches.close().await;
         self.pool.close().await;
     }
 }

@@ -137,7 +137,11 @@ async fn start_agent(
 ) -> anyhow::Result<Option<DeviceId>> {
     let name = Name::new(if demo { "demo-plant" } else { "this-machine" })?;
     let config = AgentConfig {
-        hub: address.to_owned(),
+        hub: address
+            .replace("//0.0.0.0:", "//127.0.0.1:")
+            .replace("//[::]:", "//[::1]:"),
+        // It is this very process.
+        allow_plain_http: true,
         data_dir: folder.agent(),
         name: Some(name.clone()),
         ..AgentConfig::default()

@@ -181,10 +181,8 @@ async fn an_edit_that_comes_to_the_same_commits_nothing() {
     let fleet = Fleet::new();
     let process = fleet.process().await;
     let agent = process.established("gateway-1", &["a"]).await;
-    // Its own wake-up of the last addition makes the process forget what it knows, once.
     settle().await;
-    process.hub.state(agent.device).await.expect("it is there");
-    let counts = process.store.counts();
+    let (loads, commits) = process.store.counts();
     for _ in 0..1_000 {
         let same = process
             .edit(agent.device, Edit::ReplaceAll(json!([document("a")])))
@@ -192,5 +190,6 @@ async fn an_edit_that_comes_to_the_same_commits_nothing() {
             .expect("valid");
         assert_eq!((same.version, same.changed), (1, false));
     }
-    assert_eq!(process.store.counts(), counts);
+    // Each is decided on what the store has, which another process may have changed a moment ago.
+    assert_eq!(process.store.counts(), (loads + 1_000, commits));
 }
