@@ -227,15 +227,6 @@ fn decide(
     Received::Changed(Box::new(change))
 }
 
-/// The change that says nothing but when in the agent's life the last report was made; `None` before the first report.
-#[must_use]
-pub fn reordered(state: &DeviceState, order: ReportOrder) -> Option<Change> {
-    let reported = state.reported.clone()?;
-    let mut change = Change::of(state);
-    change.reported = Some(Reported { order, ..reported });
-    Some(change)
-}
-
 /// Why the hub goes on above a version: it was restored from a backup, and gives a version a second time or does not know
 /// it. So the agent takes what the hub has, instead of refusing it for ever.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use holdfast_domain::{
     DeviceId, Incarnation, Name, Problems, Report, ReportOrder,
     event::{Context, Event, EventKind},
-    receive::{Received, receive, reordered},
+    receive::{Received, receive},
     row::{Actor, Audit, DeploymentStatus},
     state::{Change, DeviceRecord, DeviceState, Tally},
 };
@@ -173,8 +173,7 @@ impl Hub {
         same: Option<SameAgain>,
         correlation: Option<&str>,
     ) -> Result<ReportOutcome, HubError> {
-        let follows_directly = follows(known.last_order(), report.order);
-        if !follows_directly {
+        if !follows(known.last_order(), report.order) {
             self.inner.states.forget(device);
         }
         let started = Instant::now();
@@ -196,15 +195,10 @@ impl Hub {
                         Received::Contradictory(problems) => {
                             return Err(HubError::Invalid(problems));
                         }
-                        Received::Unchanged if follows_directly => {
+                        Received::Unchanged => {
                             self.note_unchanged(device, known, order, same);
                             answer(ReportOutcome::Unchanged)
                         }
-                        // A report between the two is still under way: it is late wherever it comes, so all must know.
-                        Received::Unchanged => Decided {
-                            change: reordered(&known.state, order),
-                            answer: ReportOutcome::Unchanged,
-                        },
                         Received::Changed(change) => {
                             applied = Some(Applied::of(&change, &known.state, &context));
                             Decided {
