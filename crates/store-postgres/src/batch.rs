@@ -1,15 +1,16 @@
-//! Commits of many devices in one statement. Whoever finds a lane free is committed at once; who comes while all are busy
-//! waits, and goes with all others that wait when one is free. So nothing is held back to fill a batch, and under load
-//! the cost of a statement and of a durable commit is shared: starting a statement over these tables costs the server
-//! more than what it does for one device.
+//! Commits of many devices in one statement. Whoever finds the lane free is committed at once; who comes while it is busy
+//! waits, and goes with all others that wait when it is free. So nothing is held back to fill a batch, and under load the
+//! cost of a statement and of a durable commit is shared: starting a statement over these tables costs the server more
+//! than what it does for one device. For the same reason there is one lane: two make the batches smaller.
 //!
-//! A batch that the server refuses is committed change by change, so that a bad one fails alone.
+//! Nobody suffers for another: where the server refuses a batch (one change is bad), or some row is held by someone else
+//! for longer than [`LOCK_TIMEOUT`], each change goes on alone, on a connection of the common pool.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use holdfast_domain::{DeviceId, state::Change};
 use sqlx::PgPool;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::{
@@ -17,16 +18,14 @@ use crate::{
     parts::Parts,
 };
 
-/// So many statements are under way at once: while one waits for the disk, others are worked on. Each has a connection,
-/// and no more: a server's process that has just run this statement runs it again several times faster than one that
-/// must fetch all it needs into the processor's cache.
-pub(crate) const LANES: u32 = 3;
+/// The longest wait for a row within a batch: longer than any edit holds one, and short enough for all who wait with it.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The most changes of one statement. More would save little and hold rows longer.
-const MOST: usize = 32;
+const MOST: usize = 64;
 
 /// The most rows and events of a statement that takes more than one change.
-const MOST_LINES: usize = 512;
+const MOST_LINES: usize = 1_024;
 
 /// The most changes that wait; who comes then waits to get in.
 const QUEUE: usize = 1_024;
@@ -35,7 +34,7 @@ const QUEUE: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Batches {
     queue: mpsc::Sender<Job>,
-    lanes: PgPool,
+    lane: PgPool,
 }
 
 #[derive(Debug)]
@@ -43,8 +42,10 @@ struct Job {
     device: DeviceId,
     /// Boxed: it is large, and is moved around here.
     parts: Box<Parts>,
-    answer: oneshot::Sender<Result<(), CommitFault>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<(), CommitFault>>;
 
 impl Job {
     fn lines(&self) -> usize {
@@ -53,27 +54,31 @@ impl Job {
 }
 
 impl Batches {
-    /// Opens the lanes over connections of their own; they end with the last way in.
-    pub(crate) fn over(lanes: PgPool) -> Self {
+    /// Opens the lane, which has a connection of its own (`lane` is a pool of one) and ends with the last way in.
+    pub(crate) fn over(lane: PgPool, common: PgPool) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..LANES {
-            tokio::spawn(lane(lanes.clone(), jobs.clone()));
-        }
-        Self { queue, lanes }
+        tokio::spawn(run(
+            Pools {
+                lane: lane.clone(),
+                common,
+            },
+            jobs,
+        ));
+        Self { queue, lane }
     }
 
     /// Waits for what is under way; later commits fail.
     pub(crate) async fn close(&self) {
-        self.lanes.close().await;
+        self.lane.close().await;
     }
 
     /// Commits a change that has neither target nor record. Dropping this leaves all or nothing of it.
     pub(crate) async fn commit(&self, change: &Change) -> Result<(), CommitFault> {
         let (answer, answered) = oneshot::channel();
+        let parts = Box::new(Parts::of(change)?);
         let job = Job {
             device: change.device,
-            parts: Box::new(Parts::of(change)?),
+            parts,
             answer,
         };
         let closed = || CommitFault::Other("the store is closed".into());
@@ -82,13 +87,19 @@ impl Batches {
     }
 }
 
-async fn lane(pool: PgPool, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+struct Pools {
+    lane: PgPool,
+    common: PgPool,
+}
+
+async fn run(pools: Pools, mut jobs: mpsc::Receiver<Job>) {
     let mut waiting = Vec::with_capacity(MOST);
     loop {
-        if waiting.is_empty() && jobs.lock().await.recv_many(&mut waiting, MOST).await == 0 {
+        if waiting.is_empty() && jobs.recv_many(&mut waiting, MOST).await == 0 {
             return;
         }
-        commit_together(&pool, next_batch(&mut waiting)).await;
+        let batch = next_batch(&mut waiting);
+        commit_together(&pools, batch).await;
     }
 }
 
@@ -106,9 +117,9 @@ fn next_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
     batch
 }
 
-async fn commit_together(pool: &PgPool, batch: Vec<Job>) {
+async fn commit_together(pools: &Pools, batch: Vec<Job>) {
     let mut all = Parts::default();
-    let mut waiting = Vec::with_capacity(batch.len());
+    let mut answers = Vec::with_capacity(batch.len());
     for Job {
         device,
         parts,
@@ -116,36 +127,40 @@ async fn commit_together(pool: &PgPool, batch: Vec<Job>) {
     } in batch
     {
         all.append(*parts);
-        waiting.push((device, answer));
+        answers.push((device, answer));
     }
     // Who has gone needs no answer: that it can't be sent is no error.
-    match apply(pool, &all).await {
+    match apply(&pools.lane, &all).await {
         Ok(won) => {
-            for (device, answer) in waiting {
+            for (device, answer) in answers {
                 let _ = answer.send(outcome(device, &won));
             }
         }
-        Err(sqlx::Error::Database(refused)) => {
-            let mut refused = (waiting.len() == 1).then_some(refused);
-            for (device, answer) in waiting {
-                let alone = match refused.take() {
-                    Some(refused) => Err(sqlx::Error::Database(refused)),
-                    None => apply(pool, &all.of_device(device)).await,
-                };
-                let _ = answer.send(match alone {
-                    Ok(won) => outcome(device, &won),
-                    Err(error) => Err(CommitFault::Other(error.into())),
-                });
+        Err(sqlx::Error::Database(_)) => {
+            for (device, answer) in answers {
+                tokio::spawn(commit_alone(
+                    pools.common.clone(),
+                    device,
+                    all.of_device(device),
+                    answer,
+                ));
             }
         }
         // The server can't be reached: trying once more for each would only take longer.
         Err(error) => {
             let error = Arc::new(error);
-            for (_, answer) in waiting {
+            for (_, answer) in answers {
                 let _ = answer.send(Err(CommitFault::Other(Box::new(error.clone()))));
             }
         }
     }
+}
+
+async fn commit_alone(common: PgPool, device: DeviceId, parts: Parts, answer: Answer) {
+    let _ = answer.send(match apply(&common, &parts).await {
+        Ok(won) => outcome(device, &won),
+        Err(error) => Err(error.into()),
+    });
 }
 
 fn outcome(device: DeviceId, won: &[Uuid]) -> Result<(), CommitFault> {

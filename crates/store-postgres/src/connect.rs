@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use crate::{
-    batch::{Batches, LANES},
+    batch::{Batches, LOCK_TIMEOUT},
     wakeups::Waker,
 };
 
@@ -29,7 +29,7 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database`.
     pub url: String,
-    /// The most connections, besides three for reports and one that listens. More than the server has cores for gain
+    /// The most connections, besides one for reports and one that listens. More than the server has cores for gain
     /// little.
     pub connections: u32,
     /// The longest wait for a free connection.
@@ -66,7 +66,7 @@ impl PostgresOptions {
         let milliseconds = |duration: Duration| duration.as_millis().to_string();
         Ok(self.server()?.options([
             ("statement_timeout", milliseconds(self.statement_timeout)),
-            ("lock_timeout", milliseconds(self.lock_timeout)),
+            lock_timeout(self.lock_timeout),
             // Everything but what counts the whole fleet is found by a key. Plans are kept for as long as a connection,
             // and those made while tables were small must serve when they are large.
             ("enable_seqscan", "off".to_owned()),
@@ -94,6 +94,11 @@ impl PostgresOptions {
             })
             .connect_lazy_with(server)
     }
+}
+
+/// Of settings given twice the later one counts.
+fn lock_timeout(wait: Duration) -> (&'static str, String) {
+    ("lock_timeout", wait.as_millis().to_string())
 }
 
 /// Without the URL: it holds a password.
@@ -132,14 +137,14 @@ impl PostgresStore {
         check_tables(&mut first).await?;
         warn_if_not_durable(&mut first).await;
         first.close().await.map_err(unreachable)?;
-        let lanes = options.pool_of(LANES, pooled.clone());
+        let lane = options.pool_of(1, pooled.clone().options([lock_timeout(LOCK_TIMEOUT)]));
         let pool = options.pool_of(options.connections, pooled);
         let listening = options.server().map_err(address)?;
         let name = format!("{} wake-ups", options.application_name);
         let waker = Waker::start(listening.application_name(&name))
             .await
             .map_err(unreachable)?;
-        let batches = Batches::over(lanes);
+        let batches = Batches::over(lane, pool.clone());
         Ok(Self {
             pool,
             batches,

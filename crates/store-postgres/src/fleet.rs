@@ -1,7 +1,7 @@
 //! Which devices are due, when they were heard of, and the fleet in figures.
 //!
 //! Reconcilers share the fleet over `device_hot`: who claims passes over rows that others hold, so that nobody waits.
-//! What writes many of those rows locks them in the order of devices, so that none waits in a circle.
+//! What writes many of those rows first locks them in the order of devices (`locked`), so that none waits in a circle.
 
 use std::collections::BTreeMap;
 
@@ -100,16 +100,15 @@ async fn schedule(pool: &PgPool, next: &[(Claimed, Timestamp)]) -> Result<(), Fa
             .collect::<Result<_, _>>()?;
         let times: Vec<Time> = some.iter().map(|(_, (_, at))| time(*at)).collect();
         sqlx::query!(
-            "WITH locked AS (
+            "WITH locked AS MATERIALIZED (
                 SELECT device_uuid FROM device_hot WHERE device_uuid = ANY ($1::uuid[])
                 ORDER BY device_uuid FOR NO KEY UPDATE
             )
             UPDATE device_hot h SET
                 due_at = CASE WHEN h.revision = n.revision THEN n.due_at ELSE h.due_at END,
                 claimed_until = NULL
-            FROM locked JOIN unnest($1::uuid[], $2::bigint[], $3::timestamptz[])
-                AS n (device_uuid, revision, due_at) USING (device_uuid)
-            WHERE h.device_uuid = locked.device_uuid",
+            FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) AS n (device_uuid, revision, due_at)
+            WHERE h.device_uuid = n.device_uuid AND (SELECT count(*) FROM locked) > 0",
             &devices,
             &revisions,
             &times as _,
@@ -155,7 +154,7 @@ async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
         of_order(|order| order.sequence)?,
     );
     let silent = sqlx::query_scalar!(
-        "WITH locked AS (
+        "WITH locked AS MATERIALIZED (
             SELECT device_uuid, silent FROM device_hot WHERE device_uuid = ANY ($1::uuid[])
             ORDER BY device_uuid FOR NO KEY UPDATE
         ), touched AS (
@@ -164,9 +163,10 @@ async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
                 seen_incarnation = coalesce(n.incarnation, h.seen_incarnation),
                 seen_boot = coalesce(n.boot, h.seen_boot),
                 seen_sequence = coalesce(n.sequence, h.seen_sequence)
-            FROM locked JOIN unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[])
-                AS n (device_uuid, at, incarnation, boot, sequence) USING (device_uuid)
-            WHERE h.device_uuid = locked.device_uuid AND (h.last_seen_at IS NULL OR h.last_seen_at < n.at)
+            FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[])
+                AS n (device_uuid, at, incarnation, boot, sequence)
+            WHERE h.device_uuid = n.device_uuid AND (SELECT count(*) FROM locked) > 0
+                AND (h.last_seen_at IS NULL OR h.last_seen_at < n.at)
         )
         SELECT device_uuid FROM locked WHERE silent ORDER BY device_uuid",
         &devices,

@@ -179,7 +179,8 @@ pub(crate) async fn sensors(
             AND ($3::uuid IS NULL OR device_uuid = $3)
             AND ($4::text IS NULL OR protocol = $4)
             AND ($5::boolean IS NULL OR enabled = $5)
-            AND ($6::text IS NULL OR deployment_status = $6)
+            -- Both values: so that the index on sync and status serves.
+            AND ($6::text IS NULL OR (synced_to_config IN (true, false) AND deployment_status = $6))
             AND ($7::text IS NULL OR name = $7)
             AND (NOT $8::boolean OR running_since IS NOT NULL)
             AND (NOT $9::boolean OR drift IS NOT NULL)
