@@ -28,7 +28,7 @@ CREATE TABLE device_hot (
     silent            boolean NOT NULL DEFAULT false,
     -- Did the last commit change `silent`? It marks the device's rows then.
     turned            boolean NOT NULL DEFAULT false,
-    -- Order of the last report that said nothing new: for people, nothing is decided by it.
+    -- Order of the last report that said nothing new: an earlier one that comes late is not taken.
     seen_incarnation  uuid,
     seen_boot         bigint,
     seen_sequence     bigint,
@@ -184,6 +184,13 @@ CREATE FUNCTION holdfast_event_horizon() RETURNS xid8 LANGUAGE sql VOLATILE AS $
         pg_snapshot_xmax(pg_current_snapshot())
     )
 $$;
+
+-- Since when some process of the hub has been up without a gap, and its last sign of that. One row.
+CREATE TABLE hub_uptime (
+    only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    up_since     timestamptz NOT NULL,
+    last_beat_at timestamptz NOT NULL
+) WITH (fillfactor = 10);
 
 CREATE TABLE tokens (
     id           uuid PRIMARY KEY,

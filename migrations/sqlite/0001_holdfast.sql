@@ -22,7 +22,7 @@ CREATE TABLE device_hot (
     claimed_until     INTEGER,
     last_seen_at      INTEGER,
     silent            INTEGER NOT NULL DEFAULT 0 CHECK (silent IN (0, 1)),
-    -- Order of the last report that said nothing new: for people, nothing is decided by it.
+    -- Order of the last report that said nothing new: an earlier one that comes late is not taken.
     seen_incarnation  TEXT,
     seen_boot         INTEGER,
     seen_sequence     INTEGER,
@@ -162,6 +162,13 @@ CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN
     SELECT RAISE(ABORT, 'events are never changed');
 END;
+
+-- Since when the hub has been up without a gap, and its last sign of that. One row.
+CREATE TABLE hub_uptime (
+    only_row     INTEGER PRIMARY KEY CHECK (only_row = 1),
+    up_since     INTEGER NOT NULL,
+    last_beat_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE tokens (
     id           TEXT PRIMARY KEY,

@@ -4,12 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use holdfast_domain::watch::Patience;
 use holdfast_reconcile::{Reconciler, ReconcilerParts, ReconcilerSettings};
-use holdfast_runtime::{clock::SystemClock, health, logs::LogConfig, metrics::Metrics};
+use holdfast_runtime::{clock::SystemClock, health, logs::LogConfig, metrics::Metrics, serve};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    parts::Parts,
     process::RoleConfig,
     stores::{self, StoreConfig, Stores},
 };
@@ -38,8 +39,12 @@ pub struct ReconcileConfig {
     pub silent_after_s: u32,
     /// A drift that lasts so long is told of.
     pub drift_after_s: u32,
-    /// How long events are kept.
+    /// A deployment that has not come to an end after so long is overdue.
+    pub overdue_after_s: u32,
+    /// How long events are kept, and tokens and keys that have ended.
     pub keep_events_days: u32,
+    /// How many versions of each device's target are kept.
+    pub keep_versions: u32,
 }
 
 impl Default for ReconcilerConfig {
@@ -59,7 +64,9 @@ impl Default for ReconcileConfig {
             interval_s: 1,
             silent_after_s: 90,
             drift_after_s: 10,
+            overdue_after_s: 60,
             keep_events_days: 90,
+            keep_versions: 1_000,
         }
     }
 }
@@ -83,6 +90,8 @@ impl ReconcileConfig {
                 ..defaults.patience
             },
             keep_events: SignedDuration::from_hours(24 * i64::from(self.keep_events_days.max(1))),
+            keep_versions: self.keep_versions.max(1),
+            overdue_after: SignedDuration::from_secs(i64::from(self.overdue_after_s)),
             ..defaults
         }
     }
@@ -93,7 +102,7 @@ impl ReconcileConfig {
 pub fn reconciler(stores: Stores, config: &ReconcileConfig) -> Reconciler {
     let Stores {
         devices,
-        tokens: _,
+        tokens,
         events,
         fleet,
         wakeups,
@@ -102,6 +111,7 @@ pub fn reconciler(stores: Stores, config: &ReconcileConfig) -> Reconciler {
         devices,
         fleet,
         events,
+        tokens,
         wakeups,
         clock: Arc::new(SystemClock),
     };
@@ -111,10 +121,10 @@ pub fn reconciler(stores: Stores, config: &ReconcileConfig) -> Reconciler {
 /// Runs the daemon until `cancel` is.
 ///
 /// # Errors
-/// If the store or the port can't be had.
+/// If the store or the port can't be had, or a part ends by itself.
 pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::start();
-    let listener = health::bind(config.listen).await?;
+    let listener = serve::bind(config.listen).await?;
     let stores = stores::open(&config.store).await?;
     let reconciler = reconciler(stores, &config.reconcile);
     let progress = reconciler.progress();
@@ -123,7 +133,14 @@ pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow:
         _ => Ok(()),
     });
     println!("listening on http://{}", listener.local_addr()?);
-    let health = tokio::spawn(health::serve(listener, metrics, ready, cancel.clone()));
-    reconciler.run(cancel).await;
-    Ok(health.await?)
+    let mut parts = Parts::new(cancel);
+    parts.spawn("the health port", |cancel| async move {
+        health::serve(listener, metrics, ready, cancel).await;
+        Ok(())
+    });
+    parts.spawn("the reconciler", |cancel| async move {
+        reconciler.run(cancel).await;
+        Ok(())
+    });
+    parts.run().await
 }

@@ -30,12 +30,12 @@ impl Fingerprint {
         Self::of_bytes(&bytes)
     }
 
-    /// The fingerprint of an object's members.
+    /// The fingerprint of an object's members, and how many bytes they have as JSON.
     #[must_use]
-    pub fn of_members(members: &Map<String, Value>) -> Self {
+    pub fn of_members(members: &Map<String, Value>) -> (Self, usize) {
         let mut bytes = Vec::with_capacity(512);
         write_members(&mut bytes, members);
-        Self::of_bytes(&bytes)
+        (Self::of_bytes(&bytes), bytes.len())
     }
 
     /// The fingerprint of bytes that are canonical already.

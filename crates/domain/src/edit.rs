@@ -3,9 +3,10 @@
 //! An edit that comes to the same content changes nothing: no version, no event. Edits of one sensor do not need to know
 //! of others, so that many people can edit at once; a whole document is guarded by the version that it was made from.
 
+mod bounds;
+
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
@@ -21,7 +22,7 @@ use crate::{
     },
     event::{Context, EventKind},
     fields::{Path, Problems},
-    ids::{PointId, SensorId},
+    ids::SensorId,
     project::{Edited, project},
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
 };
@@ -91,10 +92,11 @@ pub fn edit(
         Edit::Rollback { version, .. } => Some(*version),
         _ => None,
     };
-    let brings_points = !matches!(edit, Edit::Remove(_) | Edit::Rollback { .. });
+    let adds = !matches!(edit, Edit::Remove(_) | Edit::Rollback { .. });
     let (items, sensor) = edited_items(state, edit, new_id)?;
-    if brings_points {
-        refuse_shared_points(&items, sensor)?;
+    if adds {
+        bounds::refuse_too_much(&items)?;
+        bounds::refuse_shared_points(&items, sensor)?;
     }
     Ok(Edition {
         change: retarget(state, items, kind, from, reason, context),
@@ -130,7 +132,6 @@ fn edited_items(
                 config_version: 0,
                 sensor: Arc::new(sensor),
             });
-            within_limits(&items)?;
             Ok((items, Some(id)))
         }
         Edit::Replace(id, document) => {
@@ -152,19 +153,6 @@ fn edited_items(
         Edit::ReplaceAll(document) => Ok((all_replaced(state, document, new_id)?, None)),
         Edit::Rollback { items, .. } => Ok((items, None)),
     }
-}
-
-fn within_limits(items: &[Item]) -> Result<(), EditError> {
-    let most = crate::limits::SENSORS_PER_DEVICE;
-    if items.len() > most {
-        let expected = format!("at most {most} sensors on a device");
-        return Err(EditError::Invalid(Problems::one(
-            "protocolAdapterDevices",
-            expected,
-            items.len(),
-        )));
-    }
-    Ok(())
 }
 
 fn replaced(
@@ -263,65 +251,6 @@ fn all_replaced(
 
 fn sensor_id(value: &Value) -> Option<SensorId> {
     value.as_str()?.parse().ok()
-}
-
-/// Setpoints and commands speak of a point by its id alone: it is unique on the device. `edited` is the only sensor that
-/// was edited; `None`: the whole document was.
-fn refuse_shared_points(items: &[Item], edited: Option<SensorId>) -> Result<(), EditError> {
-    let edited_one = edited.and_then(|id| items.iter().find(|item| item.sensor.id() == id));
-    let mut problems = Problems::default();
-    let mut add = |place: String, id: PointId| {
-        problems.add(
-            place,
-            "an id that no other point of the device has, or none for a new one",
-            id,
-        );
-    };
-    match edited_one {
-        Some(edited) => {
-            let points = edited.sensor.content().binding.point_names();
-            let mut own: BTreeMap<PointId, usize> = points
-                .iter()
-                .enumerate()
-                .map(|(index, (id, _))| (*id, index))
-                .collect();
-            for other in items
-                .iter()
-                .filter(|item| item.sensor.id() != edited.sensor.id())
-            {
-                for (id, _) in other.sensor.content().binding.point_names() {
-                    if let Some(index) = own.remove(&id) {
-                        add(format!("dataPoints[{index}].id"), id);
-                    }
-                }
-            }
-        }
-        None => {
-            let mut all = BTreeSet::new();
-            for (at, item) in items.iter().enumerate() {
-                for (index, (id, _)) in item
-                    .sensor
-                    .content()
-                    .binding
-                    .point_names()
-                    .into_iter()
-                    .enumerate()
-                {
-                    if !all.insert(id) {
-                        add(
-                            format!("protocolAdapterDevices[{at}].dataPoints[{index}].id"),
-                            id,
-                        );
-                    }
-                }
-            }
-        }
-    }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(EditError::Invalid(problems))
-    }
 }
 
 /// Gives ids where a person left them out: the old one of a sensor or of a point with the same name, else a new one.

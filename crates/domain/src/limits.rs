@@ -15,6 +15,10 @@ pub const POINTS_PER_SENSOR: usize = 10_000;
 /// refused before it is read to its end.
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes of all sensors that are wanted of a device: half a document, so that a report has room to say of each that it
+/// runs, how it fares and why it failed.
+pub const TARGET_BYTES: usize = DOCUMENT_BYTES / 2;
+
 /// Shortest poll interval in ms: below this a polled bus is the wrong tool.
 pub const POLL_INTERVAL_MIN_MS: u32 = 10;
 

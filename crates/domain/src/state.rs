@@ -33,6 +33,9 @@ pub struct DeviceState {
     pub reported: Option<Reported>,
     /// When it was heard of, and what was said about that.
     pub presence: Presence,
+    /// Order of the last report that said nothing new, as far as it was written down: a report that changes something is
+    /// taken only if it is later than this one. Like the time of [`Presence::last_seen_at`] it is written in batches.
+    pub seen: Option<ReportOrder>,
     /// The read model.
     pub rows: BTreeMap<SensorId, SensorRow>,
 }
@@ -286,6 +289,7 @@ impl DeviceState {
             },
             reported: None,
             presence: Presence::default(),
+            seen: None,
             rows: BTreeMap::new(),
         }
     }
@@ -323,6 +327,7 @@ impl DeviceState {
             target: target.map_or_else(|| self.target.clone(), |change| change.target),
             reported: reported.or_else(|| self.reported.clone()),
             presence: presence.unwrap_or_else(|| self.presence.clone()),
+            seen: self.seen,
             rows,
         }
     }

@@ -36,19 +36,21 @@ pub struct Watched {
     pub ended_after: Option<SignedDuration>,
 }
 
-/// Looks at a device. `hub_up_since` is when the hub came up: nobody could report before, so silence counts from then.
+/// Looks at a device. `hub_up_since` is when the hub came up: nobody could report before, so silence counts from then; and
+/// while it is down (`None`), nobody is silent for it.
 #[must_use]
 pub fn watch(
     state: &DeviceState,
     patience: &Patience,
-    hub_up_since: Timestamp,
+    hub_up_since: Option<Timestamp>,
     context: &Context,
 ) -> Watched {
     let now = context.now;
     let mut change = Change::of(state);
     let mut presence = state.presence.clone();
-    let heard = presence.last_seen_at.map(|seen| seen.max(hub_up_since));
-    let silent_at = heard.map(|heard| heard + patience.silent_after);
+    let heard = presence.last_seen_at.zip(hub_up_since);
+    let silent_at = heard.map(|(seen, up)| seen.max(up) + patience.silent_after);
+    let hub_back_at = hub_up_since.is_none().then(|| now + patience.silent_after);
     let heard_of_late = presence
         .last_seen_at
         .is_some_and(|seen| seen + patience.silent_after > now);
@@ -94,7 +96,7 @@ pub fn watch(
     }
     let is_idle = presence == state.presence;
     change.presence = Some(presence);
-    let next = [silent_at, told_at]
+    let next = [silent_at, hub_back_at, told_at]
         .into_iter()
         .flatten()
         .filter(|at| *at > now)

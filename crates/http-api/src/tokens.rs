@@ -11,7 +11,7 @@ use holdfast_wire::{
 use crate::{
     App,
     auth::Admin,
-    extract::{JsonDocument, Query, TokenPath},
+    extract::{JsonDocument, Query, SmallDocument, TokenPath},
     problem::{ApiProblem, ApiResult},
 };
 
@@ -50,7 +50,7 @@ pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<App>,
     query: Query,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<(StatusCode, Json<TokenCreated>)> {
     query.finish()?;
     let TokenCreate {
@@ -85,13 +85,13 @@ pub(crate) async fn create(
     responses((status = 204, description = "Revoked"))
 )]
 pub(crate) async fn revoke(
-    _: Admin,
+    Admin(caller): Admin,
     State(app): State<App>,
     TokenPath(id): TokenPath,
     query: Query,
 ) -> ApiResult<StatusCode> {
     query.finish()?;
-    app.hub.revoke_token(id).await?;
+    app.hub.revoke_token(id, caller.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn create_key(
     Admin(caller): Admin,
     State(app): State<App>,
     query: Query,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<(StatusCode, Json<ProvisioningKeyCreated>)> {
     query.finish()?;
     let ProvisioningKeyCreate {
@@ -167,13 +167,13 @@ pub(crate) async fn create_key(
     responses((status = 204, description = "Revoked"))
 )]
 pub(crate) async fn revoke_key(
-    _: Admin,
+    Admin(caller): Admin,
     State(app): State<App>,
     TokenPath(id): TokenPath,
     query: Query,
 ) -> ApiResult<StatusCode> {
     query.finish()?;
-    app.hub.revoke_key(id).await?;
+    app.hub.revoke_key(id, caller.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

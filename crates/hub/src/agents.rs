@@ -1,4 +1,4 @@
-//! The agent's side: registration, the target, reports, readings.
+//! The agent's side: registration, the target, reports.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,11 +7,11 @@ use holdfast_domain::{
     DeviceId, Incarnation, Name, Problems, Report, ReportOrder,
     event::{Context, Event, EventKind},
     receive::{Received, receive},
-    row::{Actor, Audit, DeploymentStatus},
+    row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DeviceRecord, DeviceState, Tally},
 };
 use holdfast_ports::{
-    store::{PointRecord, RegisteredDevice, Registration},
+    store::{RegisteredDevice, Registration, Seen},
     tokens::{Grant, ProvisioningKey, RevocationKind, SecretHash, TokenRecord},
 };
 use serde_json::json;
@@ -173,7 +173,8 @@ impl Hub {
         same: Option<SameAgain>,
         correlation: Option<&str>,
     ) -> Result<ReportOutcome, HubError> {
-        if !follows(known.last_order(), report.order) {
+        let follows = follows(known.last_order(), report.order);
+        if !follows {
             self.inner.states.forget(device);
         }
         let started = Instant::now();
@@ -184,7 +185,7 @@ impl Hub {
             .inner
             .states
             .change_from_memory(device, |known| {
-                let seen = known.last_seen().order;
+                let seen = known.seen_order();
                 Ok(
                     match receive(&known.state, report.clone(), seen, &context) {
                         Received::Late { boot } => answer(ReportOutcome::Late { boot }),
@@ -210,10 +211,25 @@ impl Hub {
                 )
             })
             .await?;
+        if outcome == ReportOutcome::Unchanged && !follows {
+            // One between got lost, or is late: other processes must know at once that this one came after it.
+            self.note_order(device, order).await?;
+        }
         if let (ReportOutcome::Taken, Some(applied)) = (outcome, applied) {
             applied.tell(device, started.elapsed());
         }
         Ok(outcome)
+    }
+
+    async fn note_order(&self, device: DeviceId, order: ReportOrder) -> Result<(), HubError> {
+        let seen = Seen {
+            device,
+            at: self.inner.parts.clock.now(),
+            order: Some(order),
+        };
+        // Whether the device is marked as silent is found again by the next batch, which has it too.
+        self.inner.parts.devices.touch(&[seen]).await?;
+        Ok(())
     }
 
     fn note_unchanged(
@@ -234,17 +250,6 @@ impl Hub {
         self.inner
             .seen
             .add(device, self.inner.parts.clock.now(), Some(order));
-    }
-
-    /// Keeps the last values of a device's points.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn readings(&self, device: DeviceId, points: &[PointRecord]) -> Result<(), HubError> {
-        self.inner
-            .seen
-            .add(device, self.inner.parts.clock.now(), None);
-        Ok(self.inner.parts.devices.save_points(device, points).await?)
     }
 
     /// Gives an agent a new incarnation: it found that its disk speaks with the past of another.
@@ -529,28 +534,20 @@ struct Applied {
 
 impl Applied {
     fn of(change: &Change, before: &DeviceState, context: &Context) -> Self {
-        let target = &before.target;
-        let just_deployed = |row: &&holdfast_domain::row::SensorRow| {
-            row.status == DeploymentStatus::Deployed
-                && row.config_version == target.version
-                && before
-                    .rows
-                    .get(&row.id)
-                    .is_some_and(|old| old.status != row.status)
+        // What runs differs from what is wanted since the change was saved.
+        let waited = |row: &SensorRow| {
+            let old = before.rows.get(&row.id)?;
+            let is_new = row.status == DeploymentStatus::Deployed && old.status != row.status;
+            let saved_at = old.drifting_since.filter(|_| is_new)?;
+            Some(context.now.duration_since(saved_at).as_secs_f64())
         };
-        let saved_at = target.audit.updated_at;
         Self {
             version: change
                 .reported
                 .as_ref()
                 .map_or(0, |reported| reported.worked_version),
             tally: change.tally(before),
-            deployed_after: change
-                .upserts
-                .iter()
-                .filter(just_deployed)
-                .map(|_| context.now.duration_since(saved_at).as_secs_f64())
-                .collect(),
+            deployed_after: change.upserts.iter().filter_map(waited).collect(),
         }
     }
 

@@ -3,12 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use holdfast_domain::{DeviceId, TokenId, row::Actor};
-use holdfast_ports::tokens::{
-    Grant, ProvisioningKey, RevocationKind, Role, SecretHash, TokenRecord, new_secret,
+use holdfast_domain::{DeviceId, TokenId, event::EventKind, row::Actor, state::Change};
+use holdfast_ports::{
+    store::CommitError,
+    tokens::{Grant, ProvisioningKey, RevocationKind, Role, SecretHash, TokenRecord, new_secret},
 };
 use jiff::Timestamp;
 use moka::sync::Cache;
+use serde_json::json;
 
 use crate::{AuthError, Hub, HubError};
 
@@ -102,19 +104,50 @@ impl Hub {
     ///
     /// # Errors
     /// [`HubError::NotFound`] if there is none in force.
-    pub async fn revoke_token(&self, id: TokenId) -> Result<(), HubError> {
-        let ended = self
-            .inner
-            .parts
-            .tokens
-            .revoke_token(id, self.inner.parts.clock.now())
-            .await?;
-        self.inner.tokens.forget_all();
-        if ended {
-            Ok(())
-        } else {
-            Err(HubError::NotFound(format!("token {id} in force")))
+    pub async fn revoke_token(&self, id: TokenId, by: &Actor) -> Result<(), HubError> {
+        let parts = &self.inner.parts;
+        let none = || HubError::NotFound(format!("token {id} in force"));
+        let record = parts.tokens.token(id).await?.ok_or_else(none)?;
+        if record.revoked.is_some() {
+            return Err(none());
         }
+        match record.grant {
+            Grant::Agent(device) => self.revoke_agent(device, by).await?,
+            Grant::Operator(_) => {
+                if !parts.tokens.revoke_token(id, parts.clock.now()).await? {
+                    return Err(none());
+                }
+            }
+        }
+        self.inner.tokens.forget_all();
+        tracing::info!(token = %id, name = record.name, %by, "token revoked");
+        Ok(())
+    }
+
+    /// Ends the token of a device's agent: from now on the agent writes nothing, and what it says is not heard.
+    async fn revoke_agent(&self, device: DeviceId, by: &Actor) -> Result<(), HubError> {
+        const ATTEMPTS: usize = 10;
+        let context = self.context(by, None);
+        for _ in 0..ATTEMPTS {
+            let known = self.inner.states.load(device).await?;
+            let mut change = Change::of(&known.state);
+            change.event(
+                &known.state,
+                &context,
+                EventKind::DeviceRevoked,
+                None,
+                json!({}),
+            );
+            match self.inner.parts.devices.revoke(&change, context.now).await {
+                Ok(()) => {
+                    self.inner.states.forget(device);
+                    return Ok(());
+                }
+                Err(CommitError::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(HubError::Busy)
     }
 
     /// Makes a provisioning key and gives its secret, which is not kept. A key that is bound to a device can be used once.
@@ -149,7 +182,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`HubError::NotFound`] if there is none in force.
-    pub async fn revoke_key(&self, id: TokenId) -> Result<(), HubError> {
+    pub async fn revoke_key(&self, id: TokenId, by: &Actor) -> Result<(), HubError> {
         let ended = self
             .inner
             .parts
@@ -157,6 +190,7 @@ impl Hub {
             .revoke_key(id, self.inner.parts.clock.now())
             .await?;
         if ended {
+            tracing::info!(key = %id, %by, "provisioning key revoked");
             Ok(())
         } else {
             Err(HubError::NotFound(format!(

@@ -5,13 +5,15 @@
 //! to what the domain decides; it knows of tokens, caches, waiting, and nothing of HTTP or SQL.
 //!
 //! Where to look: [`auth`] (who is it?), [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
-//! (devices, their registration keys, "look again"), [`states`] (the cache and the one way to change a device).
+//! (devices, their registration keys, "look again"),
+//! `readings` (last values), [`states`] (the cache and the one way to change a device).
 
 pub mod agents;
 pub mod auth;
 pub mod devices;
 pub mod edits;
 mod error;
+mod readings;
 mod same_again;
 mod seen;
 mod states;
@@ -119,41 +121,43 @@ impl Hub {
     /// The background work: takes wake-ups, and writes "last seen" in batches. Ends when `cancel` is; what was seen until
     /// then is written.
     pub async fn run(&self, cancel: CancellationToken) {
-        enum Next {
-            Wake(Result<Wake, RecvError>),
-            WriteSeen,
-            End,
-        }
+        // Apart from each other: a slow store holds back no wake-up.
+        tokio::join!(self.take_wakeups(&cancel), self.write_what_is_seen(&cancel));
+    }
+
+    async fn take_wakeups(&self, cancel: &CancellationToken) {
         let mut wakes = self.inner.parts.wakeups.subscribe();
         self.inner.states.forget_all();
-        let mut every = tokio::time::interval(self.inner.settings.seen_every);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let next = tokio::select! {
-                wake = wakes.recv() => Next::Wake(wake),
-                _ = every.tick() => Next::WriteSeen,
-                () = cancel.cancelled() => Next::End,
-            };
-            match next {
-                Next::Wake(Ok(Wake::Desired(device))) => self.inner.states.forget(device),
-                Next::Wake(Ok(Wake::Tokens)) => self.inner.tokens.forget_all(),
-                Next::Wake(Ok(Wake::Everything) | Err(RecvError::Lagged(_))) => {
+        while let Some(wake) = cancel.run_until_cancelled(wakes.recv()).await {
+            match wake {
+                Ok(Wake::Desired(device)) => self.inner.states.forget(device),
+                Ok(Wake::Tokens) => self.inner.tokens.forget_all(),
+                Ok(Wake::Everything) | Err(RecvError::Lagged(_)) => {
                     self.inner.tokens.forget_all();
                     self.inner.states.forget_all();
                 }
-                Next::WriteSeen => self.write_seen().await,
-                Next::Wake(Err(RecvError::Closed)) | Next::End => break,
+                Err(RecvError::Closed) => break,
             }
+        }
+    }
+
+    async fn write_what_is_seen(&self, cancel: &CancellationToken) {
+        let mut every = tokio::time::interval(self.inner.settings.seen_every);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while cancel.run_until_cancelled(every.tick()).await.is_some() {
+            self.write_seen().await;
         }
         self.write_seen().await;
     }
 
+    /// Writes when devices were seen, and that this hub is up: the second only after the first, so that nobody is taken for
+    /// silent whose sign of life is not written yet.
     async fn write_seen(&self) {
-        let written = self
-            .inner
-            .seen
-            .write(self.inner.parts.devices.as_ref())
-            .await;
+        let parts = &self.inner.parts;
+        let written = match self.inner.seen.write(parts.devices.as_ref()).await {
+            Ok(silent) => parts.fleet.beat(parts.clock.now()).await.map(|()| silent),
+            Err(error) => Err(error),
+        };
         let silent = written.unwrap_or_else(|error| {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

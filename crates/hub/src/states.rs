@@ -8,7 +8,7 @@ use std::{
     cmp,
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use holdfast_domain::{
-    DeviceId, ReportOrder,
+    DeviceId, PointId, ReportOrder, SensorId,
     state::{Change, DeviceState},
 };
 use holdfast_ports::{
@@ -26,7 +26,7 @@ use holdfast_ports::{
 use moka::sync::Cache;
 use tokio::sync::{Mutex, Notify};
 
-use crate::{HubError, same_again::SameAgain};
+use crate::{HubError, readings, same_again::SameAgain};
 
 /// A device's state as this process last knew it, with what is made of it again and again.
 pub(crate) struct Known {
@@ -34,7 +34,9 @@ pub(crate) struct Known {
     /// Entity tag of the target.
     pub(crate) etag: String,
     /// The target document, made when first asked for.
-    document: std::sync::OnceLock<Bytes>,
+    document: OnceLock<Bytes>,
+    /// The sensor of each point, made when first asked for.
+    points: OnceLock<HashMap<PointId, SensorId>>,
     /// The last report that said nothing new.
     pub(crate) seen: Arc<std::sync::Mutex<Seen>>,
 }
@@ -52,7 +54,8 @@ impl Known {
         Self {
             etag: state.target.etag(),
             state: Arc::new(state),
-            document: std::sync::OnceLock::new(),
+            document: OnceLock::new(),
+            points: OnceLock::new(),
             seen: slot.seen.clone(),
         }
     }
@@ -78,20 +81,46 @@ impl Known {
             .clone()
     }
 
+    /// The order of the last report that said nothing new, here or, as far as it is written down, at another process.
+    pub(crate) fn seen_order(&self) -> Option<ReportOrder> {
+        later(self.last_seen().order, self.state.seen)
+    }
+
     /// The order of the last report, told anything new or not.
     pub(crate) fn last_order(&self) -> Option<ReportOrder> {
         let stored = self.state.reported.as_ref().map(|reported| reported.order);
-        later(stored, self.last_seen().order)
+        stored.map(|stored| later(Some(stored), self.seen_order()).unwrap_or(stored))
+    }
+
+    /// The sensor that each point belongs to which is wanted, or runs.
+    pub(crate) fn points(&self) -> &HashMap<PointId, SensorId> {
+        self.points.get_or_init(|| {
+            let wanted = self.state.target.items.iter();
+            let running = self
+                .state
+                .reported
+                .iter()
+                .flat_map(|reported| &reported.running);
+            wanted
+                .chain(running)
+                .flat_map(|item| {
+                    let points = item.sensor.content().binding.point_names();
+                    points
+                        .into_iter()
+                        .map(|(point, _)| (point, item.sensor.id()))
+                })
+                .collect()
+        })
     }
 }
 
-/// The later of two orders of the same life; else the first.
-fn later(stored: Option<ReportOrder>, seen: Option<ReportOrder>) -> Option<ReportOrder> {
-    match (stored, seen) {
-        (Some(stored), Some(seen)) if seen.compare(&stored) == Some(cmp::Ordering::Greater) => {
-            Some(seen)
+/// The later of two orders of the same life; else the first, if there is one.
+fn later(one: Option<ReportOrder>, other: Option<ReportOrder>) -> Option<ReportOrder> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.compare(&one) == Some(cmp::Ordering::Greater) => {
+            Some(other)
         }
-        (stored, _) => stored,
+        (one, other) => one.or(other),
     }
 }
 
@@ -239,9 +268,15 @@ impl States {
 
     /// Keeps a state unless something made it old since `generation`.
     fn remember(&self, device: DeviceId, slot: &Slot, generation: u64, known: Arc<Known>) {
+        let is_old = || slot.generation.load(Ordering::SeqCst) != generation;
+        if is_old() {
+            return;
+        }
         self.known.insert(device, known);
-        if slot.generation.load(Ordering::SeqCst) != generation {
+        if is_old() {
             self.known.invalidate(&device);
+            // Who was woken in between may have found this one, and waits again.
+            slot.desired.notify_waiters();
         }
     }
 
@@ -306,17 +341,24 @@ impl States {
             device,
             sure: false,
         };
-        let committed = self.devices.commit(&change).await;
-        if committed.is_ok() {
-            self.remember(
-                device,
-                &slot,
-                generation,
-                Arc::new(Known::new(known.state.after(change), &slot)),
-            );
-            unsure.sure = true;
+        self.devices.commit(&change).await?;
+        let touched = readings::touched(&change);
+        let after = known.state.after(change);
+        let vanished = readings::vanished(&touched, &known.state, &after);
+        self.remember(
+            device,
+            &slot,
+            generation,
+            Arc::new(Known::new(after, &slot)),
+        );
+        unsure.sure = true;
+        if !vanished.is_empty()
+            && let Err(error) = self.devices.forget_points(device, &vanished).await
+        {
+            tracing::warn!(%device, error = &error as &dyn std::error::Error,
+                "last values of points that are gone could not be removed");
         }
-        committed
+        Ok(())
     }
 }
 

@@ -8,6 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::StoreError;
 
+/// A hub that did not [beat](FleetStore::beat) for so long was down, and nobody could be heard of. Several times the period
+/// of its beats, so that a slow store is no outage; shorter than what an agent may be silent for.
+pub const HUB_GAP: SignedDuration = SignedDuration::from_secs(15);
+
+/// A deployment that has not come to an end after so long is overdue, where nothing else is set.
+pub const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
 /// Which devices are due, shared among any number of reconcilers, and the fleet's figures.
 ///
 /// # Contract
@@ -29,8 +36,14 @@ pub trait FleetStore: Send + Sync {
     /// Says when claimed devices are due next; without effect on one that has become due again meanwhile.
     async fn schedule(&self, next: &[(Claimed, Timestamp)]) -> Result<(), StoreError>;
 
-    /// The fleet in figures.
-    async fn figures(&self) -> Result<Figures, StoreError>;
+    /// A process of the hub takes reports now, and what it has seen of agents is written down.
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Since when some process of the hub has beaten without a gap of [`HUB_GAP`]; `None` if none does now.
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The fleet in figures. Deployments that began before `overdue_before` are overdue.
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError>;
 }
 
 /// A claimed device.
@@ -57,6 +70,8 @@ pub struct Figures {
     pub sensors: BTreeMap<DeploymentStatus, u64>,
     /// Rows that are failed, by device name; at most 100 devices, those with the most.
     pub failed: BTreeMap<String, u64>,
+    /// Rows whose wanted content has been pending or reconciling for too long.
+    pub overdue: u64,
     /// How many devices are due now.
     pub due: u64,
 }

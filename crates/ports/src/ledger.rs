@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
 
-use crate::StoreError;
+use crate::{StoreError, tokens::SecretHash};
 
 /// The agent's ledger.
 ///
@@ -20,8 +20,11 @@ pub trait Ledger: Send + Sync {
     async fn begin_boot(&self) -> Result<Held, StoreError>;
 
     /// Keeps who this agent is. A new identity (another device or incarnation) starts its boots anew and keeps nothing else
-    /// of the old one if the device is another.
+    /// of the old one if the device is another. With another token, nobody was turned away.
     async fn set_identity(&self, identity: &Identity) -> Result<(), StoreError>;
+
+    /// Notes that the hub turned this agent away, or (`None`) that it knows it again.
+    async fn turned_away(&self, how: Option<TurnedAway>) -> Result<(), StoreError>;
 
     /// Keeps a target. From now on this is the one held.
     async fn hold(&self, target: &TargetState) -> Result<(), StoreError>;
@@ -49,6 +52,17 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// The agent's secret token.
     pub token: String,
+    /// The provisioning key that it was registered with; `None`: not known.
+    pub key: Option<SecretHash>,
+}
+
+/// The hub's word that it does not want to hear of this agent. Only its own word counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// The device was deleted.
+    Deleted,
+    /// The agent's access was revoked, or another agent took over the device.
+    Revoked,
 }
 
 impl std::fmt::Debug for Identity {
@@ -57,6 +71,7 @@ impl std::fmt::Debug for Identity {
             device,
             incarnation,
             token: _,
+            key: _,
         } = self;
         f.debug_struct("Identity")
             .field("device", device)
@@ -70,6 +85,8 @@ impl std::fmt::Debug for Identity {
 pub struct Held {
     /// Who the agent is; `None`: it has not registered.
     pub identity: Option<Identity>,
+    /// How the hub turned it away, if it did.
+    pub turned_away: Option<TurnedAway>,
     /// The number of this boot, from 1.
     pub boot: u64,
     /// The target held.

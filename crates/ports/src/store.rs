@@ -29,6 +29,8 @@ use crate::{
 ///   what [`load`](Self::load) gives. So no edit and no report is ever lost, however many processes write.
 /// - **Exact.** What is loaded equals what was committed (times to the microsecond), and
 ///   `load(commit(change)) == state.after(change)`.
+/// - **Old never overwrites new.** A change that takes a report over ([`Change::reported`]) is a
+///   [`CommitError::Conflict`] too if a report that is not earlier was [seen](Self::touch) meanwhile.
 /// - **Set-based.** A commit takes a fixed number of statements, however many sensors it has.
 /// - **Wakes.** After a commit whose [`Change::changes_desired`] is true, all processes of the hub get a
 ///   [`Wake::Desired`](crate::wakeups::Wake) of that device.
@@ -57,6 +59,10 @@ pub trait DeviceStore: Send + Sync {
     /// [`CommitError::Conflict`] also if the key has no use left or was revoked.
     async fn register(&self, registration: &Registration) -> Result<(), CommitError>;
 
+    /// Commits a change of a device and ends the tokens of its agents, as
+    /// [`RevocationKind::Revoked`](crate::tokens::RevocationKind) at `at`, in one transaction.
+    async fn revoke(&self, change: &Change, at: Timestamp) -> Result<(), CommitError>;
+
     /// Removes a device with all that is kept of it but its events, and ends its tokens as
     /// [`RevocationKind::DeviceDeleted`](crate::tokens::RevocationKind). `events` are the last ones.
     async fn delete(
@@ -70,7 +76,7 @@ pub trait DeviceStore: Send + Sync {
     async fn find(&self, name: &Name) -> Result<Option<DeviceId>, StoreError>;
 
     /// Notes when devices were last heard of. Does not raise revisions; never sets an earlier time. A device that is
-    /// gone is left out. Gives those of them that are marked as silent
+    /// gone is left out. What was seen of a report's order comes back as [`DeviceState::seen`]. Gives those of them that are marked as silent
     /// ([`Presence::silent`](holdfast_domain::state::Presence)): the caller takes that back with a change.
     async fn touch(&self, seen: &[Seen]) -> Result<Vec<DeviceId>, StoreError>;
 
@@ -105,6 +111,12 @@ pub trait DeviceStore: Send + Sync {
     /// Keeps the last values of points; a later time wins. Best effort: not part of any revision.
     async fn save_points(&self, device: DeviceId, points: &[PointRecord])
     -> Result<(), StoreError>;
+
+    /// Removes the last values of points that are no more.
+    async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError>;
+
+    /// Removes all versions of a device's history but the newest `keep`, and says how many went.
+    async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError>;
 
     /// Last values of a device's points, by point id.
     async fn points(

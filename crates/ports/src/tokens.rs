@@ -151,6 +151,8 @@ pub trait TokenStore: Send + Sync {
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
     /// The token with this hash.
     async fn find_token(&self, hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError>;
+    /// The token with this id.
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError>;
     /// Tokens by id, the revoked ones too.
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError>;
     /// Ends a token; false if there is none that is still in force.
@@ -164,4 +166,8 @@ pub trait TokenStore: Send + Sync {
     async fn keys(&self, page: &Page) -> Result<Listed<ProvisioningKey>, StoreError>;
     /// Ends a key; false if there is none that is still in force.
     async fn revoke_key(&self, id: TokenId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Removes operators' tokens and provisioning keys that ended (revoked, expired, or used up) before `before`, and says
+    /// how many. Agents' tokens stay: an agent that comes back after years is still told that its device is gone.
+    async fn prune_access(&self, before: Timestamp) -> Result<u64, StoreError>;
 }

@@ -1,20 +1,64 @@
 //! The fleet's figures as metrics.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use holdfast_ports::fleet::{Figures, FleetStore};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-/// Devices that failures were told of: when they have none any more, that is told too.
+use crate::{ReconcilerParts, ReconcilerSettings};
+
+/// What was told: what is over is told too.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<BTreeSet<String>>);
+struct Told {
+    /// Devices with failures.
+    failing: BTreeSet<String>,
+    /// Deployments that were overdue.
+    overdue: u64,
+}
+
+impl Told {
+    fn of_overdue(&mut self, overdue: u64, after: SignedDuration) {
+        if overdue > self.overdue {
+            let after_s = after.as_secs();
+            tracing::warn!(
+                overdue,
+                after_s,
+                "deployments are overdue: `holdfast drift` lists them"
+            );
+        } else if overdue == 0 && self.overdue > 0 {
+            tracing::info!("no deployment is overdue any more");
+        }
+        self.overdue = overdue;
+    }
+}
+
+/// Publishes the figures again and again until `cancel` is: they are counted over the whole fleet, and so not in each pass.
+pub(crate) fn spawn(
+    parts: ReconcilerParts,
+    settings: ReconcilerSettings,
+    cancel: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut told = Told::default();
+        let mut every = tokio::time::interval(settings.figures_every);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while cancel.run_until_cancelled(every.tick()).await.is_some() {
+            let now = parts.clock.now();
+            publish(parts.fleet.as_ref(), &mut told, now, settings.overdue_after).await;
+        }
+    })
+}
 
 /// Publishes the figures; if they can't be had, the old ones stand.
-pub(crate) async fn publish(fleet: &dyn FleetStore, told: &Told, now: Timestamp) {
-    let figures = match fleet.figures().await {
+async fn publish(
+    fleet: &dyn FleetStore,
+    told: &mut Told,
+    now: Timestamp,
+    overdue_after: SignedDuration,
+) {
+    let figures = match fleet.figures(now - overdue_after).await {
         Ok(figures) => figures,
         Err(error) => {
             tracing::warn!(
@@ -31,11 +75,14 @@ pub(crate) async fn publish(fleet: &dyn FleetStore, told: &Told, now: Timestamp)
         oldest_drift,
         sensors,
         failed,
+        overdue,
         due,
     } = figures;
     gauge("holdfast_devices", devices);
     gauge("holdfast_devices_silent", silent);
     gauge("holdfast_devices_due", due);
+    gauge("holdfast_deployments_overdue", overdue);
+    told.of_overdue(overdue, overdue_after);
     for kind in [
         "missing",
         "unexpected",
@@ -62,12 +109,12 @@ pub(crate) async fn publish(fleet: &dyn FleetStore, told: &Told, now: Timestamp)
             .map_or(0, |(_, count)| *count);
         metrics::gauge!("holdfast_sensors", "status" => status).set(as_f64(count));
     }
-    let mut told = told.0.lock().unwrap_or_else(PoisonError::into_inner);
-    for device in told.iter().filter(|device| !failed.contains_key(*device)) {
-        metrics::gauge!("holdfast_sensors_failed", "device" => device.clone()).set(0.0);
+    for device in &told.failing {
+        if !failed.contains_key(device) {
+            metrics::gauge!("holdfast_sensors_failed", "device" => device.clone()).set(0.0);
+        }
     }
-    *told = failed.keys().cloned().collect();
-    drop(told);
+    told.failing = failed.keys().cloned().collect();
     for (device, count) in failed {
         metrics::gauge!("holdfast_sensors_failed", "device" => device).set(as_f64(count));
     }

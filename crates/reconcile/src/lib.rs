@@ -18,11 +18,12 @@ use holdfast_domain::watch::Patience;
 use holdfast_ports::{
     clock::Clock,
     events::EventStore,
-    fleet::FleetStore,
+    fleet::{FleetStore, OVERDUE_AFTER},
     store::DeviceStore,
+    tokens::TokenStore,
     wakeups::{Wake, Wakeups},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
     task::JoinHandle,
@@ -44,6 +45,8 @@ pub struct ReconcilerParts {
     pub fleet: Arc<dyn FleetStore>,
     /// The event log, for retention.
     pub events: Arc<dyn EventStore>,
+    /// Tokens and keys, for retention.
+    pub tokens: Arc<dyn TokenStore>,
     /// Wake-ups.
     pub wakeups: Arc<dyn Wakeups>,
     /// The time.
@@ -63,8 +66,14 @@ pub struct ReconcilerSettings {
     pub at_once: usize,
     /// After so long a claimed device that was not dealt with is due again.
     pub lease: SignedDuration,
-    /// How long events are kept.
+    /// How long events are kept, and tokens and keys that have ended.
     pub keep_events: SignedDuration,
+    /// How many versions of a device's target are kept.
+    pub keep_versions: u32,
+    /// A deployment that has not come to an end after so long is overdue.
+    pub overdue_after: SignedDuration,
+    /// How often the fleet's figures are published.
+    pub figures_every: Duration,
 }
 
 impl Default for ReconcilerSettings {
@@ -80,6 +89,9 @@ impl Default for ReconcilerSettings {
             at_once: 8,
             lease: SignedDuration::from_secs(60),
             keep_events: SignedDuration::from_hours(24 * 90),
+            keep_versions: 1_000,
+            overdue_after: OVERDUE_AFTER,
+            figures_every: Duration::from_secs(10),
         }
     }
 }
@@ -101,7 +113,6 @@ pub struct Reconciler {
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
     progress: watch::Sender<Progress>,
-    told: Arc<figures::Told>,
 }
 
 impl Reconciler {
@@ -112,7 +123,6 @@ impl Reconciler {
             parts,
             settings,
             progress: watch::Sender::new(Progress::default()),
-            told: Arc::default(),
         }
     }
 
@@ -124,14 +134,14 @@ impl Reconciler {
 
     /// Runs until `cancel` is; a pass that is under way then runs to its end.
     pub async fn run(&self, cancel: CancellationToken) {
-        let up_since = self.parts.clock.now();
         let mut wakes = self.parts.wakeups.subscribe();
         let mut pacer = Pacer::new(self.settings.interval, Instant::now());
         let mut running: Option<JoinHandle<PassReport>> = None;
         let retention = retention::spawn(self.parts.clone(), self.settings, cancel.clone());
+        let figures = figures::spawn(self.parts.clone(), self.settings, cancel.clone());
         loop {
             if let Some(Command::StartPass) = pacer.next(Instant::now()) {
-                running = Some(self.start_pass(up_since));
+                running = Some(self.start_pass());
             }
             let next = tokio::select! {
                 wake = wakes.recv() => Next::Wake(wake),
@@ -155,12 +165,16 @@ impl Reconciler {
         if let Some(handle) = running {
             let _ = handle.await;
         }
-        let _ = retention.await;
+        for background in [retention, figures] {
+            if let Err(error) = background.await {
+                tracing::error!(%error, "a background task of the reconciler ended in a panic");
+            }
+        }
     }
 
-    fn start_pass(&self, up_since: Timestamp) -> JoinHandle<PassReport> {
+    fn start_pass(&self) -> JoinHandle<PassReport> {
         let this = self.clone();
-        tokio::spawn(async move { this.pass(up_since).await })
+        tokio::spawn(async move { this.pass().await })
     }
 
     fn note(&self, report: Option<PassReport>, overrun: bool) {

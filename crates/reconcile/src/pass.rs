@@ -10,7 +10,7 @@ use holdfast_ports::{StoreError, fleet::Claimed, store::CommitError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Reconciler, figures};
+use crate::Reconciler;
 
 /// When a device that could not be looked at is due again.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
@@ -28,10 +28,20 @@ pub struct PassReport {
 
 impl Reconciler {
     /// Works through all that is due now.
-    pub async fn pass(&self, hub_up_since: Timestamp) -> PassReport {
+    pub async fn pass(&self) -> PassReport {
         let started = Instant::now();
         let mut report = PassReport::default();
         let begun = self.parts.clock.now();
+        let hub_up_since = match self.parts.fleet.hub_up_since(begun).await {
+            Ok(since) => since,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "whether the hub is up could not be asked: nobody is taken for silent in this pass"
+                );
+                None
+            }
+        };
         loop {
             let claimed = self
                 .parts
@@ -55,18 +65,17 @@ impl Reconciler {
                 break;
             }
         }
-        figures::publish(
-            self.parts.fleet.as_ref(),
-            &self.told,
-            self.parts.clock.now(),
-        )
-        .await;
         metrics::histogram!("holdfast_pass_seconds", "loop" => "configuration")
             .record(started.elapsed());
         report
     }
 
-    async fn batch(&self, claimed: Vec<Claimed>, hub_up_since: Timestamp, report: &mut PassReport) {
+    async fn batch(
+        &self,
+        claimed: Vec<Claimed>,
+        hub_up_since: Option<Timestamp>,
+        report: &mut PassReport,
+    ) {
         let results: Vec<_> = stream::iter(claimed)
             .map(|claimed| async move { (claimed, self.look_at(claimed, hub_up_since).await) })
             .buffer_unordered(self.settings.at_once)
@@ -102,7 +111,7 @@ impl Reconciler {
     async fn look_at(
         &self,
         claimed: Claimed,
-        hub_up_since: Timestamp,
+        hub_up_since: Option<Timestamp>,
     ) -> Result<(Claimed, Timestamp, bool), StoreError> {
         const ATTEMPTS: usize = 5;
         let given_back = (claimed, self.parts.clock.now() + AGAIN_AFTER, false);

@@ -1,4 +1,4 @@
-//! How long events are kept. Before a device's old events go, a snapshot of its read model is written, so that the read
+//! How long events, versions, and ended tokens and keys are kept. Before a device's old events go, a snapshot of its read model is written, so that the read
 //! model can still be rebuilt from the log.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use holdfast_domain::{
     event::{Context, EventKind},
     rebuild,
     row::Actor,
-    state::Change,
+    state::{Change, DeviceRecord},
 };
 use holdfast_ports::{
     StoreError,
@@ -16,7 +16,7 @@ use holdfast_ports::{
     page::Page,
     store::{CommitError, DeviceFilter},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -35,17 +35,19 @@ pub(crate) fn spawn(
     cancel: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        while cancel
-            .run_until_cancelled(tokio::time::sleep(EVERY))
-            .await
-            .is_some()
-        {
-            match sweep(&parts, settings.keep_events).await {
-                Ok(removed) => tracing::info!(removed, "old events removed"),
+        let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while cancel.run_until_cancelled(every.tick()).await.is_some() {
+            match sweep(&parts, &settings).await {
+                Ok(Swept {
+                    events,
+                    versions,
+                    access,
+                }) => tracing::info!(events, versions, access, "what was old was removed"),
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "old events could not be removed"
+                        "what is old could not all be removed"
                     );
                 }
             }
@@ -53,13 +55,28 @@ pub(crate) fn spawn(
     })
 }
 
-/// Snapshots every device whose last snapshot is older than half of `keep`, and removes events older than `keep`. Gives
-/// how many.
+/// How much a sweep removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Events.
+    pub events: u64,
+    /// Versions of targets.
+    pub versions: u64,
+    /// Operators' tokens and provisioning keys.
+    pub access: u64,
+}
+
+/// Removes what is older than it is kept: versions of targets, ended tokens and keys, and events. Before, every device
+/// whose last snapshot is older than half of that time gets a new one.
 ///
 /// # Errors
 /// If the store fails; what was done until then stays done.
-pub async fn sweep(parts: &ReconcilerParts, keep: SignedDuration) -> Result<u64, StoreError> {
-    let now = parts.clock.now();
+pub async fn sweep(
+    parts: &ReconcilerParts,
+    settings: &ReconcilerSettings,
+) -> Result<Swept, StoreError> {
+    let before = parts.clock.now() - settings.keep_events;
+    let mut swept = Swept::default();
     let mut page = Page::first(SLICE);
     loop {
         let listed = parts
@@ -67,19 +84,24 @@ pub async fn sweep(parts: &ReconcilerParts, keep: SignedDuration) -> Result<u64,
             .devices(&DeviceFilter::default(), &page)
             .await?;
         for device in &listed.items {
-            snapshot_if_old(parts, device.record.id, keep).await?;
+            let DeviceRecord { id, audit, .. } = &device.record;
+            snapshot_if_old(parts, *id, audit.created_at, settings.keep_events).await?;
+            swept.versions += parts
+                .devices
+                .prune_history(*id, settings.keep_versions)
+                .await?;
         }
         match listed.next {
             Some(next) => page.after = Some(next),
             None => break,
         }
     }
-    let mut removed = 0;
+    swept.access = parts.tokens.prune_access(before).await?;
     loop {
-        let slice = parts.events.prune(now - keep, SLICE).await?;
-        removed += slice;
+        let slice = parts.events.prune(before, SLICE).await?;
+        swept.events += slice;
         if slice < u64::from(SLICE) {
-            return Ok(removed);
+            return Ok(swept);
         }
     }
 }
@@ -87,6 +109,7 @@ pub async fn sweep(parts: &ReconcilerParts, keep: SignedDuration) -> Result<u64,
 async fn snapshot_if_old(
     parts: &ReconcilerParts,
     device: DeviceId,
+    created_at: Timestamp,
     keep: SignedDuration,
 ) -> Result<(), StoreError> {
     let context = Context::new(parts.clock.now(), Actor::reconciler());
@@ -99,8 +122,8 @@ async fn snapshot_if_old(
         .latest(&filter, 1)
         .await?
         .first()
-        .map(|event| event.at);
-    if last.is_some_and(|last| context.now.duration_since(last) < keep / 2) {
+        .map_or(created_at, |event| event.at);
+    if context.now.duration_since(last) < keep / 2 {
         return Ok(());
     }
     let Some(state) = parts.devices.load(device).await? else {

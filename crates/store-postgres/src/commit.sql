@@ -22,6 +22,13 @@ WITH hot AS (
         silent, drift_since, drift_fingerprint
     )
     WHERE h.device_uuid = c.device_uuid AND h.revision = c.base_revision
+        -- A report that another process has seen a later one of is not taken.
+        AND NOT EXISTS (
+            SELECT FROM unnest($11::uuid[], $17::uuid[], $18::bigint[], $19::bigint[])
+                AS r (device_uuid, incarnation, boot, sequence)
+            WHERE r.device_uuid = h.device_uuid AND r.incarnation = h.seen_incarnation
+                AND (r.boot, r.sequence) <= (h.seen_boot, h.seen_sequence)
+        )
     RETURNING h.device_uuid, h.silent, h.turned
 ), won AS MATERIALIZED (
     -- As arrays: the parts then need no join, which would cost more than their work.

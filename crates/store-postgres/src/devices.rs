@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    DeviceId, Item, Name,
+    DeviceId, Item, Name, PointId,
     event::Event,
     state::{Change, DeviceState},
 };
@@ -16,6 +16,7 @@ use holdfast_ports::{
         Registration, Seen, SensorFilter, SensorRecord,
     },
 };
+use jiff::Timestamp;
 
 use crate::{PostgresStore, columns::Fault, commit, fleet, lifecycle, lists, load, points};
 
@@ -41,6 +42,10 @@ impl DeviceStore for PostgresStore {
 
     async fn register(&self, registration: &Registration) -> Result<(), CommitError> {
         lifecycle::register(self, registration).await
+    }
+
+    async fn revoke(&self, change: &Change, at: Timestamp) -> Result<(), CommitError> {
+        lifecycle::revoke(self, change, at).await
     }
 
     async fn delete(
@@ -112,6 +117,18 @@ impl DeviceStore for PostgresStore {
         points::save(&self.pool, device, points)
             .await
             .map_err(failed("keeping the values of device", device))
+    }
+
+    async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError> {
+        points::forget(&self.pool, device, points)
+            .await
+            .map_err(failed("removing values of device", device))
+    }
+
+    async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError> {
+        lists::prune_history(&self.pool, device, keep)
+            .await
+            .map_err(failed("removing old versions of device", device))
     }
 
     async fn points(

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use holdfast_domain::{DeviceId, drift::DriftKind, row::DeploymentStatus};
 use holdfast_ports::{
     StoreError,
-    fleet::{Claimed, Figures, FleetStore},
+    fleet::{Claimed, Figures, FleetStore, HUB_GAP},
     store::Seen,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -43,8 +43,20 @@ impl FleetStore for PostgresStore {
             .map_err(|fault| StoreError::new(format!("scheduling {} devices", next.len()), fault))
     }
 
-    async fn figures(&self) -> Result<Figures, StoreError> {
-        figures(&self.pool)
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
+        beat(&self.pool, now)
+            .await
+            .map_err(|fault| StoreError::new("noting that the hub is up", fault))
+    }
+
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        hub_up_since(&self.pool, now)
+            .await
+            .map_err(|fault| StoreError::new("asking since when the hub is up", fault))
+    }
+
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
+        figures(&self.pool, overdue_before)
             .await
             .map_err(|fault| StoreError::new("counting the fleet", fault))
     }
@@ -166,7 +178,7 @@ async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
             FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::bigint[])
                 AS n (device_uuid, at, incarnation, boot, sequence)
             WHERE h.device_uuid = n.device_uuid AND (SELECT count(*) FROM locked) > 0
-                AND (h.last_seen_at IS NULL OR h.last_seen_at < n.at)
+                AND (h.last_seen_at IS NULL OR h.last_seen_at <= n.at)
         )
         SELECT device_uuid FROM locked WHERE silent ORDER BY device_uuid",
         &devices,
@@ -180,7 +192,31 @@ async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
     Ok(silent)
 }
 
-async fn figures(pool: &PgPool) -> Result<Figures, Fault> {
+async fn beat(pool: &PgPool, now: Timestamp) -> Result<(), Fault> {
+    sqlx::query!(
+        "INSERT INTO hub_uptime AS h (up_since, last_beat_at) VALUES ($1, $1)
+        ON CONFLICT (only_row) DO UPDATE SET
+            up_since = CASE WHEN h.last_beat_at < $2 THEN excluded.up_since ELSE h.up_since END,
+            last_beat_at = greatest(h.last_beat_at, excluded.last_beat_at)",
+        time(now),
+        time(now.checked_sub(HUB_GAP)?),
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+async fn hub_up_since(pool: &PgPool, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+    let since = sqlx::query_scalar!(
+        "SELECT up_since FROM hub_uptime WHERE last_beat_at >= $1",
+        time(now.checked_sub(HUB_GAP)?),
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(instant(since))
+}
+
+async fn figures(pool: &PgPool, overdue_before: Timestamp) -> Result<Figures, Fault> {
     // The devices with the most failures are shown; more lines would only swell the metrics.
     const FAILED_SHOWN: i64 = 100;
     let mut transaction = pool
@@ -205,6 +241,13 @@ async fn figures(pool: &PgPool) -> Result<Figures, Fault> {
     )
     .fetch_all(&mut *transaction)
     .await?;
+    let overdue = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "rows!" FROM device_sensors
+        WHERE NOT synced_to_config AND deployment_status IN ('pending', 'reconciling') AND drifting_since < $1"#,
+        time(overdue_before),
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
     let failed = sqlx::query!(
         r#"SELECT d.name, count(*) AS "rows!" FROM device_sensors s JOIN devices d ON d.uuid = s.device_uuid
         WHERE s.deployment_status = 'failed'
@@ -218,6 +261,7 @@ async fn figures(pool: &PgPool) -> Result<Figures, Fault> {
         devices: natural(devices.devices)?,
         silent: natural(devices.silent)?,
         due: natural(devices.due)?,
+        overdue: natural(overdue)?,
         oldest_drift: drifting
             .iter()
             .filter_map(|line| instant(line.oldest))

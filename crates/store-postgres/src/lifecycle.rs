@@ -51,6 +51,7 @@ fn first_change(state: &DeviceState, events: &[Event]) -> Change {
         target,
         reported,
         presence,
+        seen: _,
         rows,
     } = state;
     let kind = if target.version > 0 {
@@ -205,6 +206,36 @@ async fn end_tokens(
     .execute(executor)
     .await?;
     Ok(ended.rows_affected())
+}
+
+pub(crate) async fn revoke(
+    store: &PostgresStore,
+    change: &Change,
+    at: Timestamp,
+) -> Result<(), CommitError> {
+    let wakes = change.changes_desired();
+    let outcome = async {
+        let mut transaction = store.pool.begin().await?;
+        apply_all(&mut transaction, change, wakes).await?;
+        end_tokens(
+            &mut *transaction,
+            change.device,
+            RevocationKind::Revoked,
+            at,
+        )
+        .await?;
+        tokens::notify(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    };
+    outcome
+        .await
+        .map_err(|fault: CommitFault| fault.into_error(change))?;
+    store.waker.wake(Wake::Tokens);
+    if wakes {
+        store.waker.wake(Wake::Desired(change.device));
+    }
+    Ok(())
 }
 
 pub(crate) async fn delete(

@@ -273,3 +273,22 @@ pub(crate) async fn version(
         .map(|config| config_items(&config, &mut Known::default()))
         .transpose()
 }
+
+/// Removes all versions of a device but the newest `keep`.
+pub(crate) async fn prune_history(
+    pool: &PgPool,
+    device: DeviceId,
+    keep: u32,
+) -> Result<u64, Fault> {
+    let removed = sqlx::query!(
+        "DELETE FROM device_target_state_history WHERE device_uuid = $1 AND version <= (
+            SELECT version FROM device_target_state_history WHERE device_uuid = $1
+            ORDER BY version DESC OFFSET $2 LIMIT 1
+        )",
+        device.uuid(),
+        i64::from(keep),
+    )
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}

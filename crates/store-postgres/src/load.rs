@@ -41,6 +41,10 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
         last_seen_at: first.last_seen_at,
         silent: first.silent,
         drift: first.drift_since.zip(first.drift_fingerprint.take()),
+        seen: match (first.seen_incarnation, first.seen_boot, first.seen_sequence) {
+            (Some(incarnation), Some(boot), Some(sequence)) => Some((incarnation, boot, sequence)),
+            _ => None,
+        },
     }
     .into_state(device)?;
     let mut known = Known::default();
@@ -148,6 +152,17 @@ pub(crate) fn record(
     })
 }
 
+/// Incarnation, boot and sequence of a report.
+type OrderColumns = (Uuid, i64, i64);
+
+fn order((incarnation, boot, sequence): OrderColumns) -> Result<ReportOrder, Fault> {
+    Ok(ReportOrder {
+        incarnation: Incarnation(incarnation),
+        boot: natural(boot)?,
+        sequence: natural(sequence)?,
+    })
+}
+
 struct DeviceColumns {
     name: String,
     labels: Option<Value>,
@@ -158,6 +173,7 @@ struct DeviceColumns {
     last_seen_at: Option<Time>,
     silent: bool,
     drift: Option<(Time, String)>,
+    seen: Option<OrderColumns>,
 }
 
 impl DeviceColumns {
@@ -185,6 +201,7 @@ impl DeviceColumns {
                 silent: self.silent,
                 drift,
             },
+            seen: self.seen.map(order).transpose()?,
             ..DeviceState::new(record)
         })
     }
@@ -196,7 +213,7 @@ struct ReportedColumns {
     health: Value,
     /// Held, worked through, looked.
     versions: [i64; 3],
-    order: (Uuid, i64, i64),
+    order: OrderColumns,
     running_fingerprint: String,
     agent_version: Option<String>,
     reported_at: Time,
@@ -205,15 +222,10 @@ struct ReportedColumns {
 impl ReportedColumns {
     fn into_reported(self, known: &mut Known) -> Result<Reported, Fault> {
         let [held_version, worked_version, looked_revision] = self.versions;
-        let (incarnation, boot, sequence) = self.order;
         let failures: Vec<Failure> = serde_json::from_value(self.failures)?;
         let health: BTreeMap<SensorId, Health> = serde_json::from_value(self.health)?;
         Ok(Reported {
-            order: ReportOrder {
-                incarnation: Incarnation(incarnation),
-                boot: natural(boot)?,
-                sequence: natural(sequence)?,
-            },
+            order: order(self.order)?,
             held_version: natural(held_version)?,
             worked_version: natural(worked_version)?,
             running: config_items(&self.config, known)?,

@@ -90,6 +90,23 @@ impl PointArrays {
     }
 }
 
+/// Removes the values of points that are no more.
+pub(crate) async fn forget(
+    pool: &PgPool,
+    device: DeviceId,
+    points: &[PointId],
+) -> Result<(), Fault> {
+    let points: Vec<Uuid> = points.iter().map(|point| point.uuid()).collect();
+    sqlx::query!(
+        "DELETE FROM device_points WHERE device_uuid = $1 AND point_uuid = ANY ($2::uuid[])",
+        device.uuid(),
+        &points,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// A page of a device's last values.
 pub(crate) async fn list(
     pool: &PgPool,

@@ -35,6 +35,12 @@ impl TokenStore for PostgresStore {
             .map_err(|fault| StoreError::new("looking up a token", fault))
     }
 
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        token(self, id)
+            .await
+            .map_err(|fault| StoreError::new(format!("looking up token {id}"), fault))
+    }
+
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError> {
         tokens(self, page)
             .await
@@ -92,6 +98,24 @@ impl TokenStore for PostgresStore {
         .await
         .map_err(|error| StoreError::new(format!("revoking provisioning key {id}"), error))?;
         Ok(self.woken(revoked))
+    }
+
+    async fn prune_access(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let removed = sqlx::query_scalar!(
+            r#"WITH old_tokens AS (
+                DELETE FROM tokens WHERE role IS NOT NULL AND least(revoked_at, expires_at) < $1 RETURNING id
+            ), old_keys AS (
+                DELETE FROM provisioning_keys
+                WHERE least(revoked_at, expires_at) < $1 OR (uses_left = 0 AND created_at < $1)
+                RETURNING id
+            )
+            SELECT (SELECT count(*) FROM old_tokens) + (SELECT count(*) FROM old_keys) AS "removed!""#,
+            time(before),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(|error| StoreError::new("removing ended tokens and keys", error))?;
+        Ok(removed.unsigned_abs())
     }
 }
 
@@ -230,6 +254,18 @@ async fn find_token(
         "SELECT id, name, hash, role, device_uuid, created_at, created_by, expires_at, revoked_at, revoked_kind
         FROM tokens WHERE hash = $1",
         &hash.0[..],
+    )
+    .fetch_optional(&store.pool)
+    .await?;
+    columns.map(TokenColumns::into_record).transpose()
+}
+
+async fn token(store: &PostgresStore, id: TokenId) -> Result<Option<TokenRecord>, Fault> {
+    let columns = sqlx::query_as!(
+        TokenColumns,
+        "SELECT id, name, hash, role, device_uuid, created_at, created_by, expires_at, revoked_at, revoked_kind
+        FROM tokens WHERE id = $1",
+        id.uuid(),
     )
     .fetch_optional(&store.pool)
     .await?;

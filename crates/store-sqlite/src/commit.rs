@@ -4,6 +4,7 @@
 //! that the change was decided on. Read next: `write.rs`.
 
 use holdfast_domain::{
+    ReportOrder,
     event::Event,
     state::{Change, DeviceRecord, DeviceState, TargetChange, TargetChangeKind},
 };
@@ -63,6 +64,7 @@ pub(crate) async fn create(
         target,
         reported,
         presence,
+        seen: _,
         rows,
     } = state;
     let id = record.id.to_string();
@@ -144,6 +146,11 @@ pub(crate) async fn apply(
     {
         return Err(Refused::Conflict);
     }
+    if let Some(reported) = reported
+        && was_overtaken(connection, &id, reported.order).await?
+    {
+        return Err(Refused::Conflict);
+    }
     if let Some(record) = record {
         write_record(connection, record).await?;
     }
@@ -216,6 +223,27 @@ pub(crate) async fn advance(
     .execute(connection)
     .await?;
     Ok(moved.rows_affected() == 1)
+}
+
+/// Was a report seen that is not earlier than this one?
+async fn was_overtaken(
+    connection: &mut SqliteConnection,
+    id: &str,
+    order: ReportOrder,
+) -> Result<bool, Fault> {
+    let incarnation = order.incarnation.to_string();
+    let (boot, sequence) = (integer(order.boot)?, integer(order.sequence)?);
+    let later = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "later!: i64" FROM device_hot
+         WHERE device_uuid = ?1 AND seen_incarnation = ?2 AND (?3, ?4) <= (seen_boot, seen_sequence)"#,
+        id,
+        incarnation,
+        boot,
+        sequence
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(later > 0)
 }
 
 /// Tells a name that another device has from what else can go wrong.

@@ -75,6 +75,24 @@ impl DeviceStore for SqliteStore {
         registered.map_err(|refused| refused.error(record, "registering a device"))
     }
 
+    async fn revoke(&self, change: &Change, at: Timestamp) -> Result<(), CommitError> {
+        let revoked = async {
+            let mut transaction = self.begin().await?;
+            commit::apply(&mut transaction, change).await?;
+            let kind = RevocationKind::Revoked;
+            tokens::end_agent_tokens(&mut transaction, change.device, at, kind).await?;
+            let mut wakes = wakes_of(change);
+            wakes.push(Wake::Tokens);
+            Ok(self.finish(transaction, wakes).await?)
+        };
+        revoked.await.map_err(|refused: Refused| {
+            refused.error(
+                change.record.as_ref(),
+                format!("revoking the agent of device {}", change.device),
+            )
+        })
+    }
+
     async fn delete(
         &self,
         device: DeviceId,
@@ -172,6 +190,43 @@ impl DeviceStore for SqliteStore {
         saved.map_err(failed(format!("saving values of device {device}")))
     }
 
+    async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError> {
+        let forgotten = async {
+            let (id, points) = (device.to_string(), json(points)?);
+            sqlx::query!(
+                "DELETE FROM device_points
+                 WHERE device_uuid = ? AND point_uuid IN (SELECT value FROM json_each(?))",
+                id,
+                points
+            )
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        };
+        forgotten
+            .await
+            .map_err(failed(format!("removing values of device {device}")))
+    }
+
+    async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError> {
+        let pruned = async {
+            let id = device.to_string();
+            let removed = sqlx::query!(
+                "DELETE FROM device_target_state_history WHERE device_uuid = ?1 AND version <= (
+                     SELECT version FROM device_target_state_history WHERE device_uuid = ?1
+                     ORDER BY version DESC LIMIT 1 OFFSET ?2)",
+                id,
+                keep
+            )
+            .execute(&self.writer)
+            .await?;
+            Ok(removed.rows_affected())
+        };
+        pruned
+            .await
+            .map_err(failed(format!("removing old versions of device {device}")))
+    }
+
     async fn points(
         &self,
         device: DeviceId,
@@ -255,10 +310,11 @@ impl SqliteStore {
         let touched = sqlx::query!(
             r#"UPDATE device_hot AS h
              SET last_seen_at = max(s.at, coalesce(h.last_seen_at, s.at)),
-                 seen_incarnation = coalesce(s.incarnation, h.seen_incarnation),
-                 seen_boot = coalesce(s.boot, h.seen_boot),
-                 seen_sequence = coalesce(s.sequence, h.seen_sequence)
+                 seen_incarnation = iif(s.has_order AND s.at >= coalesce(h.last_seen_at, s.at), s.incarnation, h.seen_incarnation),
+                 seen_boot = iif(s.has_order AND s.at >= coalesce(h.last_seen_at, s.at), s.boot, h.seen_boot),
+                 seen_sequence = iif(s.has_order AND s.at >= coalesce(h.last_seen_at, s.at), s.sequence, h.seen_sequence)
              FROM (SELECT value ->> 'device' AS device, max(value ->> 'at') AS at,
+                       value ->> 'incarnation' IS NOT NULL AS has_order,
                        value ->> 'incarnation' AS incarnation, value ->> 'boot' AS boot, value ->> 'sequence' AS sequence
                    FROM json_each(?)
                    GROUP BY 1) AS s

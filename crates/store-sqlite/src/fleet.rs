@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use holdfast_domain::DeviceId;
 use holdfast_ports::{
     StoreError,
-    fleet::{Claimed, Figures, FleetStore},
+    fleet::{Claimed, Figures, FleetStore, HUB_GAP},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -85,22 +85,55 @@ impl SqliteStore {
         Ok(())
     }
 
-    async fn try_figures(&self) -> Result<Figures, Fault> {
+    async fn try_beat(&self, now: Timestamp) -> Result<(), Fault> {
+        let gap = micros(now - HUB_GAP);
+        let now = micros(now);
+        sqlx::query!(
+            "INSERT INTO hub_uptime (only_row, up_since, last_beat_at) VALUES (1, ?1, ?1)
+             ON CONFLICT (only_row) DO UPDATE
+             SET up_since = iif(last_beat_at < ?2, excluded.up_since, up_since),
+                 last_beat_at = max(last_beat_at, excluded.last_beat_at)",
+            now,
+            gap
+        )
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn try_hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+        let gap = micros(now - HUB_GAP);
+        let since = sqlx::query_scalar!(
+            "SELECT up_since FROM hub_uptime WHERE last_beat_at >= ?",
+            gap
+        )
+        .fetch_optional(&self.readers)
+        .await?;
+        instant_opt(since)
+    }
+
+    async fn try_figures(&self, overdue_before: Timestamp) -> Result<Figures, Fault> {
+        let overdue_before = micros(overdue_before);
         let now = micros(Timestamp::now());
         let mut figures = Figures::default();
         let mut transaction = self.readers.begin().await?;
         let totals = sqlx::query!(
             r#"SELECT count(*) AS "devices!: i64", coalesce(sum(silent), 0) AS "silent!: i64",
                    count(*) FILTER (WHERE due_at <= ?1 AND (claimed_until IS NULL OR claimed_until <= ?1)) AS "due!: i64",
-                   (SELECT min(drifting_since) FROM device_sensors) AS "oldest: i64"
+                   (SELECT min(drifting_since) FROM device_sensors) AS "oldest: i64",
+                   (SELECT count(*) FROM device_sensors
+                    WHERE NOT synced_to_config AND deployment_status IN ('pending', 'reconciling')
+                        AND drifting_since < ?2) AS "overdue!: i64"
                FROM device_hot"#,
-            now
+            now,
+            overdue_before
         )
         .fetch_one(&mut *transaction)
         .await?;
         figures.devices = natural(totals.devices)?;
         figures.silent = natural(totals.silent)?;
         figures.due = natural(totals.due)?;
+        figures.overdue = natural(totals.overdue)?;
         figures.oldest_drift = instant_opt(totals.oldest)?;
         let drifting = sqlx::query!(
             r#"SELECT drift AS "kind!", count(DISTINCT device_uuid) AS "devices!: i64"
@@ -164,8 +197,20 @@ impl FleetStore for SqliteStore {
             .map_err(failed("scheduling devices"))
     }
 
-    async fn figures(&self) -> Result<Figures, StoreError> {
-        self.try_figures()
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.try_beat(now)
+            .await
+            .map_err(failed("noting that the hub is up"))
+    }
+
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.try_hub_up_since(now)
+            .await
+            .map_err(failed("asking since when the hub is up"))
+    }
+
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
+        self.try_figures(overdue_before)
             .await
             .map_err(failed("counting the fleet"))
     }

@@ -28,6 +28,9 @@ struct DeviceColumns {
     last_event: i64,
     last_seen_at: Option<i64>,
     silent: bool,
+    seen_incarnation: Option<String>,
+    seen_boot: Option<i64>,
+    seen_sequence: Option<i64>,
     drift_since: Option<i64>,
     drift_fingerprint: Option<String>,
     version: i64,
@@ -68,7 +71,8 @@ pub(crate) async fn load(
     let found = sqlx::query_as!(
         DeviceColumns,
         r#"SELECT d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
-               h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.drift_since,
+               h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.seen_incarnation,
+               h.seen_boot, h.seen_sequence, h.drift_since,
                h.drift_fingerprint, t.version, t.config, t.look_revision, t.event,
                t.created_at AS target_created_at, t.created_by AS target_created_by,
                t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,
@@ -161,6 +165,18 @@ fn state(
             drift: instant_opt(found.drift_since)?
                 .zip(drift_fingerprint)
                 .map(|(since, fingerprint)| DriftNote { since, fingerprint }),
+        },
+        seen: match (
+            &found.seen_incarnation,
+            found.seen_boot,
+            found.seen_sequence,
+        ) {
+            (Some(incarnation), Some(boot), Some(sequence)) => Some(ReportOrder {
+                incarnation: parsed(incarnation)?,
+                boot: natural(boot)?,
+                sequence: natural(sequence)?,
+            }),
+            _ => None,
         },
         rows: by_id,
     })

@@ -302,6 +302,26 @@ impl SqliteStore {
             .await
     }
 
+    async fn try_prune_access(&self, before: Timestamp) -> Result<u64, Fault> {
+        let before = micros(before);
+        let mut transaction = self.begin().await?;
+        let tokens = sqlx::query!(
+            "DELETE FROM tokens WHERE role IS NOT NULL AND (revoked_at < ?1 OR expires_at < ?1)",
+            before
+        )
+        .execute(&mut *transaction)
+        .await?;
+        let keys = sqlx::query!(
+            "DELETE FROM provisioning_keys
+             WHERE revoked_at < ?1 OR expires_at < ?1 OR (uses_left = 0 AND created_at < ?1)",
+            before
+        )
+        .execute(&mut *transaction)
+        .await?;
+        self.finish(transaction, Vec::new()).await?;
+        Ok(tokens.rows_affected() + keys.rows_affected())
+    }
+
     async fn finish_revoking(
         &self,
         transaction: sqlx::Transaction<'static, sqlx::Sqlite>,
@@ -338,6 +358,19 @@ impl TokenStore for SqliteStore {
                 .transpose()
         };
         found.await.map_err(failed("finding a token"))
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let found = async {
+            let id = id.to_string();
+            let found = sqlx::query_as!(TokenColumns, "SELECT * FROM tokens WHERE id = ?", id);
+            found
+                .fetch_optional(&self.readers)
+                .await?
+                .map(TokenColumns::into_token)
+                .transpose()
+        };
+        found.await.map_err(failed(format!("finding token {id}")))
     }
 
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError> {
@@ -385,5 +418,11 @@ impl TokenStore for SqliteStore {
         self.try_revoke_key(id, at)
             .await
             .map_err(failed(format!("revoking provisioning key {id}")))
+    }
+
+    async fn prune_access(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.try_prune_access(before)
+            .await
+            .map_err(failed("removing ended tokens and keys"))
     }
 }

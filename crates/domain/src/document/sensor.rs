@@ -27,6 +27,7 @@ use crate::{
 pub struct Sensor {
     content: Content,
     fingerprint: Fingerprint,
+    bytes: usize,
     not_understood: Vec<Problem>,
 }
 
@@ -148,10 +149,11 @@ impl Sensor {
     }
 
     fn new(content: Content, not_understood: Vec<Problem>) -> Self {
-        let fingerprint = Fingerprint::of_members(&content.to_members());
+        let (fingerprint, bytes) = Fingerprint::of_members(&content.to_members());
         Self {
             content,
             fingerprint,
+            bytes,
             not_understood,
         }
     }
@@ -202,6 +204,12 @@ impl Sensor {
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// How many bytes it has as JSON.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Fields that this version does not know: an agent fails such a sensor instead of half doing what it says.

@@ -107,7 +107,7 @@ fn silence_counts_from_when_the_hub_could_listen() {
     life.now += seconds(3_600);
     let context = life.context("reconciler");
     let up_since = life.now - seconds(10);
-    let watched = watch(&life.state, &PATIENCE, up_since, &context);
+    let watched = watch(&life.state, &PATIENCE, Some(up_since), &context);
     assert_eq!(
         watched.change, None,
         "nobody could report while the hub was down"
@@ -119,9 +119,22 @@ fn silence_counts_from_when_the_hub_could_listen() {
     assert!(life.state.presence.silent);
     let up_since = life.now;
     assert_eq!(
-        watch(&life.state, &PATIENCE, up_since, &context).change,
+        watch(&life.state, &PATIENCE, Some(up_since), &context).change,
         None
     );
+}
+
+#[test]
+fn nobody_is_silent_for_a_hub_that_is_down() {
+    let (mut life, _) = established();
+    life.now += seconds(3_600);
+    let context = life.context("reconciler");
+    let watched = watch(&life.state, &PATIENCE, None, &context);
+    assert_eq!(watched.change, None);
+    assert_eq!(watched.next, life.now + PATIENCE.silent_after);
+    let up_since = Some(life.now - seconds(3_600));
+    let change = watch(&life.state, &PATIENCE, up_since, &context).change;
+    assert!(change.is_some(), "it was up all the time");
 }
 
 #[test]

@@ -9,7 +9,12 @@ use axum::{
     response::Response,
 };
 use holdfast_domain::{DeviceId, PointId, SensorId};
-use holdfast_ports::{events::EventFilter, fleet::Figures, page::Page, store::SensorFilter};
+use holdfast_ports::{
+    events::EventFilter,
+    fleet::{Figures, OVERDUE_AFTER},
+    page::Page,
+    store::SensorFilter,
+};
 use holdfast_wire::{Device, Listed, SensorView};
 use serde_json::Value;
 
@@ -84,7 +89,10 @@ pub(super) async fn fleet(
         let filter = devices::filter(&mut query);
         query.finish()?;
         let parts = app.hub.parts();
-        let figures = parts.fleet.figures().await?;
+        let figures = parts
+            .fleet
+            .figures(parts.clock.now() - OVERDUE_AFTER)
+            .await?;
         let Listed { items, next } = devices::page_of(&app, &filter, &page).await?;
         let content = FleetPage {
             oldest_drift: figures.oldest_drift.map(Stamp),

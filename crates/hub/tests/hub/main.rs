@@ -4,6 +4,7 @@
 mod devices;
 mod edits;
 mod polling;
+mod readings;
 mod registering;
 mod reports;
 mod support;

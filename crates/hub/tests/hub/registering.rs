@@ -115,7 +115,7 @@ async fn a_key_that_is_not_in_force_opens_nothing() {
         .expect("a key");
     process
         .hub
-        .revoke_key(record.id)
+        .revoke_key(record.id, &anna())
         .await
         .expect("it was in force");
     assert_eq!(

@@ -8,7 +8,7 @@ use holdfast_domain::{
     watch::{Patience, watch},
 };
 use holdfast_hub::{HubError, agents::ReportOutcome};
-use holdfast_ports::store::DeviceStore as _;
+use holdfast_ports::{fleet::FleetStore as _, store::DeviceStore as _};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -316,9 +316,14 @@ async fn an_agent_that_was_found_silent_is_back_with_the_same_bytes() {
     };
     let state = fleet.stored(agent.device).await;
     let context = Context::new(fleet.now(), Actor::reconciler());
-    let silent = watch(&state, &patience, state.record.audit.created_at, &context)
-        .change
-        .expect("silent");
+    let silent = watch(
+        &state,
+        &patience,
+        Some(state.record.audit.created_at),
+        &context,
+    )
+    .change
+    .expect("silent");
     fleet.store.commit(&silent).await.expect("committed");
     settle().await;
 
@@ -333,4 +338,55 @@ async fn an_agent_that_was_found_silent_is_back_with_the_same_bytes() {
         heartbeat(&process, &mut agent).await,
         ReportOutcome::Unchanged
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_overtaken_by_a_report_that_said_nothing_new_is_late_everywhere() {
+    let fleet = Fleet::new();
+    let (here, there) = (fleet.process().await, fleet.process().await);
+    let mut agent = here.established("gateway-1", &["a", "b"]).await;
+    let device = agent.device;
+    heartbeat(&here, &mut agent).await;
+    heartbeat(&there, &mut agent).await;
+    let all = agent.says.running.clone();
+    agent.says.running.pop();
+    let lost = agent.says.full_report();
+    agent.says.running = all;
+    let next = agent.says.full_report();
+    assert_eq!(
+        here.report(device, &next).await.expect("valid"),
+        ReportOutcome::Unchanged
+    );
+    let before = fleet.stored(device).await;
+    let young = fleet.process().await;
+    for process in [&there, &young, &here] {
+        let outcome = process.report(device, &lost).await.expect("answered");
+        assert!(matches!(outcome, ReportOutcome::Late { .. }), "{outcome:?}");
+    }
+    assert_eq!(fleet.stored(device).await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hub_counts_as_up_only_while_it_can_write_what_it_sees() {
+    let fleet = Fleet::new();
+    let process = fleet.process().await;
+    let up_since = async || {
+        let since = fleet.store.hub_up_since(fleet.now()).await;
+        since.expect("memory works")
+    };
+    let tick = Duration::from_secs(2);
+    tokio::time::sleep(tick).await;
+    let start = up_since().await;
+    assert!(start.is_some());
+    let mut agent = process.established("gateway-1", &["a"]).await;
+    process.store.touches_fail.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        fleet.later(1);
+        heartbeat(&process, &mut agent).await;
+        tokio::time::sleep(tick).await;
+    }
+    assert_eq!(up_since().await, None);
+    process.store.touches_fail.store(false, Ordering::SeqCst);
+    tokio::time::sleep(tick).await;
+    assert_eq!(up_since().await, Some(fleet.now()));
 }

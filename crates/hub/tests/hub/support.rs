@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    DeviceId, Item, Name, Report,
+    DeviceId, Item, Name, PointId, Report,
     edit::Edit,
     event::{Event, EventKind},
     row::Actor,
@@ -38,6 +38,7 @@ use holdfast_testkit::{
     memory::MemoryStore,
     world::{FakeAgent, ManualClock, SeededEntropy},
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -114,6 +115,10 @@ impl DeviceStore for Counted {
         self.inner.register(registration).await
     }
 
+    async fn revoke(&self, change: &Change, at: Timestamp) -> Result<(), CommitError> {
+        self.inner.revoke(change, at).await
+    }
+
     async fn delete(
         &self,
         device: DeviceId,
@@ -173,6 +178,14 @@ impl DeviceStore for Counted {
         points: &[PointRecord],
     ) -> Result<(), StoreError> {
         self.inner.save_points(device, points).await
+    }
+
+    async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError> {
+        self.inner.forget_points(device, points).await
+    }
+
+    async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError> {
+        self.inner.prune_history(device, keep).await
     }
 
     async fn points(

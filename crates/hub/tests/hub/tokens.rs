@@ -1,8 +1,11 @@
 //! Who is it? A token that was ended opens nothing, here at once and in every other process as soon as it hears of it.
 
-use holdfast_domain::TokenId;
+use holdfast_domain::{TokenId, event::EventKind};
 use holdfast_hub::{AuthError, HubError};
-use holdfast_ports::tokens::{Grant, Role};
+use holdfast_ports::{
+    events::{EventFilter, EventStore as _},
+    tokens::{Grant, Role, SecretHash, TokenStore as _},
+};
 use holdfast_testkit::builders::uuid_of;
 use jiff::SignedDuration;
 
@@ -61,7 +64,7 @@ async fn a_revocation_is_in_force_at_once() {
             .expect("in force, and remembered");
     }
     here.hub
-        .revoke_token(record.id)
+        .revoke_token(record.id, &anna())
         .await
         .expect("it was in force");
     let revoked = here.hub.authenticate(&secret).await;
@@ -78,7 +81,7 @@ async fn a_revocation_is_in_force_at_once() {
 
     for id in [record.id, TokenId(uuid_of("nobody"))] {
         assert!(matches!(
-            here.hub.revoke_token(id).await,
+            here.hub.revoke_token(id, &anna()).await,
             Err(HubError::NotFound(_))
         ));
     }
@@ -125,4 +128,36 @@ async fn a_deleted_devices_token_says_so() {
             "only this makes an agent stop writing: {ended:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_agent_is_in_the_log_with_who_did_it() {
+    let fleet = Fleet::new();
+    let (here, there) = (fleet.process().await, fleet.process().await);
+    let agent = here.register("gateway-1").await;
+    for process in [&here, &there] {
+        let session = process.hub.authenticate(&agent.secret).await;
+        session.expect("in force, and remembered");
+    }
+    let hash = SecretHash::of(&agent.secret);
+    let token = fleet.store.find_token(&hash).await.expect("memory works");
+    let id = token.expect("it is there").id;
+    here.hub.revoke_token(id, &anna()).await.expect("in force");
+    settle().await;
+    for process in [&here, &there] {
+        let refused = process.hub.authenticate(&agent.secret).await;
+        assert!(
+            matches!(refused, Err(AuthError::Revoked { device: Some(device) }) if device == agent.device),
+            "{refused:?}"
+        );
+    }
+    let filter = EventFilter {
+        device: Some(agent.device),
+        kinds: vec![EventKind::DeviceRevoked],
+    };
+    let told = fleet.store.latest(&filter, 10).await.expect("memory works");
+    let told: Vec<_> = told.iter().map(|event| event.actor.as_str()).collect();
+    assert_eq!(told, ["anna"]);
+    let again = here.hub.revoke_token(id, &anna()).await;
+    assert!(matches!(again, Err(HubError::NotFound(_))), "{again:?}");
 }

@@ -22,8 +22,7 @@ use crate::support::{Fleet, seconds};
 async fn a_thousand_passes_over_a_quiet_fleet_write_nothing() {
     let fleet = Fleet::new(20).await;
     let reconciler = fleet.reconciler();
-    let up_since = fleet.clock.now();
-    reconciler.pass(up_since).await;
+    reconciler.pass().await;
     let (revisions, events) = (fleet.revisions().await, fleet.events(None).await.len());
     let mut looked_at = 0;
     for pass in 0..1_000 {
@@ -35,7 +34,7 @@ async fn a_thousand_passes_over_a_quiet_fleet_write_nothing() {
             looked_at: looked,
             changed,
             failed,
-        } = reconciler.pass(up_since).await;
+        } = reconciler.pass().await;
         assert_eq!((changed, failed), (0, 0));
         looked_at += looked;
     }
@@ -57,8 +56,8 @@ async fn a_thousand_passes_over_a_quiet_fleet_write_nothing() {
 async fn a_silent_agent_is_told_of_once_and_its_rows_are_stale() {
     let mut fleet = Fleet::new(2).await;
     let reconciler = fleet.reconciler();
-    let (up_since, silent) = (fleet.clock.now(), fleet.first());
-    reconciler.pass(up_since).await;
+    let silent = fleet.first();
+    reconciler.pass().await;
     for _ in 0..300 {
         fleet.later(seconds(1));
         let now = fleet.clock.now();
@@ -70,7 +69,7 @@ async fn a_silent_agent_is_told_of_once_and_its_rows_are_stale() {
             };
             fleet.store.touch(&[seen]).await.expect("the store works");
         }
-        reconciler.pass(up_since).await;
+        reconciler.pass().await;
     }
     assert_eq!(fleet.count(EventKind::DeviceOffline).await, 1);
     let offline = fleet.events(Some(silent)).await.pop().expect("an event");
@@ -91,26 +90,44 @@ async fn a_silent_agent_is_told_of_once_and_its_rows_are_stale() {
             "silence says nothing of what was established"
         );
     }
-    assert_eq!(fleet.store.figures().await.expect("figures").silent, 1);
+    assert_eq!(
+        fleet
+            .store
+            .figures(fleet.clock.now())
+            .await
+            .expect("figures")
+            .silent,
+        1
+    );
 
     fleet.establish(silent).await;
     assert_eq!(fleet.count(EventKind::DeviceOnline).await, 1);
-    reconciler.pass(up_since).await;
-    assert_eq!(fleet.store.figures().await.expect("figures").silent, 0);
+    reconciler.pass().await;
+    assert_eq!(
+        fleet
+            .store
+            .figures(fleet.clock.now())
+            .await
+            .expect("figures")
+            .silent,
+        0
+    );
 }
 
 #[tokio::test]
 async fn nobody_is_silent_for_the_time_that_the_hub_was_down() {
     let fleet = Fleet::new(3).await;
-    fleet.later(seconds(3_600));
     let reconciler = fleet.reconciler();
-    let up_since = fleet.clock.now();
+    for _ in 0..360 {
+        fleet.later_without_hub(seconds(10));
+        assert_eq!(reconciler.pass().await.changed, 0);
+    }
     for _ in 0..89 {
-        assert_eq!(reconciler.pass(up_since).await.changed, 0);
         fleet.later(seconds(1));
+        assert_eq!(reconciler.pass().await.changed, 0);
     }
     fleet.later(seconds(1));
-    reconciler.pass(up_since).await;
+    reconciler.pass().await;
     assert_eq!(fleet.count(EventKind::DeviceOffline).await, 3);
 }
 
@@ -118,8 +135,8 @@ async fn nobody_is_silent_for_the_time_that_the_hub_was_down() {
 async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
     let mut fleet = Fleet::new(2).await;
     let reconciler = fleet.reconciler();
-    let (up_since, device) = (fleet.clock.now(), fleet.first());
-    reconciler.pass(up_since).await;
+    let device = fleet.first();
+    reconciler.pass().await;
     let sensor = fleet.state(device).await.target.items[0].sensor.id();
     fleet
         .patch(device, sensor, json!({ "pollInterval": 50 }))
@@ -128,7 +145,7 @@ async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
     fleet.later(seconds(1));
     for _ in 0..8 {
         assert_eq!(
-            reconciler.pass(up_since).await.changed,
+            reconciler.pass().await.changed,
             0,
             "an ordinary deployment takes a while"
         );
@@ -136,7 +153,7 @@ async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
     }
     fleet.later(seconds(2));
     assert_eq!(
-        reconciler.pass(up_since).await,
+        reconciler.pass().await,
         PassReport {
             looked_at: 1,
             changed: 1,
@@ -157,10 +174,10 @@ async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
     for _ in 0..50 {
         fleet.later(seconds(1));
         fleet.touch().await;
-        assert_eq!(reconciler.pass(up_since).await.changed, 0, "once");
+        assert_eq!(reconciler.pass().await.changed, 0, "once");
     }
     fleet.establish(device).await;
-    assert_eq!(reconciler.pass(up_since).await.changed, 1);
+    assert_eq!(reconciler.pass().await.changed, 1);
     assert_eq!(fleet.count(EventKind::DeviceReconciled).await, 1);
     assert_eq!(fleet.count(EventKind::DeviceConfigDrift).await, 1);
 }
@@ -169,11 +186,11 @@ async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
 async fn a_failed_sensor_drifts_until_it_recovers() {
     let mut fleet = Fleet::new(1).await;
     let reconciler = fleet.reconciler();
-    let (up_since, device) = (fleet.clock.now(), fleet.first());
+    let device = fleet.first();
     let third = fleet.add(device, "c").await;
     fleet.establish_but(device, &[third]).await;
     fleet.later(seconds(15));
-    reconciler.pass(up_since).await;
+    reconciler.pass().await;
     let drift = fleet.events(Some(device)).await;
     let drift = drift
         .iter()
@@ -185,10 +202,14 @@ async fn a_failed_sensor_drifts_until_it_recovers() {
         drift.payload["sensors"][0]["deploymentStatus"],
         json!("failed")
     );
-    let figures = fleet.store.figures().await.expect("figures");
+    let figures = fleet
+        .store
+        .figures(fleet.clock.now())
+        .await
+        .expect("figures");
     assert_eq!(figures.failed["gateway-0"], 1);
     fleet.establish(device).await;
-    reconciler.pass(up_since).await;
+    reconciler.pass().await;
     assert_eq!(fleet.count(EventKind::DeviceReconciled).await, 1);
 }
 
@@ -212,15 +233,22 @@ impl FleetStore for Polite {
         self.0.schedule(next).await
     }
 
-    async fn figures(&self) -> Result<Figures, StoreError> {
-        self.0.figures().await
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.0.beat(now).await
+    }
+
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.0.hub_up_since(now).await
+    }
+
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
+        self.0.figures(overdue_before).await
     }
 }
 
 #[tokio::test]
 async fn two_reconcilers_share_the_fleet() {
     let fleet = Fleet::new(40).await;
-    let up_since = fleet.clock.now();
     fleet.later(seconds(3_600));
     let polite = || {
         let parts = ReconcilerParts {
@@ -236,7 +264,7 @@ async fn two_reconcilers_share_the_fleet() {
         )
     };
     let (one, other) = (polite(), polite());
-    let (one, other) = tokio::join!(one.pass(up_since), other.pass(up_since));
+    let (one, other) = tokio::join!(one.pass(), other.pass());
     assert_eq!(
         one.looked_at + other.looked_at,
         40,
@@ -253,7 +281,6 @@ async fn two_reconcilers_share_the_fleet() {
 #[tokio::test]
 async fn what_a_killed_reconciler_had_claimed_is_due_again() {
     let fleet = Fleet::new(5).await;
-    let up_since = fleet.clock.now();
     fleet.later(seconds(3_600));
     let claimed = fleet
         .store
@@ -262,22 +289,18 @@ async fn what_a_killed_reconciler_had_claimed_is_due_again() {
         .expect("due devices");
     assert_eq!(claimed.len(), 5);
     let reconciler = fleet.reconciler();
-    assert_eq!(
-        reconciler.pass(up_since).await.looked_at,
-        0,
-        "they are another's"
-    );
+    assert_eq!(reconciler.pass().await.looked_at, 0, "they are another's");
     fleet.later(seconds(61));
-    assert_eq!(reconciler.pass(up_since).await.changed, 5);
+    assert_eq!(reconciler.pass().await.changed, 5);
 }
 
 #[tokio::test]
 async fn a_change_while_a_device_is_claimed_keeps_it_due() {
     let fleet = Fleet::new(1).await;
-    let (up_since, device) = (fleet.clock.now(), fleet.first());
+    let device = fleet.first();
     let claimed = fleet
         .store
-        .claim(up_since, seconds(60), 10)
+        .claim(fleet.clock.now(), seconds(60), 10)
         .await
         .expect("due devices");
     fleet.add(device, "c").await;
@@ -288,7 +311,7 @@ async fn a_change_while_a_device_is_claimed_keeps_it_due() {
         .await
         .expect("the store works");
     fleet.later(seconds(12));
-    fleet.reconciler().pass(up_since).await;
+    fleet.reconciler().pass().await;
     assert_eq!(
         fleet.count(EventKind::DeviceConfigDrift).await,
         1,

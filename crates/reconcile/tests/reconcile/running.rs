@@ -57,8 +57,16 @@ impl FleetStore for Gated {
         self.inner.schedule(next).await
     }
 
-    async fn figures(&self) -> Result<Figures, StoreError> {
-        self.inner.figures().await
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.inner.beat(now).await
+    }
+
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.hub_up_since(now).await
+    }
+
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
+        self.inner.figures(overdue_before).await
     }
 }
 
@@ -157,7 +165,7 @@ async fn a_change_wakes_it_long_before_the_interval() {
 async fn a_pass_that_outlasts_the_interval_runs_to_its_end_and_is_counted() {
     let fleet = Fleet::new(2).await;
     let (gated, parts) = gated(&fleet);
-    fleet.later(seconds(3_600));
+    fleet.later_without_hub(seconds(3_600));
     let running = Running::start(Reconciler::new(parts, ReconcilerSettings::default()));
     settle().await;
     assert_eq!(gated.begun.load(Ordering::SeqCst), 1);

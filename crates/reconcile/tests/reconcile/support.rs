@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::FutureExt as _;
 use holdfast_domain::{
     DeviceId, SensorId,
     edit::Edit,
@@ -12,6 +13,7 @@ use holdfast_domain::{
 use holdfast_ports::{
     clock::Clock as _,
     events::{EventFilter, EventStore as _},
+    fleet::{FleetStore as _, HUB_GAP},
     store::{DeviceStore as _, Seen},
 };
 use holdfast_reconcile::{Reconciler, ReconcilerParts, ReconcilerSettings};
@@ -46,6 +48,7 @@ impl Fleet {
             world: World::starting(7, start),
             agents: BTreeMap::new(),
         };
+        fleet.hub_beats();
         for index in 0..devices {
             let state = fleet.world.device(&format!("gateway-{index}"));
             let created = fleet.world.event(&state, EventKind::DeviceCreated);
@@ -72,6 +75,7 @@ impl Fleet {
             devices: Arc::new(self.store.clone()),
             fleet: Arc::new(self.store.clone()),
             events: Arc::new(self.store.clone()),
+            tokens: Arc::new(self.store.clone()),
             wakeups: Arc::new(self.store.clone()),
             clock: self.clock.clone(),
         }
@@ -81,8 +85,25 @@ impl Fleet {
         Reconciler::new(self.parts(), ReconcilerSettings::default())
     }
 
-    /// Time goes by, for the reconciler and for those who edit and report.
+    /// Time goes by, for the reconciler and for those who edit and report, while the hub is up.
     pub(crate) fn later(&self, by: SignedDuration) {
+        let until = self.clock.now() + by;
+        while self.clock.now() < until {
+            self.hub_beats();
+            let left = until.duration_since(self.clock.now());
+            self.clock.advance(left.min(HUB_GAP));
+        }
+        self.hub_beats();
+        self.later_without_hub(SignedDuration::ZERO);
+    }
+
+    fn hub_beats(&self) {
+        let beat = self.store.beat(self.clock.now()).now_or_never();
+        beat.expect("memory answers at once").expect("memory works");
+    }
+
+    /// The same while the hub is down.
+    pub(crate) fn later_without_hub(&self, by: SignedDuration) {
         let now = self.clock.advance(by);
         let behind = now.duration_since(self.world.clock.now());
         if behind.is_positive() {

@@ -1,10 +1,10 @@
 //! The port of devices, in memory.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    DeviceId, Item, Name,
+    DeviceId, Item, Name, PointId,
     event::Event,
     state::{Change, DeviceState},
 };
@@ -18,6 +18,8 @@ use holdfast_ports::{
     tokens::RevocationKind,
     wakeups::Wake,
 };
+
+use jiff::Timestamp;
 
 use super::{Device, MemoryStore};
 
@@ -77,6 +79,16 @@ impl DeviceStore for MemoryStore {
         Ok(())
     }
 
+    async fn revoke(&self, change: &Change, at: Timestamp) -> Result<(), CommitError> {
+        self.transact(|data| {
+            data.commit(change)?;
+            data.end_agent_tokens(change.device, at, RevocationKind::Revoked);
+            Ok::<_, CommitError>(())
+        })?;
+        self.wake(Wake::Tokens);
+        Ok(())
+    }
+
     async fn delete(
         &self,
         device: DeviceId,
@@ -113,16 +125,14 @@ impl DeviceStore for MemoryStore {
     async fn touch(&self, seen: &[Seen]) -> Result<Vec<DeviceId>, StoreError> {
         let mut data = self.data();
         let mut silent = Vec::new();
-        for Seen {
-            device,
-            at,
-            order: _,
-        } in seen
-        {
+        for Seen { device, at, order } in seen {
             let Some(device) = data.devices.get_mut(device) else {
                 continue;
             };
             let mut state = DeviceState::clone(&device.state);
+            if state.presence.last_seen_at.is_none_or(|last| last <= *at) {
+                state.seen = order.or(state.seen);
+            }
             state.presence.last_seen_at = state.presence.last_seen_at.max(Some(*at));
             if state.presence.silent && !silent.contains(&state.record.id) {
                 silent.push(state.record.id);
@@ -221,6 +231,26 @@ impl DeviceStore for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError> {
+        if let Some(device) = self.data().devices.get_mut(&device) {
+            device.points.retain(|point, _| !points.contains(point));
+        }
+        Ok(())
+    }
+
+    async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError> {
+        let mut data = self.data();
+        let Some(device) = data.devices.get_mut(&device) else {
+            return Ok(0);
+        };
+        let history = Arc::make_mut(&mut device.history);
+        let goes = history.len().saturating_sub(keep as usize);
+        for _ in 0..goes {
+            history.pop_first();
+        }
+        Ok(goes as u64)
     }
 
     async fn points(

@@ -8,6 +8,7 @@ mod devices;
 mod rest;
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard},
@@ -108,6 +109,8 @@ struct Data {
     sequences: BTreeMap<DeviceId, u64>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<TokenId, ProvisioningKey>,
+    /// Since when the hub is up, and its last beat.
+    hub: Option<(Timestamp, Timestamp)>,
 }
 
 #[derive(Clone)]
@@ -148,6 +151,14 @@ impl Data {
             .get(&change.device)
             .filter(|device| device.state.revision == change.base_revision);
         let mut device = device.ok_or(CommitError::Conflict)?.clone();
+        if let (Some(reported), Some(seen)) = (&change.reported, device.state.seen)
+            && matches!(
+                reported.order.compare(&seen),
+                Some(Ordering::Less | Ordering::Equal)
+            )
+        {
+            return Err(CommitError::Conflict);
+        }
         let seen = device.state.presence.last_seen_at;
         let mut state = device.state.after(change.clone());
         if change

@@ -11,9 +11,11 @@ use holdfast_domain::{
 use holdfast_ports::{
     StoreError,
     events::{Cursor, EventFilter, EventPage, EventStore, ReadError},
-    fleet::{Claimed, Figures, FleetStore},
+    fleet::{Claimed, Figures, FleetStore, HUB_GAP},
     page::{Listed, Page},
-    tokens::{ProvisioningKey, Revocation, RevocationKind, SecretHash, TokenRecord, TokenStore},
+    tokens::{
+        Grant, ProvisioningKey, Revocation, RevocationKind, SecretHash, TokenRecord, TokenStore,
+    },
     wakeups::{Wake, Wakeups},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -130,6 +132,10 @@ impl TokenStore for MemoryStore {
             .cloned())
     }
 
+    async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        Ok(self.data().tokens.get(&id).cloned())
+    }
+
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError> {
         Ok(page_of(&self.data().tokens, page))
     }
@@ -203,6 +209,26 @@ impl TokenStore for MemoryStore {
         }
         Ok(revoked)
     }
+
+    async fn prune_access(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut data = self.data();
+        let count = data.tokens.len() + data.keys.len();
+        let ended = |revoked: Option<Timestamp>, expires: Option<Timestamp>| {
+            [revoked, expires]
+                .into_iter()
+                .flatten()
+                .any(|at| at < before)
+        };
+        data.tokens.retain(|_, token| {
+            let revoked = token.revoked.as_ref().map(|end| end.at);
+            matches!(token.grant, Grant::Agent(_)) || !ended(revoked, token.expires_at)
+        });
+        data.keys.retain(|_, key| {
+            let used_up = key.uses_left == Some(0) && key.created_at < before;
+            !used_up && !ended(key.revoked_at, key.expires_at)
+        });
+        Ok((count - data.tokens.len() - data.keys.len()) as u64)
+    }
 }
 
 fn page_of<T: Clone>(all: &BTreeMap<TokenId, T>, page: &Page) -> Listed<T> {
@@ -269,10 +295,28 @@ impl FleetStore for MemoryStore {
         Ok(())
     }
 
-    async fn figures(&self) -> Result<Figures, StoreError> {
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut data = self.data();
+        data.hub = Some(match data.hub {
+            Some((up_since, last)) if now.duration_since(last) <= HUB_GAP => {
+                (up_since, last.max(now))
+            }
+            _ => (now, now),
+        });
+        Ok(())
+    }
+
+    async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let hub = self.data().hub;
+        Ok(hub
+            .filter(|(_, last)| now.duration_since(*last) <= HUB_GAP)
+            .map(|(up_since, _)| up_since))
+    }
+
+    async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
         let now = self.now();
         let data = self.data();
-        Ok(figures(&data, now))
+        Ok(figures(&data, now, overdue_before))
     }
 }
 
@@ -280,7 +324,7 @@ fn is_due(device: &Device, now: Timestamp) -> bool {
     device.due_at <= now && device.claimed_until.is_none_or(|until| until <= now)
 }
 
-fn figures(data: &Data, now: Timestamp) -> Figures {
+fn figures(data: &Data, now: Timestamp, overdue_before: Timestamp) -> Figures {
     let mut figures = Figures {
         devices: data.devices.len() as u64,
         ..Figures::default()
@@ -297,6 +341,15 @@ fn figures(data: &Data, now: Timestamp) -> Figures {
         }
         for row in rows.clone() {
             *figures.sensors.entry(row.status).or_default() += 1;
+            let is_under_way = matches!(
+                row.status,
+                DeploymentStatus::Pending | DeploymentStatus::Reconciling
+            );
+            let is_overdue = is_under_way
+                && row
+                    .drifting_since
+                    .is_some_and(|since| since < overdue_before);
+            figures.overdue += u64::from(is_overdue);
         }
         let oldest = rows.clone().filter_map(|row| row.drifting_since).min();
         figures.oldest_drift = [figures.oldest_drift, oldest].into_iter().flatten().min();

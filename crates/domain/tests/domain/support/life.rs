@@ -142,7 +142,7 @@ impl Life {
     pub(crate) fn watch(&mut self, later: SignedDuration) -> Watched {
         self.now += later;
         let context = Context::new(self.now, Actor::reconciler());
-        let watched = watch(&self.state, &PATIENCE, start(), &context);
+        let watched = watch(&self.state, &PATIENCE, Some(start()), &context);
         if let Some(change) = &watched.change {
             self.commit(change.clone());
         }

@@ -9,6 +9,7 @@ use holdfast_ports::{
     page::Page,
     store::{DeviceFilter, DeviceStatus, DeviceStore, SensorFilter},
 };
+use jiff::Timestamp;
 
 use super::Store;
 use crate::{builders::PROTOCOLS, memory::MemoryStore};
@@ -38,11 +39,12 @@ pub(super) async fn all(store: &dyn Store, model: &MemoryStore) {
             "{filter:?}"
         );
     }
+    let middle = some_time(model, &ids).await;
     for id in ids {
         one(store, model, id, &page).await;
     }
-    let mut found = store.figures().await.expect("works");
-    let expected = model.figures().await.expect("works");
+    let mut found = store.figures(middle).await.expect("works");
+    let expected = model.figures(middle).await.expect("works");
     found.due = expected.due;
     assert_eq!(found, expected);
 }
@@ -123,4 +125,19 @@ fn sensor_filters(device: DeviceId) -> Vec<SensorFilter> {
         ..all()
     }));
     filters
+}
+
+/// A time at which some row began to drift, so that some do and some do not do so before.
+async fn some_time(model: &MemoryStore, ids: &[DeviceId]) -> Timestamp {
+    let mut times = Vec::new();
+    for id in ids {
+        let state = model.load(*id).await.expect("works");
+        let rows = state.into_iter().flat_map(|state| state.rows);
+        times.extend(rows.filter_map(|(_, row)| row.drifting_since));
+    }
+    times.sort_unstable();
+    times
+        .get(times.len() / 2)
+        .copied()
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -8,7 +8,7 @@ use holdfast_domain::{
     row::DeploymentStatus,
     state::{Change, DeviceState, Presence},
 };
-use holdfast_ports::fleet::{Claimed, Figures};
+use holdfast_ports::fleet::{Claimed, Figures, HUB_GAP};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Fixture, Scene};
@@ -213,7 +213,11 @@ pub async fn a_device_that_changes_while_claimed_stays_due(fixture: &dyn Fixture
 pub async fn the_fleet_in_figures(fixture: &dyn Fixture) {
     let scene = Scene::of(fixture);
     assert_eq!(
-        scene.store.figures().await.expect("works"),
+        scene
+            .store
+            .figures(scene.world.context("anna").now)
+            .await
+            .expect("works"),
         Figures::default()
     );
     let healthy = deployed(&scene, "healthy", &[]).await;
@@ -233,7 +237,11 @@ pub async fn the_fleet_in_figures(fixture: &dyn Fixture) {
         .flat_map(|state| state.rows.values())
         .filter_map(|row| row.drifting_since)
         .min();
-    let mut found = scene.other.figures().await.expect("works");
+    let mut found = scene
+        .other
+        .figures(scene.world.context("anna").now)
+        .await
+        .expect("works");
     assert!(found.due <= 4);
     found.due = 0;
     let expected = Figures {
@@ -247,6 +255,7 @@ pub async fn the_fleet_in_figures(fixture: &dyn Fixture) {
             (DeploymentStatus::Pending, 1),
         ]),
         failed: BTreeMap::from([("failing".to_owned(), 2), ("silent".to_owned(), 1)]),
+        overdue: 1,
         due: 0,
     };
     assert_eq!(found, expected);
@@ -259,7 +268,15 @@ pub async fn the_fleet_in_figures(fixture: &dyn Fixture) {
         .map(|claimed| (*claimed, at + hours(24)))
         .collect();
     scene.store.schedule(&next).await.expect("works");
-    assert_eq!(scene.store.figures().await.expect("works").due, 0);
+    assert_eq!(
+        scene
+            .store
+            .figures(scene.world.context("anna").now)
+            .await
+            .expect("works")
+            .due,
+        0
+    );
 }
 
 /// A device of three sensors, of which some fail.
@@ -276,4 +293,22 @@ async fn deployed(scene: &Scene, name: &str, failing: &[&str]) -> DeviceState {
         .report(&state, agent.full_report())
         .expect("all is new");
     scene.commit(&state, change).await
+}
+
+/// The hub is up since its first beat after a gap, and not while it does not beat.
+pub async fn the_hub_is_up_while_it_beats(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let start = scene.world.context("anna").now;
+    let at = |seconds: i64| start + SignedDuration::from_secs(seconds);
+    let gap = HUB_GAP.as_secs();
+    let up_since = async |at| scene.other.hub_up_since(at).await.expect("works");
+    assert_eq!(up_since(start).await, None);
+    for beat in [0, gap, gap - 1, 2 * gap - 1] {
+        scene.store.beat(at(beat)).await.expect("works");
+        assert_eq!(up_since(at(beat)).await, Some(start), "{beat}");
+    }
+    assert_eq!(up_since(at(3 * gap - 1)).await, Some(start));
+    assert_eq!(up_since(at(3 * gap)).await, None);
+    scene.store.beat(at(3 * gap)).await.expect("works");
+    assert_eq!(up_since(at(3 * gap)).await, Some(at(3 * gap)));
 }

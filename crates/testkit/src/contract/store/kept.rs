@@ -5,7 +5,7 @@ use holdfast_domain::{
 };
 use holdfast_ports::{
     page::{Listed, Page},
-    store::{DeviceFilter, PointRecord, SensorFilter},
+    store::{DeviceFilter, HistoryEntry, PointRecord, SensorFilter},
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -182,4 +182,50 @@ pub async fn of_nothing_there_are_empty_pages(fixture: &dyn Fixture) {
         (1, None),
         "a full page can be the last"
     );
+}
+
+/// Values of points that are no more go, and no others.
+pub async fn points_are_forgotten(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device("gateway-1").await;
+    let (id, at) = (state.record.id, scene.world.context("agent").now);
+    let record = |name: &str| PointRecord {
+        point: PointId(uuid_of(name)),
+        sensor: SensorId(uuid_of("sensor")),
+        value: Some(PointValue::Integer(1)),
+        quality: Quality::Good,
+        at,
+        reason: None,
+    };
+    let kept = ["a", "b", "c"].map(record);
+    scene.store.save_points(id, &kept).await.expect("works");
+    let gone = [kept[0].point, kept[2].point, PointId(uuid_of("never"))];
+    scene.other.forget_points(id, &gone).await.expect("works");
+    scene.other.forget_points(id, &[]).await.expect("works");
+    let page = Page::first(10);
+    let left = scene.store.points(id, &page).await.expect("works").items;
+    assert_eq!(left, [kept[1].clone()]);
+}
+
+/// Of the history the newest versions stay.
+pub async fn old_versions_go(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let (one, other) = (
+        scene.device_with("gateway-1", 5).await,
+        scene.device_with("gateway-2", 2).await,
+    );
+    let id = one.record.id;
+    let prune = async |keep| scene.store.prune_history(id, keep).await.expect("works");
+    assert_eq!(prune(5).await, 0);
+    assert_eq!(prune(2).await, 3);
+    assert_eq!(prune(2).await, 0);
+    let versions = |listed: Listed<HistoryEntry>| -> Vec<u64> {
+        listed.items.iter().map(|entry| entry.version).collect()
+    };
+    let page = Page::first(10);
+    let left = scene.other.history(id, &page).await.expect("works");
+    assert_eq!(versions(left), [5, 4]);
+    let others = scene.other.history(other.record.id, &page).await;
+    assert_eq!(versions(others.expect("works")), [2, 1]);
+    assert_eq!(scene.load(id).await, one);
 }

@@ -174,22 +174,24 @@ macro_rules! store_contract {
                 a_thousand_sensors_are_one_commit;
             races: of_many_committers_one_wins_each_revision, concurrent_edits_are_all_kept,
                 an_interrupted_commit_leaves_all_or_nothing;
-            presence: a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale;
+            presence: a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale,
+                a_report_that_was_overtaken_is_a_conflict;
             exact: every_field_comes_back, nothing_optional_comes_back_as_nothing, odd_texts_come_back,
                 random_histories_match_the_model;
             register: a_new_device_registers, an_existing_device_gets_another_agent, a_key_has_so_many_uses,
                 a_revoked_key_registers_nothing, a_registration_that_fails_leaves_nothing,
-                the_last_use_of_a_key_is_given_once;
+                the_last_use_of_a_key_is_given_once, an_agent_is_revoked_with_its_event;
             lists: devices_are_listed_by_name, devices_are_filtered, sensors_are_listed_and_filtered,
                 the_same_sensor_on_two_devices_is_two_rows;
-            kept: history_is_newest_first, points_keep_the_latest_value, of_nothing_there_are_empty_pages;
+            kept: history_is_newest_first, points_keep_the_latest_value, points_are_forgotten, old_versions_go, of_nothing_there_are_empty_pages;
             events: the_log_has_an_order_per_device, a_filtered_reading_moves_on, the_end_is_behind_all,
                 a_foreign_cursor_is_refused, a_cursor_skips_nothing_under_load, a_cursor_waits_for_an_open_transaction,
                 the_latest_come_first, pruning_keeps_what_a_rebuild_needs;
             tokens: tokens_are_found_by_hash, tokens_are_unique, tokens_are_listed_by_id, tokens_are_revoked_once,
-                keys_are_kept_alike;
+                keys_are_kept_alike, what_ended_long_ago_goes;
             fleet: a_changed_device_is_due_at_once, a_device_is_claimed_once, the_longest_due_come_first,
-                a_lease_runs_out, a_device_that_changes_while_claimed_stays_due, the_fleet_in_figures;
+                a_lease_runs_out, a_device_that_changes_while_claimed_stays_due, the_fleet_in_figures,
+                the_hub_is_up_while_it_beats;
             wakes: a_wake_comes_after_what_it_tells_of, what_wakes_nobody, deletion_and_revocation_wake;
         }
     };

@@ -1,10 +1,12 @@
 //! Devices that were seen, that went silent, that were deleted.
 
 use holdfast_domain::{
+    Incarnation, Report, ReportOrder,
     event::EventKind,
     state::{Change, DeviceState, Presence, TargetChange, TargetChangeKind},
 };
 use holdfast_ports::{
+    clock::Entropy as _,
     page::Page,
     store::{CommitError, Seen, SensorFilter},
     tokens::{Revocation, RevocationKind},
@@ -131,6 +133,7 @@ pub async fn touch_notes_the_latest_time(fixture: &dyn Fixture) {
     for state in [one, two] {
         let mut expected = state;
         expected.presence.last_seen_at = Some(late);
+        expected.seen = Some(agent.order);
         assert_eq!(scene.load(expected.record.id).await, expected);
     }
 }
@@ -176,4 +179,72 @@ pub async fn a_silent_device_makes_its_rows_stale(fixture: &dyn Fixture) {
     scene.commit(&now, change).await;
     assert_eq!(stale().await, [false, false, false]);
     assert_eq!(scene.load(neighbour.record.id).await, neighbour);
+}
+
+/// A report is not taken over one that was seen after it; one of another life of the disk is.
+pub async fn a_report_that_was_overtaken_is_a_conflict(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device_with("gateway-1", 1).await;
+    let mut agent = FakeAgent::of(&state);
+    let state = {
+        let first = agent.full_report();
+        let change = scene.world.report(&state, first).expect("it is the first");
+        scene.commit(&state, change).await
+    };
+    agent.establish(&state);
+    let late = agent.full_report();
+    let seen = agent.heartbeat();
+    agent.establish(&state);
+    let next = agent.full_report();
+    let taken = |report| {
+        scene
+            .world
+            .report(&state, report)
+            .expect("it says something new")
+    };
+    let (late, same, next) = (
+        taken(late),
+        taken(Report {
+            order: seen.order,
+            ..next.clone()
+        }),
+        taken(next),
+    );
+    let at = scene.world.context("agent").now;
+    let silent = scene
+        .other
+        .touch(&[Seen {
+            device: state.record.id,
+            at,
+            order: Some(seen.order),
+        }])
+        .await
+        .expect("works");
+    assert_eq!(silent, []);
+    for overtaken in [late, same] {
+        let refused = scene.store.commit(&overtaken).await;
+        assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
+    }
+    let loaded = scene.load(state.record.id).await;
+    assert_eq!(loaded.seen, Some(seen.order));
+    assert_eq!(loaded.rows, state.rows);
+    let reborn = Incarnation(scene.world.entropy.uuid());
+    let mut other_life = next.clone();
+    if let Some(reported) = &mut other_life.reported {
+        reported.order = ReportOrder {
+            incarnation: reborn,
+            boot: 1,
+            sequence: 1,
+        };
+    }
+    scene.store.commit(&next).await.expect("it is later");
+    other_life.base_revision += 1;
+    for event in &mut other_life.events {
+        event.sequence += next.events.len() as u64;
+    }
+    scene
+        .store
+        .commit(&other_life)
+        .await
+        .expect("it is not comparable");
 }

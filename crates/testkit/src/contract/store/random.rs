@@ -46,7 +46,7 @@ pub(super) async fn change(
                 at_least_every: SignedDuration::from_mins(1),
             };
             let context = world.context("reconciler");
-            watch(state, &patience, Timestamp::UNIX_EPOCH, &context).change
+            watch(state, &patience, Some(Timestamp::UNIX_EPOCH), &context).change
         }
     }
 }

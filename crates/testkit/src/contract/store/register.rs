@@ -9,9 +9,10 @@ use holdfast_ports::{
     clock::Entropy,
     store::{CommitError, RegisteredDevice, Registration},
     tokens::{ProvisioningKey, Revocation, RevocationKind, TokenRecord},
+    wakeups::Wake,
 };
 
-use super::{Fixture, Scene};
+use super::{Fixture, Scene, wakes::PATIENCE};
 use crate::builders::{agent_token, hash_of, provisioning_key};
 
 impl Scene {
@@ -237,4 +238,43 @@ pub async fn the_last_use_of_a_key_is_given_once(fixture: &dyn Fixture) {
         "{refused:?}"
     );
     assert_eq!(scene.uses_left(&key).await, Some(0));
+}
+
+/// A device's agent is revoked with the event that says so, or not at all.
+pub async fn an_agent_is_revoked_with_its_event(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device("gateway-1").await;
+    let token = agent_token("agent", state.record.id, state.record.audit.created_at);
+    scene.store.add_token(&token).await.expect("it is new");
+    let mut change = Change::of(&state);
+    let context = scene.world.context("anna");
+    let kind = EventKind::DeviceRevoked;
+    change.event(&state, &context, kind, None, serde_json::json!({}));
+    let mut stale = change.clone();
+    stale.base_revision -= 1;
+    let told = if fixture.wakes_others() {
+        &scene.other
+    } else {
+        &scene.store
+    };
+    let mut wakes = told.subscribe();
+
+    let refused = scene.store.revoke(&stale, context.now).await;
+    assert!(matches!(refused, Err(CommitError::Conflict)), "{refused:?}");
+    assert_eq!(scene.token(&token).await, Some(token.clone()));
+
+    let revoked = scene.store.revoke(&change, context.now).await;
+    revoked.expect("nobody else changes it");
+    let ended = scene.token(&token).await.expect("it is still found");
+    let expected = Revocation {
+        at: context.now,
+        kind: RevocationKind::Revoked,
+    };
+    assert_eq!(ended.revoked, Some(expected));
+    assert_eq!(scene.load(state.record.id).await, state.after(change));
+    let last = scene.events(state.record.id).await.pop();
+    assert_eq!(last.map(|event| event.kind), Some(kind));
+    let told = async { while wakes.recv().await.expect("it does not lag") != Wake::Tokens {} };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("a wake-up comes");
 }

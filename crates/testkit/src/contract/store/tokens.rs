@@ -8,7 +8,10 @@ use holdfast_ports::{
 use jiff::SignedDuration;
 
 use super::{Fixture, Scene};
+
 use crate::builders::{agent_token, hash_of, operator_token, provisioning_key, uuid_of};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was added is found by its hash, through every handle, exactly.
 pub async fn tokens_are_found_by_hash(fixture: &dyn Fixture) {
@@ -112,6 +115,12 @@ pub async fn tokens_are_listed_by_id(fixture: &dyn Fixture) {
     assert_eq!(page.after, None);
     assert_eq!(tokens, ids);
     assert_eq!(keys, ids);
+    for id in ids {
+        let token = scene.store.token(id).await.expect("works");
+        assert_eq!(token.map(|token| token.id), Some(id));
+    }
+    let unknown = scene.store.token(TokenId(uuid_of("nobody's"))).await;
+    assert_eq!(unknown.expect("works"), None);
 }
 
 /// A token ends once; it is found afterwards, with when and why.
@@ -198,4 +207,50 @@ pub async fn keys_are_kept_alike(fixture: &dyn Fixture) {
         .expect("works")
         .expect("it is found");
     assert_eq!(found.revoked_at, Some(now));
+}
+
+/// What ended long ago goes; what is in force stays, and so does every token of an agent.
+pub async fn what_ended_long_ago_goes(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let now = scene.world.context("anna").now;
+    let (early, late) = (now + HOUR, now + HOUR + HOUR);
+    let mut tokens = ["in force", "expires early", "expires late", "revoked"]
+        .map(|name| operator_token(name, Role::Viewer, now));
+    tokens[1].expires_at = Some(early);
+    tokens[2].expires_at = Some(late);
+    let agent = agent_token("agent", scene.device("gateway-1").await.record.id, now);
+    let mut keys = ["in force", "used up", "revoked"].map(|name| provisioning_key(name, None, now));
+    keys[1].uses_left = Some(0);
+    for token in tokens.iter().chain([&agent]) {
+        scene.store.add_token(token).await.expect("it is new");
+    }
+    for key in &keys {
+        scene.store.add_key(key).await.expect("it is new");
+    }
+    for id in [tokens[3].id, agent.id] {
+        scene.store.revoke_token(id, early).await.expect("works");
+    }
+    scene
+        .store
+        .revoke_key(keys[2].id, early)
+        .await
+        .expect("works");
+    let prune = async |before| scene.store.prune_access(before).await.expect("works");
+    assert_eq!(prune(now).await, 0);
+    assert_eq!(prune(late).await, 4);
+    assert_eq!(prune(late).await, 0);
+    let page = Page::first(10);
+    let mut left: Vec<String> = scene
+        .other
+        .tokens(&page)
+        .await
+        .expect("works")
+        .items
+        .into_iter()
+        .map(|token| token.name)
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, ["agent", "expires late", "in force"]);
+    let keys_left = scene.other.keys(&page).await.expect("works").items;
+    assert_eq!(keys_left, keys[..1]);
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Longer than any wake-up takes, so that one that never comes is a failure and no hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for a wake-up; others may come before it.
 pub(super) async fn woken(wakes: &mut Receiver<Wake>, expected: Wake) {
