@@ -9,6 +9,7 @@
 //! - [`plan`]: what an agent must start, stop, restart or update; [`backoff`]: when it tries again;
 //! - [`state`]: all that the hub knows of a device; [`edit`], [`receive`], [`watch`]: how an operator, a report and time
 //!   change it; [`project`]: the one function behind the read model and the events;
+//! - [`hold`]: the value loop: what to do about a point that is to hold a value, and why;
 //! - [`check`]: what is doubtful in a target.
 
 // What derives the OpenAPI schemas writes code that needs std; nothing else does.
@@ -24,6 +25,7 @@ pub mod drift;
 pub mod edit;
 pub mod event;
 mod fields;
+pub mod hold;
 pub mod ids;
 pub mod limits;
 pub mod plan;

@@ -19,6 +19,12 @@ pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// runs, how it fares and why it failed.
 pub const TARGET_BYTES: usize = DOCUMENT_BYTES / 2;
 
+/// Setpoints of one device: one for each of very many outputs.
+pub const SETPOINTS_PER_DEVICE: usize = 20_000;
+
+/// Longest duration after which something ends, in ms: ten years, about.
+pub const DURATION_MAX_MS: u64 = 315_360_000_000;
+
 /// Shortest poll interval in ms: below this a polled bus is the wrong tool.
 pub const POLL_INTERVAL_MIN_MS: u32 = 10;
 

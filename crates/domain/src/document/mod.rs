@@ -6,6 +6,7 @@
 pub mod point;
 pub mod report;
 pub mod sensor;
+pub mod setpoint;
 pub mod target;
 
 /// The version of the form of all documents that this code writes.

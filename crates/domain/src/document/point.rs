@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     fields::{Fields, Path, Problems, describe, words},
     ids::{Name, PointId},
+    value::PointValue,
 };
 
 /// One value of a sensor, at an address of its protocol.
@@ -189,4 +190,26 @@ pub(crate) fn name(value: Value, path: &Path<'_>, problems: &mut Problems) -> Op
         problems.add(path, Name::EXPECTED, describe(&value));
     }
     name
+}
+
+/// A point's value in a document.
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
+pub(crate) fn value(
+    document: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<PointValue> {
+    const EXPECTED: &str = "a finite number, true, false or a text of at most 1024 characters";
+    let value: Option<PointValue> = serde_json::from_value(document.clone()).ok();
+    let fits = |value: &PointValue| match value {
+        PointValue::Text(text) => {
+            !text.contains('\0') && text.chars().count() <= crate::limits::TEXT_CHARS
+        }
+        PointValue::Bool(_) | PointValue::Integer(_) | PointValue::Number(_) => true,
+    };
+    let value = value.filter(fits);
+    if value.is_none() {
+        problems.add(path, EXPECTED, describe(&document));
+    }
+    value
 }

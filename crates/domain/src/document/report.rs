@@ -388,7 +388,11 @@ fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<T
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
-fn fingerprint(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Fingerprint> {
+pub(crate) fn fingerprint(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<Fingerprint> {
     let fingerprint = value.as_str().and_then(|text| text.parse().ok());
     if fingerprint.is_none() {
         problems.add(

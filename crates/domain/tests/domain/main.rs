@@ -2,11 +2,12 @@
 //!
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
-//! [`checking`] what is doubtful. What they share is in [`support`].
+//! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments. What they share is in [`support`].
 
 mod checking;
 mod documents;
 mod editing;
+mod holding;
 mod planning;
 mod projecting;
 mod ranges;

@@ -1,0 +1,288 @@
+//! Setpoints: the values that operators want points to hold, and what an agent says of each.
+//!
+//! Value, tolerance, policy and validity belong to the setpoint; limits, guards, settle time and the write budget to the
+//! point. A setpoint speaks of its point by id, and is bound to the point's write identity: if an edit makes the point
+//! another one, nothing is written until someone has armed the setpoint again.
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    canonical::Fingerprint,
+    document::{
+        point::{uuid, value},
+        report::fingerprint,
+    },
+    fields::{Fields, Path, Problems, describe, list, words},
+    ids::PointId,
+    limits,
+    row::Actor,
+    value::PointValue,
+};
+
+/// The value that an operator wants a writable point to hold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Setpoint {
+    /// The point.
+    pub point_id: PointId,
+    /// The write identity that its point had when it was set.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub bound_to: Fingerprint,
+    /// The value, in the point's unit.
+    pub value: PointValue,
+    /// How far the instrument may be off; half a step of the point's resolution where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<Tolerance>,
+    /// What happens when the instrument shows another value.
+    pub policy: Policy,
+    /// Who set it.
+    pub set_by: Actor,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For how long it is valid from when the agent gets it, in ms; for ever where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_for_ms: Option<u64>,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
+}
+
+/// How far an instrument may be off the wanted value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Tolerance {
+    /// By so much, in the point's unit; 0 or more.
+    Absolute(f64),
+    /// By this share of the value; 0 to 1.
+    Relative(f64),
+    /// Not at all, as far as the point can tell values apart.
+    #[serde(serialize_with = "as_true")]
+    Exact,
+}
+
+fn as_true<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(true)
+}
+
+/// What happens when the instrument shows another value than the wanted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "lowercase")
+)]
+pub enum Policy {
+    /// The wanted value is put back.
+    Enforce,
+    /// It is reported, and nothing is ever written.
+    Observe,
+    /// A change made at the hardware becomes the new wish.
+    Adopt,
+}
+words!(Policy { Enforce => "enforce", Observe => "observe", Adopt => "adopt" });
+
+/// Does the instrument show the wanted value?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
+pub enum Conformity {
+    /// It was not read lately, or what was read can't be compared.
+    Unknown,
+    /// It was read back within the tolerance.
+    InSync,
+    /// It was read outside the tolerance.
+    Drifting,
+    /// It was written, and took another value: rounded, limited, or kept its own.
+    Deviates,
+    /// It acknowledged the value, which could not be read back.
+    AcknowledgedUnverified,
+}
+words!(Conformity {
+    Unknown => "unknown",
+    InSync => "inSync",
+    Drifting => "drifting",
+    Deviates => "deviates",
+    AcknowledgedUnverified => "acknowledgedUnverified",
+});
+
+/// Is the value being held?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
+pub enum Hold {
+    /// Yes.
+    Active,
+    /// The agent has not got it yet.
+    Pending,
+    /// A write is under way, or its read-back.
+    Writing,
+    /// Somebody stopped or paused it.
+    Paused,
+    /// A guard, a limit or the budget forbids it, or the point was redefined.
+    Blocked,
+    /// The instrument said no.
+    Refused,
+    /// The instrument can't be reached.
+    Unreachable,
+    /// Changed by hand; policy or repetition says not to fight.
+    Overridden,
+    /// Its time is over.
+    Expired,
+}
+words!(Hold {
+    Active => "active",
+    Pending => "pending",
+    Writing => "writing",
+    Paused => "paused",
+    Blocked => "blocked",
+    Refused => "refused",
+    Unreachable => "unreachable",
+    Overridden => "overridden",
+    Expired => "expired",
+});
+
+/// The setpoints of a device, as its agent gets them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Setpoints {
+    /// Grows with every change of a setpoint, and with nothing else.
+    pub revision: u64,
+    /// At most one a point.
+    pub items: Vec<Setpoint>,
+}
+
+impl Setpoint {
+    /// Reads a setpoint as the hub keeps it.
+    pub fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(document, path, problems)?;
+        let point = fields.required("pointId", uuid, "the point's UUID");
+        let bound_to = fields.required("boundTo", fingerprint, "the point's write identity");
+        let value = fields.required("value", value, "a number, true, false or a text");
+        let tolerance = fields.optional("tolerance", Tolerance::read);
+        let policy = fields.choice("policy", Some(Policy::Enforce));
+        let set_by = fields.text("setBy", "who set it");
+        let reason = fields.text_opt("reason", "why it was set");
+        let valid_for_ms = fields.optional("validForMs", duration_ms);
+        let extra = fields.rest();
+        Some(Self {
+            point_id: PointId(point?),
+            bound_to: bound_to?,
+            value: value?,
+            tolerance: tolerance?,
+            policy: policy?,
+            set_by: Actor::named(&set_by?),
+            reason: reason?,
+            valid_for_ms: valid_for_ms?,
+            extra,
+        })
+    }
+}
+
+impl Tolerance {
+    /// Reads `{"absolute": 0.1}`, `{"relative": 0.01}` or `{"exact": true}`.
+    pub fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        const EXPECTED: &str =
+            "one of {\"absolute\": number}, {\"relative\": 0 to 1} and {\"exact\": true}";
+        let found = describe(&document);
+        let tolerance = match document.as_object() {
+            Some(members) if members.len() == 1 => {
+                let number = |key: &str| members.get(key).and_then(Value::as_f64);
+                let fits = |number: &f64| number.is_finite() && *number >= 0.0;
+                if members.get("exact") == Some(&Value::Bool(true)) {
+                    Some(Self::Exact)
+                } else if let Some(width) = number("absolute").filter(fits) {
+                    Some(Self::Absolute(width))
+                } else {
+                    let share = number("relative")
+                        .filter(fits)
+                        .filter(|share| *share <= 1.0);
+                    share.map(Self::Relative)
+                }
+            }
+            _ => None,
+        };
+        if tolerance.is_none() {
+            problems.add(path, EXPECTED, found);
+        }
+        tolerance
+    }
+}
+
+/// A duration in ms: 1 to ten years.
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
+pub(crate) fn duration_ms(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+    let fits = |ms: &u64| (1..=limits::DURATION_MAX_MS).contains(ms);
+    let duration = value.as_u64().filter(fits);
+    if duration.is_none() {
+        let expected = alloc::format!("an integer from 1 to {}", limits::DURATION_MAX_MS);
+        problems.add(path, expected, describe(&value));
+    }
+    duration
+}
+
+impl Setpoints {
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({ "revision": self.revision, "items": self.items })
+    }
+
+    /// Reads what [`Setpoints::to_json`] writes.
+    pub fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(document, path, problems)?;
+        let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
+        let items = fields.optional("items", |value, path, problems| {
+            list(
+                value,
+                limits::SETPOINTS_PER_DEVICE,
+                path,
+                problems,
+                Setpoint::read,
+            )
+        });
+        fields.rest();
+        let items = items?.unwrap_or_default();
+        let mut seen = alloc::collections::BTreeSet::new();
+        if let Some(twice) = items.iter().position(|item| !seen.insert(item.point_id)) {
+            let place = path.key("items");
+            let expected = "a point that no other setpoint is of";
+            problems.add(
+                place.index(twice).key("pointId"),
+                expected,
+                items[twice].point_id,
+            );
+            return None;
+        }
+        Some(Self {
+            revision: revision?,
+            items,
+        })
+    }
+
+    /// The setpoint of a point.
+    #[must_use]
+    pub fn of(&self, point: PointId) -> Option<&Setpoint> {
+        self.items.iter().find(|item| item.point_id == point)
+    }
+}
+
+impl core::fmt::Display for Setpoint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} by {}", self.value, self.set_by.as_str().to_string())
+    }
+}

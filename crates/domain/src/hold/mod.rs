@@ -1,0 +1,29 @@
+//! The value loop's decisions: what to do about one point that is to hold a value, and why.
+//!
+//! Observe, compare, write only if outside the tolerance, wait until the instrument has settled, read back: verified, or
+//! tried again within limits, or said what is wrong. One function decides ([`decide()`]), from the setpoint, the point's
+//! rules, the last reading, what the loop remembers ([`Track`]) and the time. It is pure and total: it reads no clock, does
+//! no I/O and has an answer for everything.
+//!
+//! - `band`: when a reading is the wanted value;
+//! - `guard`: conditions on other points;
+//! - `budget`: how often a point may be written;
+//! - `situation`: what is decided from and what comes of it; `decide`: the decision; `settle`: what a read-back means;
+//! - `told`: what became of writes, as the loop is told it.
+
+mod band;
+mod budget;
+mod decide;
+mod guard;
+mod settle;
+mod situation;
+mod track;
+
+pub use band::{Band, NotRepresentable, Resolution};
+pub use budget::{Budget, BudgetView, WriteBudget};
+pub use decide::decide;
+pub use guard::{Guard, GuardFailure, check_guards};
+pub use situation::{
+    Act, Control, Decision, HoldReason, HoldStatus, Observed, PointRules, Situation, Told,
+};
+pub use track::{Stage, Track, WriteOutcome};

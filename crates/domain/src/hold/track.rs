@@ -1,0 +1,144 @@
+//! What the loop remembers of one point between two looks.
+
+use alloc::{string::String, vec::Vec};
+
+use super::situation::{HoldReason, Told};
+use crate::{backoff::Backoff, value::PointValue};
+
+/// What the loop remembers of one point. A new wish begins with a new one ([`Track::of_new_wish`]).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Track {
+    /// Where it is between two readings.
+    pub stage: Stage,
+    /// Has the instrument shown the wanted value since it was wanted? The value that it showed last. Survives restarts.
+    pub verified: Option<PointValue>,
+    /// Writes that came to nothing, in a row.
+    pub failures: u32,
+    /// Not to be written before, in ms of the loop's clock.
+    pub retry_at_ms: u64,
+    /// Why the last write came to nothing.
+    pub trouble: Option<HoldReason>,
+    /// Was the line broken, or the agent restarted, since the instrument last showed the wanted value? Then a change is
+    /// not taken for somebody's wish: it may be what the instrument starts with.
+    pub was_out_of_reach: bool,
+    /// When the value was put back within the last hour, in ms of the loop's clock.
+    pub restores: Vec<u64>,
+    /// It is not fought for any more.
+    pub is_overridden: bool,
+    /// The change that was told of.
+    pub told_of: Option<PointValue>,
+    /// The value that it shows since when, while that is not the wanted one.
+    pub shows: Option<(PointValue, u64)>,
+}
+
+/// Where a point is between two readings.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Stage {
+    /// Nothing is under way.
+    #[default]
+    Watching,
+    /// A write was given to the adapter.
+    Writing(Write),
+    /// The instrument was written to, and must be read back.
+    Settling {
+        /// What was written.
+        write: Write,
+        /// When it was acknowledged, or given up waiting for, in ms of the loop's clock.
+        at_ms: u64,
+        /// Did the instrument say yes?
+        acknowledged: bool,
+        /// Read-backs that did not show it.
+        looks: u32,
+    },
+}
+
+/// A write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// What is written.
+    pub value: PointValue,
+    /// What the instrument showed before.
+    pub before: PointValue,
+    /// When it was decided, in ms of the loop's clock.
+    pub begun_ms: u64,
+}
+
+/// What became of a write, as its adapter says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The instrument said yes.
+    Acknowledged,
+    /// The instrument said no; nothing was written.
+    Refused(String),
+    /// It never left: nothing was written.
+    NotSent(String),
+    /// It left, and no answer came: nobody knows.
+    Unknown(String),
+}
+
+impl Track {
+    /// How a write that came to nothing is tried again.
+    pub const RETRY: Backoff = Backoff {
+        base_ms: 1_000,
+        limit_ms: 300_000,
+    };
+
+    /// Of a value that was just set: it is written at once, and what was before is forgotten, but for what is under way
+    /// and for how often it was put back.
+    #[must_use]
+    pub fn of_new_wish(self) -> Self {
+        Self {
+            stage: self.stage,
+            ..Self::default()
+        }
+    }
+
+    /// After a restart: what the ledger says was verified. The loop looks before it acts.
+    #[must_use]
+    pub fn from_ledger(verified: Option<PointValue>) -> Self {
+        Self {
+            verified,
+            was_out_of_reach: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes what became of the write. Without effect if none is under way.
+    pub fn written(&mut self, outcome: WriteOutcome, now_ms: u64, random: u32) -> Vec<Told> {
+        let Stage::Writing(write) = core::mem::take(&mut self.stage) else {
+            return Vec::new();
+        };
+        let acknowledged = outcome == WriteOutcome::Acknowledged;
+        let why = match outcome {
+            WriteOutcome::Acknowledged | WriteOutcome::Unknown(_) => {
+                self.stage = Stage::Settling {
+                    write,
+                    at_ms: now_ms,
+                    acknowledged,
+                    looks: 0,
+                };
+                return Vec::new();
+            }
+            WriteOutcome::Refused(why) => HoldReason::Refused {
+                value: write.value,
+                why,
+            },
+            WriteOutcome::NotSent(why) => HoldReason::Unreachable(why),
+        };
+        self.fail(why, now_ms, random)
+    }
+
+    /// Notes a write that came to nothing; tells it if it is another trouble than before.
+    pub(super) fn fail(&mut self, why: HoldReason, now_ms: u64, random: u32) -> Vec<Told> {
+        self.stage = Stage::Watching;
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at_ms = now_ms + Self::RETRY.delay_ms(self.failures, random);
+        let is_new = self.trouble.as_ref() != Some(&why);
+        self.trouble = Some(why.clone());
+        if is_new {
+            alloc::vec![Told::Failed(why)]
+        } else {
+            Vec::new()
+        }
+    }
+}
