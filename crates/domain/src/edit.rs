@@ -22,7 +22,7 @@ use crate::{
     },
     event::{Context, EventKind},
     fields::{Path, Problems},
-    ids::SensorId,
+    ids::{PointId, SensorId},
     project::{Edited, project},
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
 };
@@ -62,6 +62,9 @@ pub enum EditError {
     /// The target has no such sensor.
     #[error("the target has no sensor {0}")]
     NoSuchSensor(SensorId),
+    /// A value is set on a point that would go.
+    #[error("a value is set on point {0}, which would go: release it first")]
+    HasSetpoint(PointId),
 }
 
 /// What an edit comes to.
@@ -94,6 +97,7 @@ pub fn edit(
     };
     let adds = !matches!(edit, Edit::Remove(_) | Edit::Rollback { .. });
     let (items, sensor) = edited_items(state, edit, new_id)?;
+    keep_what_is_set(state, &items)?;
     if adds {
         bounds::refuse_too_much(&items)?;
         bounds::refuse_shared_points(&items, sensor)?;
@@ -102,6 +106,21 @@ pub fn edit(
         change: retarget(state, items, kind, from, reason, context),
         sensor,
     })
+}
+
+/// A point that a value is set on does not go before the value.
+fn keep_what_is_set(state: &DeviceState, items: &[Item]) -> Result<(), EditError> {
+    let wishes = &state.target.values.wishes;
+    if wishes.is_empty() {
+        return Ok(());
+    }
+    let kept: BTreeSet<_> = items
+        .iter()
+        .flat_map(|item| item.sensor.content().binding.point_names())
+        .map(|(point, _)| point)
+        .collect();
+    let gone = wishes.keys().find(|point| !kept.contains(point));
+    gone.map_or(Ok(()), |point| Err(EditError::HasSetpoint(*point)))
 }
 
 fn edited_items(

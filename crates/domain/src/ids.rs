@@ -80,6 +80,10 @@ uuid_id! {
     TokenId
 }
 uuid_id! {
+    /// A stop or pause of the value loop.
+    PauseId
+}
+uuid_id! {
     /// One event of the log.
     EventId
 }

@@ -7,8 +7,8 @@
 //! - [`document`]: the target state, the report, and the sensors in them; [`protocol`]: what each fieldbus needs;
 //! - [`canonical`]: when two contents are the same;
 //! - [`plan`]: what an agent must start, stop, restart or update; [`backoff`]: when it tries again;
-//! - [`state`]: all that the hub knows of a device; [`edit`], [`receive`], [`watch`]: how an operator, a report and time
-//!   change it; [`project`]: the one function behind the read model and the events;
+//! - [`state`]: all that the hub knows of a device; [`edit`], [`wish`], [`receive`], [`watch`]: how operators, a report and
+//!   time change it; [`values`]: what is wanted of its outputs; [`project`]: the one function behind the read model and the events;
 //! - [`hold`]: the value loop: what to do about a point that is to hold a value, and why;
 //! - [`check`]: what is doubtful in a target.
 
@@ -36,7 +36,9 @@ pub mod receive;
 pub mod row;
 pub mod state;
 pub mod value;
+pub mod values;
 pub mod watch;
+pub mod wish;
 
 pub use canonical::Fingerprint;
 pub use document::{
@@ -45,6 +47,6 @@ pub use document::{
     target::TargetState,
 };
 pub use fields::{Choice, Fields, Path, Problem, Problems};
-pub use ids::{DeviceId, EventId, Incarnation, Name, PointId, SensorId, TokenId};
+pub use ids::{DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId};
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};

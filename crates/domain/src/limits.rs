@@ -19,6 +19,21 @@ pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// runs, how it fares and why it failed.
 pub const TARGET_BYTES: usize = DOCUMENT_BYTES / 2;
 
+/// Interval of the value loop in ms.
+pub const HOLD_INTERVAL_MS: core::ops::RangeInclusive<i64> = 100..=3_600_000;
+
+/// Interval of the value loop in ms where none is set.
+pub const HOLD_INTERVAL_DEFAULT_MS: u32 = 5_000;
+
+/// How often an hour a value that was changed by hand is put back, where nothing is set: nobody is fought for ever.
+pub const RESTORES_PER_HOUR: u32 = 6;
+
+/// Stops and pauses of one device at a time.
+pub const PAUSES_PER_DEVICE: usize = 1_000;
+
+/// Guards of one point: what people can still reason about.
+pub const GUARDS_PER_POINT: usize = 16;
+
 /// Setpoints of one device: one for each of very many outputs.
 pub const SETPOINTS_PER_DEVICE: usize = 20_000;
 

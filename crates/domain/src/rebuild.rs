@@ -106,7 +106,21 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::DeviceLook
             | EventKind::TargetUpdated
             | EventKind::TargetRolledBack
-            | EventKind::TargetConflict => {}
+            | EventKind::TargetConflict
+            | EventKind::SetpointSet
+            | EventKind::SetpointReleased
+            | EventKind::SetpointDrifted
+            | EventKind::SetpointWritten
+            | EventKind::SetpointVerified
+            | EventKind::SetpointRefused
+            | EventKind::SetpointOverridden
+            | EventKind::SetpointAdopted
+            | EventKind::SetpointExpired
+            | EventKind::ReconciliationStarted
+            | EventKind::ReconciliationStopped
+            | EventKind::ReconciliationPaused
+            | EventKind::ReconciliationResumed
+            | EventKind::ReconciliationUpdated => {}
         }
     }
     rows

@@ -2,6 +2,8 @@
 //!
 //! Old never overwrites new, absent is not empty, and nothing changed means nothing happens.
 
+mod values;
+
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
@@ -116,6 +118,7 @@ fn merge(
         looked_revision,
         outcome,
         health,
+        values,
         agent_version,
         extra: _,
     } = report;
@@ -151,6 +154,7 @@ fn merge(
         failures: outcome.failures,
         health: merged,
         looked_revision,
+        values: values::merge(state, values, replace),
         agent_version: agent_version.or_else(|| old?.agent_version.clone()),
         reported_at: context.now,
     })
@@ -173,6 +177,7 @@ fn says_the_same(old: &Reported, new: &Reported) -> bool {
         health,
         running_fingerprint,
         looked_revision,
+        values,
         agent_version,
         reported_at: _,
     } = old;
@@ -184,6 +189,7 @@ fn says_the_same(old: &Reported, new: &Reported) -> bool {
         && *failures == new.failures
         && *health == new.health
         && *looked_revision == new.looked_revision
+        && *values == new.values
         && *agent_version == new.agent_version
 }
 
@@ -217,6 +223,8 @@ fn decide(
         &BTreeMap::new(),
         context,
     );
+    values::tell(&mut change, state, &reported.values, context);
+    values::adopt(&mut change, state, &reported.values, context);
     note_deployed(&mut change, state, &target, &reported, context);
     change.presence = Some(Presence {
         last_seen_at: Some(context.now),

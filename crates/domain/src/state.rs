@@ -16,6 +16,7 @@ use crate::{
     event::{Context, Event, EventKind},
     ids::{DeviceId, Incarnation, Name, SensorId},
     row::{Audit, SensorRow},
+    values::{ReportedValues, Values},
 };
 
 /// All that the hub knows of one device: what its edits and reports are decided on.
@@ -68,6 +69,8 @@ pub struct Target {
     pub items: Vec<Item>,
     /// Grows with every request to look again.
     pub look_revision: u64,
+    /// What is wanted of its outputs.
+    pub values: Values,
     /// Sequence of the event by which this version came; 0 if none.
     pub event: u64,
     /// Who made the first and the last version.
@@ -86,7 +89,8 @@ impl Target {
     /// The entity tag of the document that the agent gets.
     #[must_use]
     pub fn etag(&self) -> String {
-        crate::document::target::etag(self.version, self.look_revision)
+        let Values { revision, hold, .. } = &self.values;
+        crate::document::target::etag(self.version, *revision, hold.revision, self.look_revision)
     }
 }
 
@@ -109,6 +113,8 @@ pub struct Reported {
     pub running_fingerprint: Fingerprint,
     /// The last request to look again that was carried out.
     pub looked_revision: u64,
+    /// What it says of its outputs.
+    pub values: ReportedValues,
     /// The agent's version.
     pub agent_version: Option<String>,
     /// When the last report came that changed something.
@@ -174,6 +180,8 @@ pub struct TargetChange {
 pub enum TargetChangeKind {
     /// The configuration: a new version, which goes into the history.
     NewVersion,
+    /// What is wanted of outputs.
+    Values,
     /// Only the request to look again.
     Look,
     /// Only the note that all of it runs.
@@ -283,6 +291,7 @@ impl DeviceState {
                 version: 0,
                 items: Vec::new(),
                 look_revision: 0,
+                values: Values::default(),
                 event: 0,
                 audit,
                 last_deployed: None,
@@ -365,14 +374,16 @@ impl DeviceState {
                 .any(|row| row.status == crate::row::DeploymentStatus::Failed)
     }
 
-    /// The document that the agent gets.
+    /// The document that the agent gets at `now`.
     #[must_use]
-    pub fn target_state(&self) -> TargetState {
+    pub fn target_state(&self, now: Timestamp) -> TargetState {
         TargetState {
             version: self.target.version,
             needs_deployment: self.needs_deployment(),
             items: self.target.items.clone(),
             look_revision: self.target.look_revision,
+            setpoints: self.target.values.setpoints(now),
+            hold: self.target.values.hold.settings(now),
             extra: serde_json::Map::new(),
         }
     }

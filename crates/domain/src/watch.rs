@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     canonical::Fingerprint,
+    document::hold::Scope,
     drift::{self, SensorDrift},
     event::{Context, EventKind},
     state::{Change, DeviceState, DriftNote, Presence, TargetChange, TargetChangeKind},
@@ -96,7 +97,9 @@ pub fn watch(
     }
     let is_idle = presence == state.presence;
     change.presence = Some(presence);
-    let next = [silent_at, hub_back_at, told_at]
+    let next_end = end_what_is_over(&mut change, state, context);
+    let is_idle = is_idle && change.target.is_none();
+    let next = [silent_at, hub_back_at, told_at, next_end]
         .into_iter()
         .flatten()
         .filter(|at| *at > now)
@@ -131,6 +134,63 @@ fn identity(drifting: &[SensorDrift]) -> Fingerprint {
         .map(|drift| json!([drift.id, drift.kind, drift.wanted_version]))
         .collect();
     Fingerprint::of_value(&json!(parts))
+}
+
+/// Takes away the wishes and pauses whose time is over, and says when the next one is.
+fn end_what_is_over(
+    change: &mut Change,
+    state: &DeviceState,
+    context: &Context,
+) -> Option<Timestamp> {
+    let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until <= context.now);
+    let mut values = state.target.values.clone();
+    let expired: Vec<_> = values
+        .wishes
+        .values()
+        .filter(|wish| is_over(wish.until))
+        .cloned()
+        .collect();
+    for wish in &expired {
+        let setpoint = &wish.setpoint;
+        values.wishes.remove(&setpoint.point_id);
+        let payload = json!({ "pointId": setpoint.point_id, "previous": setpoint.value, "until": wish.until });
+        change.event(state, context, EventKind::SetpointExpired, None, payload);
+    }
+    values.revision += u64::from(!expired.is_empty());
+    let ended: Vec<_> = values
+        .hold
+        .interruptions
+        .iter()
+        .filter(|one| is_over(one.until))
+        .cloned()
+        .collect();
+    values.hold.interruptions.retain(|one| !is_over(one.until));
+    values.hold.revision += u64::from(!ended.is_empty());
+    for one in &ended {
+        let kind = match one.scope {
+            Scope::Device => EventKind::ReconciliationStarted,
+            Scope::Sensor(_) | Scope::Point(_) => EventKind::ReconciliationResumed,
+        };
+        let payload = json!({ "lifted": [one], "reason": "its time is over" });
+        change.event(state, context, kind, None, payload);
+    }
+    let ends = values.wishes.values().filter_map(|wish| wish.until);
+    let next = ends
+        .chain(values.hold.interruptions.iter().filter_map(|one| one.until))
+        .min();
+    if values != state.target.values {
+        let mut target = change
+            .target
+            .take()
+            .map_or_else(|| state.target.clone(), |change| change.target);
+        target.values = values;
+        change.target = Some(TargetChange {
+            target,
+            reason: None,
+            kind: TargetChangeKind::Values,
+        });
+    }
+    next
 }
 
 fn tell(

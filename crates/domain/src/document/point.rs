@@ -1,13 +1,15 @@
 //! What points have in common, whatever the protocol.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    fields::{Fields, Path, Problems, describe, words},
+    fields::{Fields, Path, Problems, describe, list, words},
+    hold::{Guard, NotRepresentable, Resolution, WriteBudget},
     ids::{Name, PointId},
+    limits,
     value::PointValue,
 };
 
@@ -30,6 +32,21 @@ pub struct Point<A> {
     /// What may be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What must hold of other points of the device before it is written; checked on the device, offline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
+    /// Where the output goes when it may not be held any more, if it shall go somewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safe_value: Option<PointValue>,
+    /// What happens to the output when the value loop is stopped or paused.
+    #[serde(skip_serializing_if = "OnEnd::is_keep")]
+    pub on_stop: OnEnd,
+    /// What happens to the output when the device has not heard of its hub for a while; nothing, unless stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_hub_lost: Option<OnHubLost>,
+    /// How often it may be written: 100 times a day and 50,000 times at all, unless stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_budget: Option<WriteBudget>,
     /// How long after a write the instrument needs until a read shows it, in ms (0 to 3,600,000).
     #[cfg_attr(
         feature = "openapi",
@@ -61,6 +78,96 @@ pub enum PointKind {
     Command,
 }
 words!(PointKind { Level => "level", Pulse => "pulse", Command => "command" });
+
+/// What happens to an output that is not held any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(rename_all = "camelCase")
+)]
+pub enum OnEnd {
+    /// It keeps what it has.
+    Keep,
+    /// It goes to the point's safe value, once.
+    SafeValue,
+}
+words!(OnEnd { Keep => "keep", SafeValue => "safeValue" });
+
+impl OnEnd {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde asks for"
+    )]
+    const fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+}
+
+/// What happens to an output when the device has lost its hub.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OnHubLost {
+    /// After so long without the hub, in ms (1,000 to ten years).
+    pub after_ms: u64,
+    /// What happens then.
+    pub then: OnEnd,
+    /// Fields that this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub extra: Map<String, Value>,
+}
+
+impl OnHubLost {
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(value, path, problems)?;
+        let longest = i64::try_from(limits::DURATION_MAX_MS).unwrap_or(i64::MAX);
+        let after_ms = fields.int::<i64>("afterMs", &(1_000..=longest), None);
+        let then = fields.choice("then", Some(OnEnd::SafeValue));
+        let extra = fields.rest();
+        Some(Self {
+            after_ms: after_ms?.unsigned_abs(),
+            then: then?,
+            extra,
+        })
+    }
+}
+
+/// Whoever shall go to the safe value must have one.
+fn ends_are_declared(
+    fields: &mut Fields<'_>,
+    safe_value: &Option<Option<PointValue>>,
+    on_stop: Option<OnEnd>,
+    on_hub_lost: Option<&Option<OnHubLost>>,
+) -> bool {
+    let on_hub_lost = on_hub_lost.and_then(Option::as_ref).map(|lost| lost.then);
+    let goes = [on_stop, on_hub_lost].contains(&Some(OnEnd::SafeValue));
+    let is_missing = goes && *safe_value == Some(None);
+    if is_missing {
+        fields.problem(
+            "safeValue",
+            "a value, because the point shall go to it",
+            "nothing",
+        );
+    }
+    !is_missing
+}
+
+fn read_budget(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<WriteBudget> {
+    let mut fields = Fields::open(value, path, problems)?;
+    let per_day = fields.int(
+        "perDay",
+        &(0..=i64::from(u32::MAX)),
+        Some(WriteBudget::DEFAULT.per_day),
+    );
+    let lifetime = fields.int::<i64>("lifetime", &(0..=i64::MAX), Some(50_000));
+    fields.rest();
+    Some(WriteBudget {
+        per_day: per_day?,
+        lifetime: lifetime?.unsigned_abs(),
+    })
+}
 
 /// What may be written to a point, in its unit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,6 +238,19 @@ pub trait PointAddress: Sized {
 
     /// Can a value be written there at all?
     fn is_writable(&self) -> bool;
+
+    /// How finely the point takes values.
+    fn resolution(&self) -> Resolution {
+        Resolution::Double
+    }
+
+    /// Can the point hold this value? Where that is known to the instrument alone, it can.
+    ///
+    /// # Errors
+    /// Says what it can hold, if not this.
+    fn check_value(&self, _value: &PointValue) -> Result<(), NotRepresentable> {
+        Ok(())
+    }
 }
 
 impl<A: PointAddress> Point<A> {
@@ -146,7 +266,23 @@ impl<A: PointAddress> Point<A> {
         let limits = fields.optional("limits", Limits::read);
         let limits = limits.map(|limits| limits.filter(Limits::is_something));
         let settle_ms = fields.int("settleMs", &SETTLE_MS, Some(0));
+        let guards = fields.optional("guards", |value, path, problems| {
+            list(value, limits::GUARDS_PER_POINT, path, problems, Guard::read)
+        });
+        let safe_value = fields.optional("safeValue", self::value);
+        let on_stop = fields.choice("onStop", Some(OnEnd::Keep));
+        let on_hub_lost = fields.optional("onHubLost", OnHubLost::read);
+        let write_budget = fields.optional("writeBudget", read_budget);
         let address = A::read(&mut fields);
+        if !ends_are_declared(&mut fields, &safe_value, on_stop, on_hub_lost.as_ref()) {
+            return None;
+        }
+        if let (Some(Some(safe)), Some(address)) = (&safe_value, &address)
+            && let Err(refused) = address.check_value(safe)
+        {
+            fields.problem("safeValue", refused.expected, refused.found);
+            return None;
+        }
         if let (Some(true), Some(address)) = (writable, &address)
             && !address.is_writable()
         {
@@ -165,6 +301,11 @@ impl<A: PointAddress> Point<A> {
             unit: unit?,
             writable: writable?,
             limits: limits?,
+            guards: guards?.unwrap_or_default(),
+            safe_value: safe_value?,
+            on_stop: on_stop?,
+            on_hub_lost: on_hub_lost?,
+            write_budget: write_budget?,
             settle_ms: settle_ms?,
             address: address?,
             extra,
@@ -203,7 +344,7 @@ pub(crate) fn value(
     let value: Option<PointValue> = serde_json::from_value(document.clone()).ok();
     let fits = |value: &PointValue| match value {
         PointValue::Text(text) => {
-            !text.contains('\0') && text.chars().count() <= crate::limits::TEXT_CHARS
+            !text.contains('\0') && text.chars().count() <= limits::TEXT_CHARS
         }
         PointValue::Bool(_) | PointValue::Integer(_) | PointValue::Number(_) => true,
     };

@@ -18,6 +18,7 @@ use crate::{
     canonical::Fingerprint,
     document::{
         SCHEMA_VERSION,
+        hold::HoldReport,
         point::uuid,
         sensor::Item,
         target::{config_to_json, envelope, open_envelope, read_config},
@@ -26,6 +27,7 @@ use crate::{
     fields::{Fields, Path, Problems, describe, list, text, words},
     ids::{DeviceId, Incarnation, SensorId},
     limits,
+    values::ReportedValues,
 };
 
 /// When in an agent's life a report was made.
@@ -63,6 +65,8 @@ pub struct Report {
     pub outcome: Option<Outcome>,
     /// Health of the sensors that changed theirs; `None`: of none.
     pub health: Option<BTreeMap<SensorId, Health>>,
+    /// What it says of its outputs; `None`: unchanged. Of the setpoints in it, those that it leaves out are unchanged.
+    pub values: Option<ReportedValues>,
     /// The agent's version; `None`: unchanged.
     pub agent_version: Option<String>,
     /// Fields that this version does not know.
@@ -186,6 +190,20 @@ impl Report {
         if let Some(health) = &self.health {
             put("health", json!(health));
         }
+        if let Some(ReportedValues {
+            held_revision,
+            items,
+            hold,
+        }) = &self.values
+        {
+            put(
+                "setpoints",
+                json!({ "heldRevision": held_revision, "items": items }),
+            );
+            if let Some(hold) = hold {
+                put("hold", json!(hold));
+            }
+        }
         if let Some(agent_version) = &self.agent_version {
             put("agentVersion", json!(agent_version));
         }
@@ -227,6 +245,8 @@ impl Report {
         let looked_revision = fields.int("lookedRevision", &any, Some(0));
         let outcome = Outcome::read(&mut fields);
         let health = fields.optional("health", health_map);
+        let setpoints = fields.optional("setpoints", by_serde::<ReportedValues>);
+        let hold = fields.optional("hold", by_serde::<HoldReport>);
         let agent_version = fields.text_opt("agentVersion", "the agent's version");
         let extra = fields.rest();
         let order = ReportOrder {
@@ -241,10 +261,28 @@ impl Report {
             looked_revision: looked_revision?,
             outcome: outcome?,
             health: health?,
+            values: match (setpoints?, hold?) {
+                (None, None) => None,
+                (setpoints, hold) => Some(ReportedValues {
+                    hold,
+                    ..setpoints.unwrap_or_default()
+                }),
+            },
             agent_version: agent_version?,
             extra,
         })
     }
+}
+
+/// What has no reader of its own, by serde: one problem at a time.
+fn by_serde<T: serde::de::DeserializeOwned>(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<T> {
+    serde_json::from_value(value)
+        .map_err(|error| problems.add(path, "what an agent says of its outputs", error))
+        .ok()
 }
 
 impl Outcome {

@@ -11,15 +11,17 @@ use alloc::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     canonical::Fingerprint,
     document::point::{Point, name, uuid},
     fields::{Fields, Path, Problem, Problems, describe, list},
+    hold::{NotRepresentable, PointRules},
     ids::{Name, PointId, SensorId},
     limits,
     protocol::{Protocol, can, modbus, mqtt, opcua},
+    value::PointValue,
 };
 
 /// The content of one sensor, checked.
@@ -123,6 +125,30 @@ impl Binding {
     #[must_use]
     pub fn point_names(&self) -> Vec<(PointId, &Name)> {
         each_binding!(self, _, points => points.iter().map(|point| (point.id, &point.name)).collect())
+    }
+
+    /// What a point's document says of writing it.
+    #[must_use]
+    pub fn point_rules(&self, id: PointId) -> Option<PointRules> {
+        each_binding!(self, connection, points => {
+            let point = points.iter().find(|point| point.id == id)?;
+            Some(rules_of(self.protocol(), connection, point))
+        })
+    }
+
+    /// Can a point hold this value?
+    ///
+    /// # Errors
+    /// Says what it can hold, if not this; `None`: there is no such point.
+    pub fn check_value(
+        &self,
+        id: PointId,
+        value: &PointValue,
+    ) -> Option<Result<(), NotRepresentable>> {
+        each_binding!(self, _, points => {
+            let point = points.iter().find(|point| point.id == id)?;
+            Some(crate::document::point::PointAddress::check_value(&point.address, value))
+        })
     }
 
     /// How many points there are.
@@ -297,6 +323,35 @@ impl Content {
             metadata: metadata?,
             extra: Map::new(),
         })
+    }
+}
+
+/// How requests are made to an instrument, not which instrument it is.
+const NOT_OF_THE_IDENTITY: [&str; 2] = ["timeoutMs", "maxGap"];
+
+fn rules_of<C: Serialize, A: crate::document::point::PointAddress + Serialize>(
+    protocol: Protocol,
+    connection: &C,
+    point: &Point<A>,
+) -> PointRules {
+    let mut connection = json_of(connection);
+    if let Value::Object(members) = &mut connection {
+        members.retain(|key, _| !NOT_OF_THE_IDENTITY.contains(&key.as_str()));
+    }
+    let identity = json!({
+        "protocol": protocol,
+        "connection": connection,
+        "address": json_of(&point.address),
+    });
+    PointRules {
+        identity: Fingerprint::of_value(&identity),
+        kind: point.kind,
+        writable: point.writable,
+        resolution: point.address.resolution(),
+        limits: point.limits.clone(),
+        settle_ms: point.settle_ms,
+        guards: point.guards.clone(),
+        budget: point.write_budget.unwrap_or_default(),
     }
 }
 

@@ -286,3 +286,57 @@ impl core::fmt::Display for Setpoint {
         write!(f, "{} by {}", self.value, self.set_by.as_str().to_string())
     }
 }
+
+/// What an agent says of a setpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SetpointReport {
+    /// Does the instrument show the wanted value?
+    pub conformity: Conformity,
+    /// Is it being held?
+    pub hold: Hold,
+    /// What the instrument shows; `None`: it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<PointValue>,
+    /// Why it is not held, or not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when conformity and hold are what they are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub since: jiff::Timestamp,
+    /// The revision of the setpoints that this speaks of.
+    pub revision: u64,
+    /// Writes made to the point in its instrument's life.
+    #[serde(default)]
+    pub writes: u64,
+    /// Writes that may still be made.
+    #[serde(default)]
+    pub budget_left: u64,
+    /// From the last write to its read-back, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_in_ms: Option<u64>,
+    /// How often it was changed at the hardware since the agent started.
+    #[serde(default)]
+    pub changes: u64,
+    /// The last of these changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_change: Option<HandChange>,
+    /// The value at the hardware that shall become the new wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<PointValue>,
+}
+
+/// A change that was made at the hardware.
+#[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HandChange {
+    /// What the instrument showed before.
+    pub before: PointValue,
+    /// What it showed then.
+    pub after: PointValue,
+    /// When it was found.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub at: jiff::Timestamp,
+}

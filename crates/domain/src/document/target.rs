@@ -10,7 +10,9 @@ use alloc::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    document::{SCHEMA_VERSION, point::uuid, sensor::Item},
+    document::{
+        SCHEMA_VERSION, hold::HoldSettings, point::uuid, sensor::Item, setpoint::Setpoints,
+    },
     fields::{Fields, Path, Problems, list},
     ids::DeviceId,
     limits,
@@ -27,6 +29,10 @@ pub struct TargetState {
     pub items: Vec<Item>,
     /// Grows when the hub asks the agent to look at everything again and report in full.
     pub look_revision: u64,
+    /// The values that outputs shall hold.
+    pub setpoints: Setpoints,
+    /// How the value loop shall run.
+    pub hold: HoldSettings,
     /// Fields that this version does not know.
     pub extra: Map<String, Value>,
 }
@@ -35,7 +41,12 @@ impl TargetState {
     /// The entity tag: made from the version and the revisions, never from bytes.
     #[must_use]
     pub fn etag(&self) -> String {
-        etag(self.version, self.look_revision)
+        etag(
+            self.version,
+            self.setpoints.revision,
+            self.hold.revision,
+            self.look_revision,
+        )
     }
 
     /// The document for `device`.
@@ -46,6 +57,8 @@ impl TargetState {
         members.insert("version".to_string(), json!(self.version));
         members.insert("needsDeployment".to_string(), json!(self.needs_deployment));
         members.insert("config".to_string(), config_to_json(&self.items));
+        members.insert("setpoints".to_string(), self.setpoints.to_json());
+        members.insert("hold".to_string(), self.hold.to_json());
         members.insert(
             "look".to_string(),
             json!({ "revision": self.look_revision }),
@@ -77,6 +90,8 @@ impl TargetState {
         let version = fields.int("version", &(0..=i64::MAX), None);
         let needs_deployment = fields.flag("needsDeployment", false);
         let items = fields.required("config", read_config, "the configuration");
+        let setpoints = fields.optional("setpoints", Setpoints::read);
+        let hold = fields.optional("hold", HoldSettings::read);
         let look_revision = fields
             .optional("look", revision)
             .map(Option::unwrap_or_default);
@@ -86,6 +101,8 @@ impl TargetState {
             needs_deployment: needs_deployment?,
             items: items?,
             look_revision: look_revision?,
+            setpoints: setpoints?.unwrap_or_default(),
+            hold: hold?.unwrap_or_default(),
             extra,
         })
     }
@@ -93,8 +110,8 @@ impl TargetState {
 
 /// The entity tag of a target with this version and these revisions.
 #[must_use]
-pub fn etag(version: u64, look_revision: u64) -> String {
-    format!("\"v{version}.l{look_revision}\"")
+pub fn etag(version: u64, setpoints: u64, hold: u64, look: u64) -> String {
+    format!("\"v{version}.s{setpoints}.h{hold}.l{look}\"")
 }
 
 fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     document::point::PointAddress,
     fields::{Fields, Path, Problems},
+    hold::Resolution,
     protocol::modbus::Order,
 };
 
@@ -175,6 +176,13 @@ impl PointAddress for Address {
 
     fn is_writable(&self) -> bool {
         true
+    }
+
+    fn resolution(&self) -> Resolution {
+        match &self.signal {
+            Signal::Bits(signal) => Resolution::Step(signal.scale.abs()),
+            Signal::Named { .. } => Resolution::Double,
+        }
     }
 }
 

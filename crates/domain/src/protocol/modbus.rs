@@ -3,6 +3,8 @@
 //! Source: MODBUS Application Protocol Specification V1.1b3 (tables, addresses, function codes), MODBUS over Serial Line
 //! V1.02 (line settings, unit ids 1 to 247, 0 is broadcast), MODBUS Messaging on TCP/IP Implementation Guide V1.0b.
 
+mod raw;
+
 use alloc::{format, string::String};
 use core::{fmt, str::FromStr};
 
@@ -12,8 +14,12 @@ use serde_json::{Map, Value};
 use crate::{
     document::point::PointAddress,
     fields::{Choice, Fields, Path, Problems, describe, words},
+    hold::{NotRepresentable, Resolution},
     limits,
+    value::PointValue,
 };
+
+pub use raw::{Raw, Scaling};
 
 /// How a unit is reached.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -401,6 +407,14 @@ impl PointAddress for Address {
 
     fn is_writable(&self) -> bool {
         self.table.is_writable()
+    }
+
+    fn resolution(&self) -> Resolution {
+        self.resolution_of()
+    }
+
+    fn check_value(&self, value: &PointValue) -> Result<(), NotRepresentable> {
+        self.to_raw(value).map(drop)
     }
 }
 

@@ -39,7 +39,7 @@ fn changed(path: &str, value: Value) -> Value {
 #[test]
 fn each_slip_is_named_with_what_is_expected_and_found() {
     let protocols = "one of modbus, can, opcua, mqtt";
-    let known = "one of the fields id, name, kind, unit, writable, limits, settleMs, table, address, dataType, byteOrder, \
+    let known = "one of the fields id, name, kind, unit, writable, limits, settleMs, guards, safeValue, onStop, onHubLost, writeBudget, table, address, dataType, byteOrder, \
                  wordOrder, scale, offset";
     for (path, value, field, expected, found) in [
         (

@@ -1,0 +1,163 @@
+//! What a report says of outputs: merged into what is known, told as events, and adopted where a change at the hardware
+//! shall become the new wish.
+
+use alloc::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    document::setpoint::{Conformity, Hold, Policy, SetpointReport},
+    event::{Context, EventKind},
+    ids::PointId,
+    state::{Change, DeviceState, TargetChange, TargetChangeKind},
+    values::{ReportedValues, Wish},
+};
+
+/// What is known after the report: what it leaves out is unchanged, and of what is not set any more nothing is kept.
+pub(super) fn merge(
+    state: &DeviceState,
+    said: Option<ReportedValues>,
+    replace: bool,
+) -> ReportedValues {
+    let old = state.reported.as_ref().map(|reported| &reported.values);
+    let mut merged = match (old, replace) {
+        (Some(old), false) => old.clone(),
+        (Some(_), true) | (None, _) => ReportedValues::default(),
+    };
+    if let Some(ReportedValues {
+        held_revision,
+        items,
+        hold,
+    }) = said
+    {
+        merged.held_revision = held_revision;
+        merged.items.extend(items);
+        merged.hold = hold.or(merged.hold);
+    }
+    let wishes = &state.target.values.wishes;
+    merged.items.retain(|point, _| wishes.contains_key(point));
+    merged
+}
+
+/// Adds an event for everything that happened to a setpoint.
+pub(super) fn tell(
+    change: &mut Change,
+    state: &DeviceState,
+    new: &ReportedValues,
+    context: &Context,
+) {
+    let none = BTreeMap::new();
+    let old = state
+        .reported
+        .as_ref()
+        .map_or(&none, |reported| &reported.values.items);
+    for (point, item) in &new.items {
+        let before = old.get(point);
+        if before == Some(item) {
+            continue;
+        }
+        let wish = state.target.values.wishes.get(point);
+        for kind in kinds(before, item) {
+            let payload = payload(*point, kind, item, wish);
+            change.event(state, context, kind, None, payload);
+        }
+    }
+}
+
+fn kinds(
+    before: Option<&SetpointReport>,
+    item: &SetpointReport,
+) -> impl Iterator<Item = EventKind> {
+    let grew = |of: fn(&SetpointReport) -> u64| of(item) > before.map_or(0, of);
+    let became = |is: fn(&SetpointReport) -> bool| is(item) && !before.is_some_and(is);
+    let changed = grew(|item| item.changes) && item.last_change.is_some();
+    let wrote = before.is_some() && grew(|item| item.writes);
+    // Written and read back within one report: verified again, although it was in sync before and after.
+    let verified = became(|item| item.conformity == Conformity::InSync)
+        || (wrote && item.conformity == Conformity::InSync);
+    [
+        (changed, EventKind::SetpointDrifted),
+        (wrote, EventKind::SetpointWritten),
+        (verified, EventKind::SetpointVerified),
+        (
+            became(|item| item.hold == Hold::Refused),
+            EventKind::SetpointRefused,
+        ),
+        (
+            became(|item| item.hold == Hold::Overridden),
+            EventKind::SetpointOverridden,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(happened, kind)| happened.then_some(kind))
+}
+
+fn payload(point: PointId, kind: EventKind, item: &SetpointReport, wish: Option<&Wish>) -> Value {
+    let change = item
+        .last_change
+        .as_ref()
+        .filter(|_| kind == EventKind::SetpointDrifted);
+    json!({
+        "pointId": point,
+        "wanted": wish.map(|wish| &wish.setpoint.value),
+        "setBy": wish.map(|wish| &wish.setpoint.set_by),
+        "value": item.value,
+        "before": change.map(|change| &change.before),
+        "after": change.map(|change| &change.after),
+        "reason": item.reason,
+        "tookMs": item.verified_in_ms,
+        "writes": item.writes,
+        "revision": item.revision,
+    })
+}
+
+/// Makes values at the hardware the new wish, where the policy says so and the agent speaks of the wish that stands.
+pub(super) fn adopt(
+    change: &mut Change,
+    state: &DeviceState,
+    new: &ReportedValues,
+    context: &Context,
+) {
+    if change.target.is_some() {
+        // The agent says it again until it has a newer wish.
+        return;
+    }
+    let mut values = state.target.values.clone();
+    for (point, item) in &new.items {
+        let Some(value) = &item.adopt else { continue };
+        let Some(wish) = values.wishes.get_mut(point) else {
+            continue;
+        };
+        let is_meant = wish.setpoint.policy == Policy::Adopt
+            && item.revision >= wish.revision
+            && wish.setpoint.value != *value;
+        if !is_meant {
+            continue;
+        }
+        if values.revision == state.target.values.revision {
+            values.revision += 1;
+        }
+        let payload = json!({
+            "pointId": point,
+            "previous": wish.setpoint.value,
+            "value": value,
+            "revision": values.revision,
+        });
+        wish.setpoint.value = value.clone();
+        wish.setpoint.set_by = context.actor.clone();
+        wish.setpoint.reason = Some("changed at the hardware".into());
+        wish.set_at = context.now;
+        wish.revision = values.revision;
+        change.event(state, context, EventKind::SetpointAdopted, None, payload);
+    }
+    if values.revision == state.target.values.revision {
+        return;
+    }
+    let mut target = state.target.clone();
+    target.values = values;
+    change.target = Some(TargetChange {
+        target,
+        reason: None,
+        kind: TargetChangeKind::Values,
+    });
+}

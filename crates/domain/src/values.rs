@@ -1,0 +1,258 @@
+//! What is wanted of a device's outputs, as the hub keeps it: the setpoints, and how the value loop shall run. Each has a
+//! revision of its own: setting a value makes no sensor look behind.
+//!
+//! The hub knows when something ends by the calendar; an agent is told how long it still lasts.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    document::{
+        hold::{HoldReport, HoldSettings, Pause, Scope},
+        setpoint::{Setpoint, SetpointReport, Setpoints},
+    },
+    fields::{Fields, Path, Problems},
+    ids::{PauseId, PointId},
+    limits,
+    row::Actor,
+};
+
+/// What is wanted of a device's outputs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Values {
+    /// Grows with every change of a setpoint.
+    pub revision: u64,
+    /// The setpoints, by point.
+    pub wishes: BTreeMap<PointId, Wish>,
+    /// How the value loop shall run.
+    pub hold: HoldWish,
+}
+
+/// A setpoint, as the hub keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// The setpoint, without its validity.
+    pub setpoint: Setpoint,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// When it ends.
+    pub until: Option<Timestamp>,
+    /// The revision that it came with.
+    pub revision: u64,
+}
+
+/// How a value loop shall run, as the hub keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldWish {
+    /// Grows with every change.
+    pub revision: u64,
+    /// Compute and report, and write nothing.
+    pub shadow: bool,
+    /// How often outputs are looked at, in ms.
+    pub interval_ms: u32,
+    /// May the agent lengthen the interval?
+    pub dynamic: bool,
+    /// How often an hour a value is put back.
+    pub restores_per_hour: u32,
+    /// Stops and pauses.
+    pub interruptions: Vec<Interruption>,
+}
+
+/// A stop or pause: who, why and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Interruption {
+    /// Which.
+    pub id: PauseId,
+    /// What it is on.
+    pub scope: Scope,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub since: Timestamp,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
+    pub until: Option<Timestamp>,
+}
+
+impl Default for HoldWish {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            shadow: false,
+            interval_ms: limits::HOLD_INTERVAL_DEFAULT_MS,
+            dynamic: true,
+            restores_per_hour: limits::RESTORES_PER_HOUR,
+            interruptions: Vec::new(),
+        }
+    }
+}
+
+/// What an agent says of its outputs, merged from its reports.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedValues {
+    /// The revision of the setpoints that the agent holds.
+    #[serde(default)]
+    pub held_revision: u64,
+    /// Its word on each setpoint.
+    #[serde(default)]
+    pub items: BTreeMap<PointId, SetpointReport>,
+    /// How its loop runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldReport>,
+}
+
+/// How long something still lasts that ends at `until`: 1 ms at least, for what has just ended and was not taken away yet.
+fn remaining_ms(until: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+    let left = until?.duration_since(now).as_millis();
+    Some(
+        u64::try_from(left)
+            .unwrap_or(0)
+            .clamp(1, limits::DURATION_MAX_MS),
+    )
+}
+
+impl Values {
+    /// Does anything of it end by itself? What an agent is told then depends on when it is told.
+    #[must_use]
+    pub fn has_ends(&self) -> bool {
+        self.wishes.values().any(|wish| wish.until.is_some())
+            || self
+                .hold
+                .interruptions
+                .iter()
+                .any(|one| one.until.is_some())
+    }
+
+    /// The setpoints as the agent gets them at `now`.
+    #[must_use]
+    pub fn setpoints(&self, now: Timestamp) -> Setpoints {
+        let told = |wish: &Wish| Setpoint {
+            valid_for_ms: remaining_ms(wish.until, now),
+            ..wish.setpoint.clone()
+        };
+        Setpoints {
+            revision: self.revision,
+            items: self.wishes.values().map(told).collect(),
+        }
+    }
+
+    /// The setpoints as the stores keep them.
+    #[must_use]
+    pub fn wishes_to_json(&self) -> Value {
+        let items: Vec<Value> = self.wishes.values().map(Wish::to_json).collect();
+        json!({ "revision": self.revision, "items": items })
+    }
+
+    /// Reads what [`Values::wishes_to_json`] and the JSON of [`HoldWish`] say.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(wishes: Value, hold: Value) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let values = Self::read(wishes, hold, &mut problems);
+        problems.check(values)
+    }
+
+    fn read(wishes: Value, hold: Value, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(wishes, &Path::ROOT, problems)?;
+        let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
+        let items = fields.optional("items", |value, path, problems| {
+            crate::fields::list(
+                value,
+                limits::SETPOINTS_PER_DEVICE,
+                path,
+                problems,
+                Wish::read,
+            )
+        });
+        let hold = match hold {
+            Value::Object(members) if members.is_empty() => Some(HoldWish::default()),
+            hold => serde_json::from_value(hold)
+                .map_err(|error| fields.problem("hold", "how the value loop shall run", error))
+                .ok(),
+        };
+        let items = items?.unwrap_or_default();
+        Some(Self {
+            revision: revision?,
+            wishes: items
+                .into_iter()
+                .map(|wish| (wish.setpoint.point_id, wish))
+                .collect(),
+            hold: hold?,
+        })
+    }
+}
+
+impl Wish {
+    fn to_json(&self) -> Value {
+        json!({ "setpoint": self.setpoint, "setAt": self.set_at, "until": self.until, "revision": self.revision })
+    }
+
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(value, path, problems)?;
+        let setpoint = fields.required("setpoint", Setpoint::read, "a setpoint");
+        let set_at = fields.required("setAt", time, "when it was set");
+        let until = fields.optional("until", time);
+        let revision = fields.int("revision", &(0..=i64::MAX), None);
+        Some(Self {
+            setpoint: setpoint?,
+            set_at: set_at?,
+            until: until?,
+            revision: revision?,
+        })
+    }
+}
+
+fn time(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
+    let time = value.as_str().and_then(|text| text.parse().ok());
+    if time.is_none() {
+        problems.add(
+            path,
+            "a time as by RFC 3339",
+            crate::fields::describe(&value),
+        );
+    }
+    time
+}
+
+impl HoldWish {
+    /// The stops and pauses that cover everything of the device.
+    pub fn stops(&self) -> impl Iterator<Item = &Interruption> {
+        self.interruptions
+            .iter()
+            .filter(|one| one.scope == Scope::Device)
+    }
+
+    /// The settings as the agent gets them at `now`.
+    #[must_use]
+    pub fn settings(&self, now: Timestamp) -> HoldSettings {
+        let told = |one: &Interruption| Pause {
+            id: one.id,
+            scope: one.scope,
+            by: one.by.clone(),
+            reason: one.reason.clone(),
+            remaining_ms: remaining_ms(one.until, now),
+        };
+        HoldSettings {
+            revision: self.revision,
+            shadow: self.shadow,
+            interval_ms: self.interval_ms,
+            dynamic: self.dynamic,
+            restores_per_hour: self.restores_per_hour,
+            pauses: self.interruptions.iter().map(told).collect(),
+            extra: serde_json::Map::new(),
+        }
+    }
+}
