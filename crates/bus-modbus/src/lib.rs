@@ -16,6 +16,7 @@
 //!   the next one;
 //! - a connection that can't be made is one state for all units behind it, with one attempt a backoff period;
 //! - a unit that does not answer is asked again once a backoff period, when that disturbs the others least;
+//! - units that declare more polls than the line carries are polled as often as it does, with room to spare, and say so;
 //! - an address that the instrument refuses makes bad only the points that lie there.
 //!
 //! Sources: MODBUS Application Protocol Specification V1.1b3; MODBUS Messaging on TCP/IP Implementation Guide V1.0b.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -49,6 +50,8 @@ counters! {
     polls,
     /// Polls that were left out because the one before, or the line, was not ready.
     skipped_polls,
+    /// How often the shortest time between two polls of a unit was adapted to what the line carries.
+    adaptations,
 }
 
 /// Where one link counts: for itself, and for all links together, also those that are closed by now.
@@ -56,6 +59,35 @@ counters! {
 pub(crate) struct Counts {
     pub(crate) link: Arc<Counters>,
     pub(crate) total: Arc<Counters>,
+    /// In ms; 0: none.
+    floor_ms: Arc<AtomicU64>,
+}
+
+impl Counts {
+    /// Counts for a link, and for all of them in `total`.
+    pub(crate) fn of_link(total: &Arc<Counters>) -> Self {
+        Self {
+            total: Arc::clone(total),
+            ..Self::default()
+        }
+    }
+
+    /// The shortest time between two polls was adapted.
+    pub(crate) fn paced(&self, floor: Option<Duration>) {
+        self.adaptations(1);
+        let ms = floor.map_or(0, |floor| {
+            u64::try_from(floor.as_millis()).unwrap_or(u64::MAX)
+        });
+        self.floor_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn view(&self, endpoint: String) -> LinkView {
+        LinkView {
+            endpoint,
+            stats: self.link.snapshot(),
+            floor_ms: self.floor_ms.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// One link that is in use.
@@ -66,4 +98,6 @@ pub struct LinkView {
     pub endpoint: String,
     /// Its counters since it came into use.
     pub stats: LinkStats,
+    /// Shortest time between two polls of a unit that the line carries, in ms; 0: it carries what is declared.
+    pub floor_ms: u64,
 }

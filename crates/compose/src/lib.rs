@@ -5,6 +5,8 @@
 pub mod agent;
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "stores")]
+mod parts;
 pub mod process;
 #[cfg(feature = "reconciler")]
 pub mod reconciler;

@@ -58,3 +58,43 @@ fn start<C: RoleConfig>(
         run(config, cancel).await
     })
 }
+
+#[cfg(all(test, feature = "up"))]
+mod tests {
+    use holdfast_runtime::config::is_of_a_service;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{agent::AgentConfig, api::ApiConfig, reconciler::ReconcilerConfig};
+
+    /// The keys of a configuration as they stand in the environment.
+    fn keys(value: &Value, before: &str, found: &mut Vec<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let name = format!("{before}{}", key.to_uppercase());
+            keys(value, &format!("{name}__"), found);
+            found.push(name);
+        }
+    }
+
+    fn keys_of<C: RoleConfig>() -> Vec<String> {
+        let mut found = Vec::new();
+        let defaults = serde_json::to_value(C::default()).expect("a configuration is JSON");
+        keys(&defaults, "", &mut found);
+        found
+    }
+
+    #[test]
+    fn no_key_can_be_taken_for_a_variable_of_kubernetes() {
+        let all = [
+            keys_of::<ApiConfig>(),
+            keys_of::<ReconcilerConfig>(),
+            keys_of::<AgentConfig>(),
+        ];
+        for key in all.concat() {
+            for value in ["1", "tcp://10.0.0.1:80"] {
+                assert!(!is_of_a_service(&key, value), "{key}");
+            }
+        }
+        assert!(all[0].contains(&"LIMITS__LONG_POLLS".to_owned()), "{all:?}");
+    }
+}

@@ -11,7 +11,7 @@ use holdfast_ports::{
     StoreError,
     bus::{FieldBus, RunningSensor, StartRequest},
     hub_link::{HubError, HubLink, Polled, ReportAnswer},
-    ledger::{Identity, Ledger},
+    ledger::{Identity, Ledger, TurnedAway},
     readings::ReadingSink,
 };
 
@@ -45,6 +45,7 @@ pub(crate) enum Done {
         result: Result<(), String>,
     },
     EstablishedKept(Result<(), String>),
+    TurnedAwayNoted(Result<(), String>),
     Reported(Result<ReportAnswer, HubError>),
     Reincarnated(Result<(Identity, u64), HubError>),
 }
@@ -114,6 +115,10 @@ impl Calls {
         Done::EstablishedKept(self.written(self.ledger.keep_established(&keep)).await)
     }
 
+    pub(crate) async fn note_turned_away(self, how: Option<TurnedAway>) -> Done {
+        Done::TurnedAwayNoted(self.written(self.ledger.turned_away(how)).await)
+    }
+
     /// Starts a sensor; it counts as started once it stands in the ledger that it was established.
     pub(crate) async fn start(self, item: Item, generation: u64, was_established: bool) -> Done {
         let sensor = item.sensor.id();
@@ -176,14 +181,17 @@ impl Calls {
                 }),
                 Some(handle),
             ),
-            // What it left behind can't be trusted: dropping it stops it.
-            Err(fault) => (
-                Err(UpdateFailure {
-                    error: fault,
-                    lost: true,
-                }),
-                None,
-            ),
+            Err(fault) => {
+                // What it left behind can't be trusted: dropping it stops it. That may panic too.
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(handle)));
+                (
+                    Err(UpdateFailure {
+                        error: fault,
+                        lost: true,
+                    }),
+                    None,
+                )
+            }
         };
         Done::Updated {
             sensor,

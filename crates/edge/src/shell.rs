@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use holdfast_domain::SensorId;
+use holdfast_domain::{DeviceId, SensorId};
 use holdfast_ports::{
     bus::RunningSensor,
     clock::{Clock, Entropy},
-    ledger::Identity,
+    ledger::{Identity, TurnedAway},
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -178,6 +178,10 @@ impl Shell {
             Effect::Hold(target) => drop(self.acting.spawn(calls.hold(target))),
             Effect::NoteWorked(version) => drop(self.acting.spawn(calls.note_worked(version))),
             Effect::KeepEstablished(keep) => drop(self.acting.spawn(calls.keep_established(keep))),
+            Effect::NoteTurnedAway(how) => {
+                say_turned_away(self.identity.device, how);
+                drop(self.acting.spawn(calls.note_turned_away(how)));
+            }
             Effect::Reincarnate => {
                 drop(self.acting.spawn(calls.reincarnate(self.identity.clone())));
             }
@@ -213,6 +217,9 @@ impl Shell {
             Done::EstablishedKept(result) => {
                 let _ = logged("could not forget sensors that are gone", result);
                 return None;
+            }
+            Done::TurnedAwayNoted(result) => {
+                Event::TurnedAwayNoted(logged("could not note what the hub says of this device", result))
             }
             Done::Started { sensor, generation, result } => {
                 let result = result.map(|(handle, noted)| {
@@ -276,6 +283,19 @@ impl Shell {
 
 fn of_task(done: Result<Done, tokio::task::JoinError>) -> Input {
     Input::Done(done.expect("a call catches its panics, and none is aborted while the agent runs"))
+}
+
+fn say_turned_away(device: DeviceId, how: Option<TurnedAway>) {
+    const SO: &str = "nothing may be written to instruments any more; reading goes on";
+    match how {
+        Some(TurnedAway::Deleted) => {
+            tracing::warn!(%device, "the hub says that this device was deleted: {SO}");
+        }
+        Some(TurnedAway::Revoked) => {
+            tracing::warn!(%device, "the hub says that the access of this device's agent was revoked: {SO}");
+        }
+        None => tracing::info!(%device, "the hub knows this device again"),
+    }
 }
 
 fn logged(what: &str, result: Result<(), String>) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! What the agent knows of itself, for those who look at it: the local API, the log, tests.
 
 use holdfast_domain::{Failure, Health, Incarnation, Item, Name, SensorId};
+use holdfast_ports::ledger::TurnedAway;
 use jiff::Timestamp;
 
 /// A picture of the agent.
@@ -45,6 +46,28 @@ pub enum HubAccess {
     Deleted,
     /// The agent's access was revoked. As above.
     Revoked,
+}
+
+impl HubAccess {
+    /// What follows from what stands in the ledger.
+    #[must_use]
+    pub const fn after(turned_away: Option<TurnedAway>) -> Self {
+        match turned_away {
+            None => Self::Granted,
+            Some(TurnedAway::Deleted) => Self::Deleted,
+            Some(TurnedAway::Revoked) => Self::Revoked,
+        }
+    }
+
+    /// The same as the ledger keeps it.
+    #[must_use]
+    pub const fn turned_away(self) -> Option<TurnedAway> {
+        match self {
+            Self::Granted => None,
+            Self::Deleted => Some(TurnedAway::Deleted),
+            Self::Revoked => Some(TurnedAway::Revoked),
+        }
+    }
 }
 
 /// One sensor.

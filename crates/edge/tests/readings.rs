@@ -140,8 +140,9 @@ async fn what_the_hub_did_not_take_is_merged_with_what_follows() {
     }
     assert_eq!(sink.waiting(), 2, "bounded by the points that there are");
     hub.goes_down(None);
-    let sent = batches(&hub, 1).await;
-    let values: Vec<_> = sent[0]
+    // One alone first: perhaps it was the batch that the hub did not like.
+    let sent = batches(&hub, 2).await.concat();
+    let values: Vec<_> = sent
         .iter()
         .map(|record| (record.point, record.value.clone()))
         .collect();
@@ -150,6 +151,31 @@ async fn what_the_hub_did_not_take_is_merged_with_what_follows() {
         "{values:?}"
     );
     assert_eq!(values.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_the_hub_never_takes_does_not_keep_the_others() {
+    let (sink, hub) = sending();
+    *hub.unwanted.lock().unwrap() = Some(point_id(3));
+    let all: Vec<Reading> = (0..500).map(|point| reading(point, 1.0, 0)).collect();
+    sink.accept(sensor_id(1), &all);
+    while sink.waiting() > 1 {
+        support::pass(Duration::from_secs(1)).await;
+    }
+    // Newer readings of the others come through too.
+    let again: Vec<Reading> = (0..500).map(|point| reading(point, 2.0, 0)).collect();
+    sink.accept(sensor_id(1), &again);
+    while sink.waiting() > 1 {
+        support::pass(Duration::from_secs(1)).await;
+    }
+    let sent = hub.readings.lock().unwrap().concat();
+    let newest = PointValue::from_f64(2.0);
+    let new = sent.iter().filter(|record| record.value == newest).count();
+    assert_eq!(new, 499);
+    *hub.unwanted.lock().unwrap() = None;
+    while sink.waiting() > 0 {
+        support::pass(Duration::from_secs(1)).await;
+    }
 }
 
 #[test]

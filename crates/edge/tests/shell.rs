@@ -13,7 +13,11 @@ use holdfast_domain::{
     state::DeviceState,
 };
 use holdfast_edge::{Agent, AgentError, AgentParts, AgentSettings, AgentStatus, HubAccess};
-use holdfast_ports::{bus::FieldBus, hub_link::HubError, ledger::Ledger};
+use holdfast_ports::{
+    bus::FieldBus,
+    hub_link::HubError,
+    ledger::{Ledger, TurnedAway},
+};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -411,6 +415,21 @@ async fn a_deleted_device_goes_on_reading_and_says_so() {
         "it asks now and then"
     );
     assert_eq!(bus.with(|bus| bus.running.len()), 1);
+    assert_eq!(ledger.held().turned_away, Some(TurnedAway::Deleted));
+    agent.end().await;
+
+    // A restart gives nothing back, and a hub that knows the device again does.
+    let mut agent = start(&hub, &ledger, &bus);
+    let status = agent.until(|_| true).await;
+    assert_eq!(status.hub.access, HubAccess::Deleted);
+    bus.until(|bus| bus.running.len() == 1).await;
+    hub.goes_down(None);
+    agent
+        .until(|status| status.hub.access == HubAccess::Granted)
+        .await;
+    hub.edit(Edit::Add(new_sensor(2)));
+    hub.until(|state| is_deployed(state, "sensor-2")).await;
+    assert_eq!(ledger.held().turned_away, None);
     agent.end().await;
 }
 

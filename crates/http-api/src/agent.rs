@@ -1,5 +1,7 @@
 //! The agent's side: registration, the target, reports, last values. Hot: nothing here reads a body twice or logs.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Body,
@@ -21,7 +23,7 @@ use holdfast_wire::{
 use crate::{
     App,
     auth::{Agent, Key},
-    extract::{DevicePath, IfNoneMatch, JsonBytes, JsonDocument, Wait},
+    extract::{DevicePath, IfNoneMatch, JsonBytes, JsonDocument, SmallDocument, Wait},
     problem::{ApiProblem, ApiResult},
 };
 
@@ -38,7 +40,7 @@ use crate::{
 pub(crate) async fn register(
     key: Key,
     State(app): State<App>,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<Json<RegisterAnswer>> {
     let request =
         RegisterRequest::from_json(body).map_err(|problems| ApiProblem::invalid(&problems))?;
@@ -65,7 +67,8 @@ pub(crate) async fn register(
 /// Get the target
 ///
 /// With `If-None-Match`, 304 if the agent holds it already; with `Prefer: wait=30` the answer is held back until the
-/// target changes, for at most so many seconds (up to 60).
+/// target changes, for at most so many seconds (up to 60). If too many answers are held back already, it is 503 with
+/// `Retry-After` instead; a target that the agent does not hold is answered in any case.
 #[utoipa::path(
     get, path = "/api/v1/device/{uuid}/state", tag = "agent", security(("bearer" = ["agent"])),
     params(
@@ -79,6 +82,9 @@ pub(crate) async fn register(
         (status = 304, description = "The agent holds it already"),
         (status = 410, description = "The device was deleted", body = ProblemDetails,
             content_type = "application/problem+json"),
+        (status = 503, description = "Too many answers are held back already: come back later", body = ProblemDetails,
+            content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "In seconds"))),
     )
 )]
 pub(crate) async fn poll(
@@ -89,14 +95,14 @@ pub(crate) async fn poll(
     Wait(wait): Wait,
 ) -> ApiResult<Response> {
     agent.must_be(device, "uuid")?;
-    let polled = app
-        .hub
-        .poll_target(device, held.tag(), wait)
-        .await
-        .map_err(|error| gone(device, error))?;
-    if !wait.is_zero() {
+    let polled = if wait.is_zero() {
+        app.hub.poll_target(device, held.tag(), wait).await
+    } else {
+        let polled = wait_for_target(&app, device, held.tag(), wait).await?;
         agent.still_may(&app).await?;
-    }
+        polled
+    };
+    let polled = polled.map_err(|error| gone(device, error))?;
     let (status, etag, body) = match polled {
         PolledTarget::Unchanged { etag } => (StatusCode::NOT_MODIFIED, etag, None),
         PolledTarget::Target { etag, body } => (StatusCode::OK, etag, Some(body)),
@@ -116,6 +122,35 @@ pub(crate) async fn poll(
         *response.body_mut() = Body::from(body);
     }
     Ok(response)
+}
+
+/// Waits for a target that is not `held`, if there is a place for that. When the process ends, nobody is made to wait for it.
+async fn wait_for_target(
+    app: &App,
+    device: DeviceId,
+    held: Option<&str>,
+    wait: Duration,
+) -> ApiResult<Result<PolledTarget, HubError>> {
+    let now = || app.hub.poll_target(device, held, Duration::ZERO);
+    let places = &app.bounds.long_polls;
+    let Some(_place) = places.take() else {
+        let polled = now().await;
+        return if matches!(polled, Ok(PolledTarget::Unchanged { .. })) {
+            Err(ApiProblem::full(format!(
+                "{} agents wait for a change already, which is the limit: ask again later",
+                places.most()
+            )))
+        } else {
+            Ok(polled)
+        };
+    };
+    let waited = app.hub.poll_target(device, held, wait);
+    Ok(
+        match app.settings.ending.run_until_cancelled(waited).await {
+            Some(polled) => polled,
+            None => now().await,
+        },
+    )
 }
 
 /// Report the current state
@@ -191,7 +226,7 @@ pub(crate) async fn readings(
 pub(crate) async fn incarnation(
     agent: Agent,
     State(app): State<App>,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<Json<IncarnationAnswer>> {
     let request =
         IncarnationRequest::from_json(body).map_err(|problems| ApiProblem::invalid(&problems))?;

@@ -22,7 +22,7 @@ use holdfast_wire::{
 use crate::{
     App,
     auth::{Admin, Viewer},
-    extract::{DevicePath, JsonDocument, Query},
+    extract::{DevicePath, JsonDocument, Query, SmallDocument},
     problem::{ApiProblem, ApiResult},
     tokens,
 };
@@ -111,7 +111,7 @@ pub(crate) async fn create(
     Admin(caller): Admin,
     State(app): State<App>,
     query: Query,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<impl IntoResponse> {
     query.finish()?;
     let DeviceCreate { name, labels } =
@@ -169,7 +169,7 @@ pub(crate) async fn update(
     State(app): State<App>,
     DevicePath(device): DevicePath,
     query: Query,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<Json<Device>> {
     query.finish()?;
     let DeviceUpdate { name, labels } =

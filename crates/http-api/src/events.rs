@@ -25,11 +25,12 @@ use holdfast_ports::{
     events::{Cursor, EventFilter, EventPage, EventStore},
 };
 use holdfast_wire::{EventView, Listed, routes::STREAM_EVENT};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 
 use crate::{
     App,
     auth::{Caller, Viewer},
+    bounds::Place,
     extract::Query,
     problem::{ApiProblem, ApiResult},
 };
@@ -112,7 +113,8 @@ fn filter(query: &mut Query) -> EventFilter {
 /// Follow events
 ///
 /// Server-sent events: each `data` is an event, each `id` the place behind it. Goes on behind `Last-Event-ID`, else behind
-/// `after`, else with what happens from now on. Skips nothing. Ends when the token does.
+/// `after`, else with what happens from now on; begins with a message that has an `id` alone, the place where it begins.
+/// Skips nothing. Ends when the token does.
 #[utoipa::path(
     get, path = "/api/v1/events/stream", tag = "events", security(("bearer" = ["viewer"])),
     params(
@@ -132,10 +134,11 @@ pub(crate) async fn stream(
     const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
     /// Below what proxies take for a dead connection.
     const KEEP_ALIVE: Duration = Duration::from_secs(15);
-    let place = app.feed.places.clone().try_acquire_owned().map_err(|_| {
-        ApiProblem::unavailable(format!(
-            "there are {} event streams already: poll /api/v1/events",
-            Feed::STREAMS
+    let places = &app.bounds.event_streams;
+    let place = places.take().ok_or_else(|| {
+        ApiProblem::full(format!(
+            "there are {} event streams already, which is the limit: poll /api/v1/events",
+            places.most()
         ))
     })?;
     let filter = filter(&mut query);
@@ -158,6 +161,8 @@ pub(crate) async fn stream(
         .events
         .read(&filter, from.as_ref(), Follower::BATCH)
         .await?;
+    let place_of = |cursor: Cursor| sse::Event::default().id(cursor.0);
+    let begin = stream::iter(from.map(place_of).map(Ok::<_, Infallible>));
     let follower = Follower {
         app,
         caller,
@@ -177,7 +182,7 @@ pub(crate) async fn stream(
         });
     Ok((
         [(X_ACCEL_BUFFERING, "no")],
-        Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)),
+        Sse::new(begin.chain(messages)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)),
     ))
 }
 
@@ -200,14 +205,15 @@ struct Follower {
     filter: EventFilter,
     next: Cursor,
     looked_at: Option<Cursor>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {
     /// Events of one look at the log: bounds what a slow reader makes the server hold.
     const BATCH: u32 = 200;
 
-    /// Batch after batch, until the token ends or the store fails; the reader then comes back with its last cursor.
+    /// Batch after batch, until the token or the process ends or the store fails; the reader then comes back with its last
+    /// cursor.
     fn follow(self) -> impl Stream<Item = Batch> {
         stream::unfold(self, async |mut this| {
             loop {
@@ -216,7 +222,9 @@ impl Follower {
                 }
                 let end = this.app.feed.end().await.ok()?;
                 if end == this.next || this.looked_at.as_ref() == Some(&end) {
-                    tokio::time::sleep(Feed::EVERY).await;
+                    let ending = &this.app.settings.ending;
+                    let pause = tokio::time::sleep(Feed::EVERY);
+                    ending.run_until_cancelled(pause).await?;
                     continue;
                 }
                 let read = this
@@ -244,21 +252,16 @@ impl Follower {
 pub(crate) struct Feed {
     events: Arc<dyn EventStore>,
     last: Mutex<Option<(Instant, Cursor)>>,
-    places: Arc<Semaphore>,
 }
 
 impl Feed {
     /// How often the log is looked at: what a person takes for at once.
     const EVERY: Duration = Duration::from_millis(150);
 
-    /// Streams at the same time: each reads the log for itself.
-    const STREAMS: usize = 1_000;
-
     pub(crate) fn new(events: Arc<dyn EventStore>) -> Self {
         Self {
             events,
             last: Mutex::new(None),
-            places: Arc::new(Semaphore::new(Self::STREAMS)),
         }
     }
 

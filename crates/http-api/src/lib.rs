@@ -6,10 +6,11 @@
 //! Where to look: `auth` (who may), `extract` (reading requests strictly), `problem` and `finish` (what every
 //! error looks like, request ids, panics); `agent` is the agent's side and hot; `devices`, `sensors`, `target`,
 //! `rows`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
-//! `ui` the pages; `serve` the listener.
+//! `ui` the pages; `bounds` what is held back at once. Listening is left to `holdfast-runtime`.
 
 mod agent;
 mod auth;
+mod bounds;
 mod devices;
 mod events;
 mod extract;
@@ -18,39 +19,63 @@ mod observe;
 mod problem;
 mod rows;
 mod sensors;
-mod serve;
 mod system;
 mod target;
 mod tokens;
 mod ui;
 
-pub use serve::serve;
-
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::Router;
 use holdfast_hub::Hub;
+use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest body of a request, in bytes: one device's whole document.
 pub const BODY_BYTES: usize = holdfast_domain::limits::DOCUMENT_BYTES;
 
+/// The largest body of a request that carries no document (registrations, names, tokens, forms), in bytes: 64 labels of
+/// full length fit. Whoever may send it need not be trusted with more.
+pub const SMALL_BODY_BYTES: usize = 64 * 1024;
+
 /// What can be set.
 #[derive(Clone)]
 pub struct ApiSettings {
     /// Gives all metrics in Prometheus' text format.
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Is the API reached over HTTPS only? Then the pages' session cookie is never sent over anything else.
-    pub secure_cookies: bool,
+    /// May the pages' session cookie be sent over plain HTTP?
+    pub secure_cookies: SecureCookies,
+    /// Most long polls for targets at the same time. One more gets a target that is new to it; if there is none it is
+    /// answered 503, and comes back.
+    pub long_polls: usize,
+    /// How long a body may take to come: the largest one over a slow mobile link, and no connection held for ever.
+    pub body_patience: Duration,
+    /// The process ends: what is held back is answered now.
+    pub ending: CancellationToken,
+}
+
+/// May the pages' session cookie be sent over plain HTTP?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecureCookies {
+    /// As the browser signed in: if its page came over HTTPS, the cookie is never sent over anything else.
+    #[default]
+    Auto,
+    /// Never. Signing in over plain HTTP does not work then (but from the hub's own machine).
+    Always,
+    /// Yes.
+    Never,
 }
 
 impl Default for ApiSettings {
-    /// No metrics, and a cookie that plain HTTP carries too.
+    /// No metrics; bounds for some thousand devices.
     fn default() -> Self {
         Self {
             render_metrics: Arc::new(String::new),
-            secure_cookies: false,
+            secure_cookies: SecureCookies::Auto,
+            long_polls: 5_000,
+            body_patience: Duration::from_secs(120),
+            ending: CancellationToken::new(),
         }
     }
 }
@@ -63,6 +88,7 @@ struct AppParts {
     hub: Hub,
     settings: ApiSettings,
     feed: events::Feed,
+    bounds: bounds::Bounds,
     openapi: bytes::Bytes,
 }
 
@@ -85,8 +111,10 @@ pub fn router(hub: Hub, settings: ApiSettings) -> Router {
         .expect("the description is JSON")
         .into();
     let feed = events::Feed::new(hub.parts().events.clone());
+    let bounds = bounds::Bounds::new(settings.long_polls);
     let app = App(Arc::new(AppParts {
         hub,
+        bounds,
         settings,
         feed,
         openapi,

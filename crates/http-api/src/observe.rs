@@ -163,7 +163,8 @@ fn drift_of(state: &DeviceState, sensors: Vec<SensorDrift>) -> DeviceDrift {
 /// Ask a device to reconcile
 ///
 /// Asks the agent, now, to look at everything again and report in full. With `Prefer: wait=10` the answer is held back
-/// until it has, for at most so many seconds (up to 60). No hardware is written by this.
+/// until it has, for at most so many seconds (up to 60); where a hundred wait already, the agent is asked and the answer
+/// comes at once. No hardware is written by this.
 #[utoipa::path(
     post, path = "/api/v1/devices/{uuid}/reconcile", tag = "drift", security(("bearer" = ["operator"])),
     params(
@@ -185,16 +186,24 @@ pub(crate) async fn reconcile(
     let wait = wait.min(Duration::from_secs(
         holdfast_wire::routes::MAX_WAIT_S.into(),
     ));
-    let looked = app
-        .hub
-        .reconcile(
-            device,
-            wait,
-            reason.as_deref(),
-            caller.actor(),
-            caller.correlation(),
-        )
-        .await?;
+    let place = app.bounds.looks.take();
+    let wait = if place.is_some() {
+        wait
+    } else {
+        Duration::ZERO
+    };
+    let looking = app.hub.reconcile(
+        device,
+        wait,
+        reason.as_deref(),
+        caller.actor(),
+        caller.correlation(),
+    );
+    let ending = &app.settings.ending;
+    let looked = ending
+        .run_until_cancelled(looking)
+        .await
+        .ok_or_else(|| ApiProblem::unavailable("this process of the hub ends: ask again"))??;
     let result = match (looked.answered, looked.silent, looked.drift.is_empty()) {
         (true, _, true) => ReconcileResult::Reconciled,
         (true, _, false) => ReconcileResult::Drifting,

@@ -178,6 +178,17 @@ impl ApiProblem {
         .because(why)
     }
 
+    /// So many ask for the same that this one can't have it now.
+    pub(crate) fn full(why: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            types::UNAVAILABLE,
+            "Not now",
+        )
+        .header(header::RETRY_AFTER, "10")
+        .because(why)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

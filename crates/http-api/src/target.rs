@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     App,
     auth::{Operator, Viewer},
-    extract::{DevicePath, IfMatch, IfNoneMatch, JsonDocument, Query},
+    extract::{DevicePath, IfMatch, IfNoneMatch, JsonDocument, Query, SmallDocument},
     problem::{ApiProblem, ApiResult},
     sensors::{answer, etag},
 };
@@ -235,7 +235,7 @@ pub(crate) async fn rollback(
     DevicePath(device): DevicePath,
     mut query: Query,
     IfMatch(if_version): IfMatch,
-    JsonDocument(body): JsonDocument,
+    JsonDocument(body): SmallDocument,
 ) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<EditAnswer>)> {
     let stated = query.reason();
     query.finish()?;

@@ -22,7 +22,7 @@ use reqwest::{Method, StatusCode, header};
 
 use crate::{
     problem,
-    transport::{Answer, Call, ClientError, Connection, Transport},
+    transport::{Answer, Call, ClientError, Connection, NoAnswer, Transport},
 };
 
 /// The hub of one device.
@@ -65,13 +65,21 @@ impl AgentHub {
                 Ok((named, answer))
             }
             Ok(answer) => Err(self.refusal(named, &answer)),
+            Err(error @ NoAnswer::Broken(_)) => Err(HubError::Cut(format!("{named}: {error}"))),
             Err(error) => Err(HubError::Unreachable(format!("{named}: {error}"))),
         }
     }
 
     fn refusal(&self, call: String, answer: &Answer) -> HubError {
         let Some(problem) = problem::of(answer) else {
-            return HubError::Unreachable(problem::refusal(call, answer).to_string());
+            let said = problem::refusal(call, answer).to_string();
+            return match answer.status {
+                // A proxy that waited for the hub and gave up.
+                StatusCode::REQUEST_TIMEOUT
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::GATEWAY_TIMEOUT => HubError::Cut(said),
+                _ => HubError::Unreachable(said),
+            };
         };
         if problem.deleted_device() == Some(self.device) {
             return HubError::Deleted(self.device);

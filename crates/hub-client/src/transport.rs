@@ -6,7 +6,7 @@
 use std::{error::Error, fmt::Write as _, time::Duration};
 
 use reqwest::{
-    Client, Method, RequestBuilder, Response, StatusCode, Url,
+    Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
@@ -41,6 +41,16 @@ impl Connection {
             extra_authority_pem: None,
         }
     }
+
+    /// Trusts this authority (PEM) too.
+    ///
+    /// # Errors
+    /// [`ClientError::Authority`] or [`ClientError::NoAuthority`]: it is none.
+    pub fn trusting(mut self, pem: Vec<u8>) -> Result<Self, ClientError> {
+        authorities(&pem)?;
+        self.extra_authority_pem = Some(pem);
+        Ok(self)
+    }
 }
 
 /// Why no client could be made.
@@ -52,6 +62,9 @@ pub enum ClientError {
     /// The extra authority is no certificate.
     #[error("expected a certificate in PEM as the extra authority")]
     Authority(#[source] reqwest::Error),
+    /// There is no certificate in what was given as the extra authority.
+    #[error("expected a certificate in PEM as the extra authority, found none")]
+    NoAuthority,
     /// TLS could not be set up.
     #[error("could not set up the HTTP client")]
     Setup(#[source] reqwest::Error),
@@ -207,9 +220,7 @@ impl Transport {
             // No TLS will be spoken: a machine without the system's certificates must not matter.
             builder = builder.tls_certs_only([]);
         } else if let Some(pem) = &connection.extra_authority_pem {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(pem).map_err(ClientError::Authority)?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder.tls_certs_merge(authorities(pem)?);
         }
         if address.is_loopback() || !address.is_encrypted() {
             // A proxy would see what must stay on this machine, or is in the clear.
@@ -293,6 +304,14 @@ async fn read(mut response: Response) -> Result<Answer, NoAnswer> {
         headers: std::mem::take(response.headers_mut()),
         body,
     })
+}
+
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, ClientError> {
+    let authorities = Certificate::from_pem_bundle(pem).map_err(ClientError::Authority)?;
+    if authorities.is_empty() {
+        return Err(ClientError::NoAuthority);
+    }
+    Ok(authorities)
 }
 
 fn of_reqwest(error: reqwest::Error) -> NoAnswer {

@@ -143,6 +143,9 @@ impl Hub {
     ) -> Result<ReportOutcome, HubError> {
         let started = Instant::now();
         let known = self.inner.states.get(device).await?;
+        if let Some(since) = known.since_last_report(started) {
+            metrics::histogram!("holdfast_between_reports_seconds").record(since);
+        }
         let same = SameAgain::of(body);
         let outcome = if let Some((same, _, order)) =
             same.filter(|same| is_same_again(&known, device, same))

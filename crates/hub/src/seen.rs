@@ -39,6 +39,8 @@ impl SeenBatch {
         let taken =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let batch: Vec<Seen> = taken.into_values().collect();
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        metrics::gauge!("holdfast_seen_waiting").set(batch.len() as f64);
         let mut silent = Vec::new();
         for (index, part) in batch.chunks(Self::BATCH).enumerate() {
             match devices.touch(part).await {

@@ -24,7 +24,10 @@ use holdfast_ports::{
     wakeups::Wakeups,
 };
 use moka::sync::Cache;
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    time::Instant,
+};
 
 use crate::{HubError, readings, same_again::SameAgain};
 
@@ -47,6 +50,8 @@ pub(crate) struct Seen {
     pub(crate) order: Option<ReportOrder>,
     /// Its bytes, and the revision of the state that they say nothing new to.
     pub(crate) same: Option<(u64, SameAgain)>,
+    /// When the last report of all came to this process.
+    pub(crate) last_at: Option<Instant>,
 }
 
 impl Known {
@@ -79,6 +84,13 @@ impl Known {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// A report came: gives how long after the one before, if that came to this process too.
+    pub(crate) fn since_last_report(&self, now: Instant) -> Option<Duration> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = seen.last_at.replace(now)?;
+        Some(now.saturating_duration_since(last))
     }
 
     /// The order of the last report that said nothing new, here or, as far as it is written down, at another process.

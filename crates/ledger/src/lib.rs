@@ -9,6 +9,7 @@
 
 mod open;
 mod tables;
+mod who;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use async_trait::async_trait;
 use holdfast_domain::{Fingerprint, SensorId, TargetState};
 use holdfast_ports::{
     StoreError,
-    ledger::{Held, Identity, Ledger},
+    ledger::{Held, Identity, Ledger, TurnedAway},
+    tokens::SecretHash,
 };
 
 pub use open::OpenError;
@@ -51,15 +53,25 @@ impl RedbLedger {
         })
     }
 
-    /// Who the agent is; `None`: it has not registered. Counts no boot.
+    /// All that is held. Counts no boot.
     ///
     /// # Errors
     /// The file can't be read.
-    pub async fn identity(&self) -> Result<Option<Identity>, StoreError> {
-        let raw = self
-            .write("looking for the agent's identity", Write::Look)
-            .await?;
-        Ok(self.read(raw)?.identity)
+    pub async fn look(&self) -> Result<Held, StoreError> {
+        let raw = self.write("looking at what is kept", Write::Look).await?;
+        self.read(raw)
+    }
+
+    /// A registration with `key` begins: keeps `token` for it, durably, before anybody is asked; gives the token that was
+    /// kept before if this key's registration was begun and not ended, so that asking again is the same request. It ends
+    /// with [`set_identity`](Ledger::set_identity) of that token. One key at a time: another key's token is forgotten.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub async fn registering(&self, key: SecretHash, token: String) -> Result<String, StoreError> {
+        const DOING: &str = "keeping the token of a registration";
+        let raw = self.write(DOING, Write::Registering { key, token }).await?;
+        Ok(raw.registering.expect("the write gives it"))
     }
 
     fn read(&self, raw: tables::Raw) -> Result<Held, StoreError> {
@@ -93,6 +105,12 @@ impl Ledger for RedbLedger {
         )
         .await
         .map(drop)
+    }
+
+    async fn turned_away(&self, how: Option<TurnedAway>) -> Result<(), StoreError> {
+        self.write("noting what the hub says of us", Write::TurnedAway(how))
+            .await
+            .map(drop)
     }
 
     async fn hold(&self, target: &TargetState) -> Result<(), StoreError> {

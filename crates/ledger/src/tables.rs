@@ -1,21 +1,30 @@
 //! What is inside the file: three tables, and what each write does to them.
 //!
-//! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `target`), in the form of
-//! the documents everywhere else. `established`: a fingerprint by sensor, both as text. One write is one change of these
-//! tables; `writer.rs` decides which writes share a commit.
+//! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
+//! `turnedAway`, `target`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
+//! text. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
+//! written and read in `who.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{DeviceId, Fingerprint, SensorId, TargetState};
-use holdfast_ports::ledger::{Held, Identity};
+use holdfast_ports::{
+    ledger::{Held, Identity, TurnedAway},
+    tokens::SecretHash,
+};
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::who;
 
 /// The form of the tables that this code reads and writes.
 pub(crate) const FORMAT: u64 = 1;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.meta");
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast.documents");
+const IDENTITY: &str = "identity";
+const REGISTERING: &str = "registering";
+const TURNED_AWAY: &str = "turnedAway";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
 
 /// One change of the ledger.
@@ -27,6 +36,16 @@ pub(crate) enum Write {
     Look,
     /// Keep who the agent is.
     Identity(Identity),
+    /// Keep the token that a registration with this key is asked for, unless one is kept for it already; read the one
+    /// that is kept.
+    Registering {
+        /// The key.
+        key: SecretHash,
+        /// The token, if a new one is needed.
+        token: String,
+    },
+    /// Note how the hub turned the agent away, or that it did not.
+    TurnedAway(Option<TurnedAway>),
     /// Keep a target.
     Hold(TargetState),
     /// Note a version.
@@ -41,6 +60,9 @@ pub(crate) enum Write {
 #[derive(Debug, Default)]
 pub(crate) struct Raw {
     identity: Option<Vec<u8>>,
+    turned_away: Option<Vec<u8>>,
+    /// The token that a registration is asked for.
+    pub(crate) registering: Option<String>,
     target: Option<Vec<u8>>,
     boot: u64,
     worked: u64,
@@ -79,22 +101,54 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         }
         Write::Look => return read_raw(&meta, &documents, &established),
         Write::Identity(new) => {
-            let old = identity(document(&documents, "identity")?.as_deref());
+            let old = who::identity(document(&documents, IDENTITY)?.as_deref());
             if old
                 .as_ref()
                 .is_none_or(|old| old.device != new.device || old.incarnation != new.incarnation)
             {
                 meta.insert("boot", 0)?;
             }
-            if old.is_none_or(|old| old.device != new.device) {
+            if old.as_ref().is_none_or(|old| old.device != new.device) {
                 documents.remove("target")?;
                 meta.remove("worked")?;
                 established.retain(|_, _| false)?;
             }
-            documents.insert("identity", identity_json(new).to_string().as_bytes())?;
+            if old.is_none_or(|old| old.token != new.token) {
+                documents.remove(TURNED_AWAY)?;
+            }
+            let registering = who::registering(document(&documents, REGISTERING)?.as_deref());
+            if registering.is_some_and(|(_, token)| token == new.token) {
+                documents.remove(REGISTERING)?;
+            }
+            documents.insert(IDENTITY, who::identity_json(new).to_string().as_bytes())?;
+        }
+        Write::Registering { key, token } => {
+            let kept = who::registering(document(&documents, REGISTERING)?.as_deref());
+            let token = match kept {
+                Some((of, kept)) if of == *key => kept,
+                _ => {
+                    let new = who::registering_json(key, token).to_string();
+                    documents.insert(REGISTERING, new.as_bytes())?;
+                    token.clone()
+                }
+            };
+            return Ok(Raw {
+                registering: Some(token),
+                ..Raw::default()
+            });
+        }
+        Write::TurnedAway(how) => {
+            let owner = who::identity(document(&documents, IDENTITY)?.as_deref());
+            match how.zip(owner) {
+                Some((how, owner)) => {
+                    let noted = who::turned_away_json(how, owner.device).to_string();
+                    documents.insert(TURNED_AWAY, noted.as_bytes())?;
+                }
+                None => drop(documents.remove(TURNED_AWAY)?),
+            }
         }
         Write::Hold(target) => {
-            let owner = identity(document(&documents, "identity")?.as_deref());
+            let owner = who::identity(document(&documents, IDENTITY)?.as_deref());
             let device = owner.map_or(DeviceId(uuid::Uuid::nil()), |owner| owner.device);
             documents.insert("target", target.to_json(device).to_string().as_bytes())?;
         }
@@ -134,7 +188,9 @@ fn read_raw(
         noted.push((sensor.value().to_string(), fingerprint.value().to_string()));
     }
     Ok(Raw {
-        identity: document(documents, "identity")?,
+        identity: document(documents, IDENTITY)?,
+        turned_away: document(documents, TURNED_AWAY)?,
+        registering: None,
         target: document(documents, "target")?,
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
@@ -148,18 +204,22 @@ fn read_raw(
 /// Says which part can't be read, and why.
 pub(crate) fn read(raw: Raw) -> Result<Held, String> {
     let Raw {
-        identity: who,
+        identity,
+        turned_away,
+        registering: _,
         target,
         boot,
         worked,
         established,
     } = raw;
-    let identity = match who {
+    let identity = match identity {
         Some(bytes) => {
-            Some(identity(Some(&bytes)).ok_or("the agent's identity in it can't be read")?)
+            Some(who::identity(Some(&bytes)).ok_or("the agent's identity in it can't be read")?)
         }
         None => None,
     };
+    let device = identity.as_ref().map(|identity| identity.device);
+    let turned_away = who::turned_away(turned_away.as_deref(), device);
     let target = target.map(|bytes| read_target(&bytes)).transpose()?;
     let established = established
         .into_iter()
@@ -167,6 +227,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         .collect::<Result<BTreeMap<_, _>, _>>()?;
     Ok(Held {
         identity,
+        turned_away,
         boot,
         target,
         worked_version: worked,
@@ -192,23 +253,4 @@ fn read_established(
         sensor.parse().map_err(|_| invalid())?,
         fingerprint.parse().map_err(|_| invalid())?,
     ))
-}
-
-fn identity_json(identity: &Identity) -> Value {
-    let Identity {
-        device,
-        incarnation,
-        token,
-    } = identity;
-    json!({ "device": device, "incarnation": incarnation, "token": token })
-}
-
-fn identity(bytes: Option<&[u8]>) -> Option<Identity> {
-    let value: Value = serde_json::from_slice(bytes?).ok()?;
-    let text = |key: &str| value.get(key).and_then(Value::as_str);
-    Some(Identity {
-        device: text("device")?.parse().ok()?,
-        incarnation: text("incarnation")?.parse().ok()?,
-        token: text("token")?.to_string(),
-    })
 }

@@ -16,7 +16,10 @@ use std::{
 
 use holdfast_domain::{Fingerprint, SensorId};
 use holdfast_ledger::{OpenError, RedbLedger};
-use holdfast_ports::ledger::Ledger;
+use holdfast_ports::{
+    ledger::{Identity, Ledger, TurnedAway},
+    tokens::SecretHash,
+};
 use uuid::Uuid;
 
 const ROLE: &str = "HOLDFAST_LEDGER_TEST_ROLE";
@@ -32,6 +35,57 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 async fn it_keeps_the_contract() {
     let (_folder, path) = folder();
     contract::all(|| async { RedbLedger::open(&path).await.expect("a ledger") }).await;
+}
+
+/// A registration may be cut off at any moment: its token is one and the same until it has ended.
+#[tokio::test]
+async fn the_token_of_a_registration_is_made_once() {
+    let (_folder, path) = folder();
+    let [one, other] = ["one", "other"].map(SecretHash::of);
+    let begin = async |key: SecretHash, token: &str| {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        let kept = ledger.registering(key, token.into()).await;
+        kept.expect("it can be written")
+    };
+    assert_eq!(begin(one, "first").await, "first");
+    assert_eq!(begin(one, "second").await, "first");
+    assert_eq!(
+        begin(other, "third").await,
+        "third",
+        "a token is of one key alone"
+    );
+    assert_eq!(begin(one, "fourth").await, "fourth");
+
+    // The identity of another token does not end it; that of its own does, together with what was before.
+    let end = async |token: &str| {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        let identity = Identity {
+            token: token.into(),
+            key: Some(one),
+            ..contract::identity(1, 1)
+        };
+        ledger.set_identity(&identity).await.expect("an identity");
+        let held = ledger.look().await.expect("it can be read");
+        assert_eq!(held.identity, Some(identity));
+        held
+    };
+    end("an older one").await;
+    assert_eq!(begin(one, "fifth").await, "fourth");
+    let ledger = RedbLedger::open(&path).await.expect("a ledger");
+    ledger
+        .turned_away(Some(TurnedAway::Deleted))
+        .await
+        .expect("a note");
+    ledger.hold(&contract::target(43)).await.expect("a target");
+    drop(ledger);
+    let held = end("fourth").await;
+    assert_eq!(held.turned_away, None);
+    assert_eq!(
+        held.target,
+        Some(contract::target(43)),
+        "the same device goes on with what it holds"
+    );
+    assert_eq!(begin(one, "sixth").await, "sixth");
 }
 
 #[tokio::test]

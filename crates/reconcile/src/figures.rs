@@ -25,7 +25,7 @@ impl Told {
             tracing::warn!(
                 overdue,
                 after_s,
-                "deployments are overdue: `holdfast drift` lists them"
+                "deployments are overdue: `holdfast get drift` lists them"
             );
         } else if overdue == 0 && self.overdue > 0 {
             tracing::info!("no deployment is overdue any more");

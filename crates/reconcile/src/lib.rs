@@ -135,6 +135,7 @@ impl Reconciler {
     /// Runs until `cancel` is; a pass that is under way then runs to its end.
     pub async fn run(&self, cancel: CancellationToken) {
         let mut wakes = self.parts.wakeups.subscribe();
+        metrics::counter!("holdfast_pass_overruns_total", "loop" => "configuration").increment(0);
         let mut pacer = Pacer::new(self.settings.interval, Instant::now());
         let mut running: Option<JoinHandle<PassReport>> = None;
         let retention = retention::spawn(self.parts.clone(), self.settings, cancel.clone());

@@ -3,8 +3,15 @@
 //! A variable is named after its role and key: `HOLDFAST_API_LISTEN`, and `HOLDFAST_API_STORE__URL` for `store.url`. A key
 //! that does not exist, or a value that does not fit, is an error that names the key, where it was set, what was found and
 //! what is allowed.
+//!
+//! Kubernetes puts variables of its own into every container, named after the services of the namespace: a service called
+//! `holdfast-api` makes `HOLDFAST_API_PORT=tcp://10.0.0.1:80` and more like it. Those are passed over, by their form; no key
+//! of ours may have that form ([`is_of_a_service`]).
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use figment::{
     Figment,
@@ -67,10 +74,54 @@ pub fn load<T: Default + Serialize + DeserializeOwned>(
         })?;
         figment = figment.merge(Toml::string(&text));
     }
-    figment = figment.merge(Env::prefixed(prefix).split("__"));
+    let of_services = of_services(prefix);
+    let ours = Env::prefixed(prefix)
+        .filter(move |key| !of_services.contains(&key.as_str().to_uppercase()))
+        .split("__");
+    figment = figment.merge(ours);
     figment
         .extract()
         .map_err(|error| from_figment(error, file, prefix))
+}
+
+/// What Kubernetes has put into the environment behind `prefix`, in capitals and without it.
+fn of_services(prefix: &str) -> BTreeSet<String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?.to_uppercase();
+            let rest = name.strip_prefix(&prefix.to_uppercase())?;
+            is_of_a_service(rest, &value.to_string_lossy()).then(|| rest.to_owned())
+        })
+        .collect()
+}
+
+/// Is this a variable that tells of a Kubernetes service? `rest` is the name without our prefix, in capitals.
+///
+/// Source: Kubernetes documentation, "Service", section "Environment variables" (the forms that Docker's links had):
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT[_NAME]`, `…_PORT=tcp://…`, `…_PORT_80_TCP[_PROTO|_PORT|_ADDR]`. What is set before
+/// `SERVICE` or `PORT` is the rest of the service's name, if that is longer than our prefix.
+#[must_use]
+pub fn is_of_a_service(rest: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let is_url = || {
+        PROTOCOLS
+            .iter()
+            .any(|protocol| value.to_uppercase().starts_with(&format!("{protocol}://")))
+    };
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |words: &[&str]| match words {
+        ["PORT"] => is_url(),
+        ["PORT", number, protocol, rest @ ..] => {
+            is_number(number)
+                && PROTOCOLS.contains(protocol)
+                && matches!(rest, [] | ["PROTO" | "PORT" | "ADDR"])
+        }
+        ["SERVICE", "HOST"] => true,
+        ["SERVICE", "PORT", ..] => is_number(value),
+        _ => false,
+    };
+    (0..words.len()).any(|at| is_port(&words[at..]))
 }
 
 fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> ConfigError {
@@ -213,6 +264,38 @@ mod tests {
                 && error.contains("u32"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_kubernetes_tells_of_services_is_known_by_its_form() {
+        for (name, value) in [
+            ("PORT", "tcp://10.96.0.7:80"),
+            ("SERVICE_HOST", "10.96.0.7"),
+            ("SERVICE_PORT", "80"),
+            ("SERVICE_PORT_HTTP", "80"),
+            ("PORT_80_TCP", "tcp://10.96.0.7:80"),
+            ("PORT_80_TCP_PROTO", "tcp"),
+            ("PORT_80_TCP_PORT", "80"),
+            ("PORT_80_TCP_ADDR", "10.96.0.7"),
+            ("PORT_53_UDP_ADDR", "10.96.0.7"),
+            // Of a service whose name begins with ours.
+            ("METRICS_PORT", "tcp://10.96.0.8:9090"),
+            ("METRICS_SERVICE_HOST", "10.96.0.8"),
+            ("METRICS_PORT_9090_TCP", "tcp://10.96.0.8:9090"),
+        ] {
+            assert!(is_of_a_service(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("PORT", "8080"),
+            ("LISTEN", "tcp://10.96.0.7:80"),
+            ("SERVICE_PORT", "many"),
+            ("PORTS", "tcp://10.96.0.7:80"),
+            ("PORT_X_TCP", "1"),
+            ("STORE__URL", "postgres://x"),
+            ("", ""),
+        ] {
+            assert!(!is_of_a_service(name, value), "{name}={value}");
+        }
     }
 
     #[test]

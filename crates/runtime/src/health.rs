@@ -1,25 +1,18 @@
 //! A small port for daemons: are they alive, are they ready, and their metrics.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    serve::{self, ServeSettings},
+};
 
 /// Is the process ready? Says why not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-
-/// Binds the port: done apart from serving, so that a port in use is an error at start.
-///
-/// # Errors
-/// If the port can't be had.
-pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(listen).await.map_err(|error| {
-        std::io::Error::new(error.kind(), format!("listening on {listen}: {error}"))
-    })
-}
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until `cancel` is.
 pub async fn serve(
@@ -38,12 +31,7 @@ pub async fn serve(
             "/metrics",
             get(move || std::future::ready(metrics.render())),
         );
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(cancel.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the health port ended");
-    }
+    serve::serve(listener, router, ServeSettings::HEALTH, cancel).await;
 }
 
 fn readiness(ready: &Ready) -> (StatusCode, String) {

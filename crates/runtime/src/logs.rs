@@ -1,5 +1,7 @@
 //! Logs: text for people, JSON for collectors.
 
+use std::io::IsTerminal as _;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -34,6 +36,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// Colours are for a terminal, and for those who did not decline them (no-color.org).
+fn colours() -> bool {
+    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !declined
+}
+
 /// Starts logging to standard error. The second start in a process does nothing.
 ///
 /// # Errors
@@ -48,9 +56,13 @@ pub fn start(config: &LogConfig) -> Result<(), ConfigError> {
     })?;
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match config.format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
-            .try_init(),
+        LogFormat::Text => {
+            let text = fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(colours())
+                .with_target(false);
+            registry.with(text).try_init()
+        }
         LogFormat::Json => registry
             .with(fmt::layer().json().with_writer(std::io::stderr))
             .try_init(),

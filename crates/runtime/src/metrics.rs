@@ -48,6 +48,7 @@ fn install() -> PrometheusHandle {
     for long in [
         "holdfast_drift_ended_seconds",
         "holdfast_change_to_deployed_seconds",
+        "holdfast_between_reports_seconds",
     ] {
         builder = buckets(builder, Matcher::Full(long.into()), &LONG_SECONDS);
     }
@@ -63,8 +64,102 @@ fn install() -> PrometheusHandle {
             "another metrics recorder is installed in this process: these metrics stay empty"
         );
     }
+    describe();
     keep_small(handle.clone());
     handle
+}
+
+const COUNTERS: [(&str, &str); 6] = [
+    (
+        "holdfast_answers_not_held_total",
+        "Answers that were not held back because as many were already as may be",
+    ),
+    (
+        "holdfast_bodies_refused_total",
+        "Bodies that were too large or came too slowly",
+    ),
+    (
+        "holdfast_connections_refused_total",
+        "Connections over the limit, which were answered 503",
+    ),
+    (
+        "holdfast_connections_too_slow_total",
+        "Connections that did not send a request in time",
+    ),
+    (
+        "holdfast_pass_overruns_total",
+        "Passes that took longer than their interval",
+    ),
+    ("holdfast_reports_total", "Reports, by what came of them"),
+];
+
+const GAUGES: [(&str, &str); 11] = [
+    (
+        "holdfast_answers_held",
+        "Answers that are held back: long polls, event streams, requests to look again",
+    ),
+    ("holdfast_connections", "Open connections"),
+    (
+        "holdfast_deployments_overdue",
+        "Sensors whose deployment takes too long",
+    ),
+    ("holdfast_devices", "Devices"),
+    (
+        "holdfast_devices_drifting",
+        "Devices with a sensor that differs in this way",
+    ),
+    (
+        "holdfast_devices_due",
+        "Devices that wait for the reconciler: its queue",
+    ),
+    (
+        "holdfast_devices_silent",
+        "Devices whose agent was not heard of for too long",
+    ),
+    (
+        "holdfast_oldest_drift_seconds",
+        "Age of the oldest drift; 0 if there is none",
+    ),
+    (
+        "holdfast_seen_waiting",
+        "Devices whose last seen waits to be written: the queue of that",
+    ),
+    ("holdfast_sensors", "Sensors, by deployment status"),
+    (
+        "holdfast_sensors_failed",
+        "Sensors that can not be started, by device",
+    ),
+];
+
+const HISTOGRAMS: [(&str, &str); 6] = [
+    (
+        "holdfast_between_reports_seconds",
+        "Time from one report of a device to its next",
+    ),
+    (
+        "holdfast_change_to_deployed_seconds",
+        "Time from a saved change to its deployment",
+    ),
+    (
+        "holdfast_drift_ended_seconds",
+        "How long drifts that ended had lasted",
+    ),
+    ("holdfast_pass_seconds", "How long passes took"),
+    ("holdfast_report_seconds", "Time to take a report, durably"),
+    ("holdfast_report_sensors", "Sensors that a report changed"),
+];
+
+/// Says what each metric means, to those who look at them.
+fn describe() {
+    for (name, meaning) in COUNTERS {
+        metrics::describe_counter!(name, meaning);
+    }
+    for (name, meaning) in GAUGES {
+        metrics::describe_gauge!(name, meaning);
+    }
+    for (name, meaning) in HISTOGRAMS {
+        metrics::describe_histogram!(name, meaning);
+    }
 }
 
 /// Samples are kept until they are summed up: that must happen though nobody asks for the metrics.

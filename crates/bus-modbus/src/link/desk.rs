@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_ports::clock::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::order::{Choice, choose};
+use super::pace::{Demand, in_words, paced};
 use super::unit::{NewUnit, Presence, Unit};
 use super::wire::{Answer, Failure, Read};
 use crate::data::{Endpoint, Spec};
@@ -83,6 +85,10 @@ pub(crate) struct Desk {
     asking: Option<Asking>,
     /// When a unit last did not answer.
     failed_last: Option<Instant>,
+    /// Shortest time between two polls of a unit that the line carries; none: what is declared is kept.
+    floor: Option<Duration>,
+    /// Room to add up what the units ask for.
+    demands: Vec<Demand>,
     clock: Arc<dyn Clock>,
     waits: Waits,
     counts: Counts,
@@ -103,6 +109,8 @@ impl Desk {
             polling: None,
             asking: None,
             failed_last: None,
+            floor: None,
+            demands: Vec::new(),
             clock,
             waits,
             counts,
@@ -123,6 +131,7 @@ impl Desk {
         match command {
             Command::Add(key, new) => {
                 let mut unit = Unit::new(*new, now, at);
+                unit.set_floor(self.floor, now);
                 if let Line::Down { reason, .. } = &self.line {
                     let reason = Arc::clone(reason);
                     if unit.refuse_start(&reason) {
@@ -346,9 +355,38 @@ impl Desk {
             unit.reader.look_again(now);
         }
         unit.presence = Presence::Answering;
+        unit.measure(now);
         // A unit without points is established by the connection alone.
         unit.established();
-        unit.report_poll();
+        self.pace(now);
+        if let Some(unit) = self.units.get_mut(&key) {
+            unit.report_poll();
+        }
+    }
+
+    /// Adapts how often units are polled to what the line carries.
+    fn pace(&mut self, now: Instant) {
+        self.demands.clear();
+        self.demands
+            .extend(self.units.values().filter_map(Unit::demand));
+        let floor = paced(self.floor, &mut self.demands);
+        if floor == self.floor {
+            return;
+        }
+        self.floor = floor;
+        self.counts.paced(floor);
+        self.units
+            .values_mut()
+            .for_each(|unit| unit.set_floor(floor, now));
+        match floor {
+            Some(floor) => {
+                let floor = in_words(floor);
+                tracing::info!(link = %self.endpoint, floor, "the line carries no more: units are polled no more often");
+            }
+            None => {
+                tracing::info!(link = %self.endpoint, "the line carries it again: units are polled as declared");
+            }
+        }
     }
 
     fn give_up_poll(&mut self) {

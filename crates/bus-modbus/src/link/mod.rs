@@ -1,11 +1,12 @@
 //! One task for each link: carries out what the desk decides, and lets commands in while it waits or asks.
 //!
-//! Read next: `desk.rs` (the decisions), `wire.rs` (the connection), `registry.rs` (which links there are).
+//! Read next: `desk.rs` (the decisions; whose turn it is stands in `order.rs`, how often in `pace.rs`), `wire.rs` (the connection), `registry.rs` (which links there are).
 
 mod desk;
 #[cfg(test)]
 mod desk_tests;
 mod order;
+mod pace;
 mod registry;
 mod unit;
 mod wire;

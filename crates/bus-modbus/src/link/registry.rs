@@ -44,10 +44,7 @@ impl Registry {
         if let Some(link) = links.get(endpoint).and_then(Weak::upgrade) {
             return link;
         }
-        let counts = Counts {
-            link: Arc::default(),
-            total: Arc::clone(&self.total),
-        };
+        let counts = Counts::of_link(&self.total);
         let desk = Desk::new(
             endpoint.clone(),
             Arc::clone(&self.clock),
@@ -77,15 +74,12 @@ impl Registry {
         let counters = links.iter().filter_map(|(endpoint, link)| {
             let link = link.upgrade()?;
             // Dropping the last of them locks the map; so only what is needed of it leaves this closure.
-            Some((endpoint.to_string(), Arc::clone(&link.counts.link), link))
+            Some((endpoint.to_string(), link.counts.clone(), link))
         });
         let held: Vec<_> = counters.collect();
         drop(links);
         held.into_iter()
-            .map(|(endpoint, counters, _)| LinkView {
-                endpoint,
-                stats: counters.snapshot(),
-            })
+            .map(|(endpoint, counts, _)| counts.view(endpoint))
             .collect()
     }
 }

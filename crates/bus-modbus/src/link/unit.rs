@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::pace::{Demand, Passes, in_words};
 use crate::data::Spec;
 use crate::poll::{Bad, Reader};
 
@@ -44,6 +45,10 @@ pub(crate) struct Unit {
     phase: Instant,
     /// When its last poll began.
     last_poll: Option<Instant>,
+    /// How long its polls took.
+    passes: Passes,
+    /// Shortest time between two polls that the link carries.
+    floor: Option<Duration>,
     readings: Arc<dyn ReadingSink>,
     health: Arc<dyn HealthListener>,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
@@ -53,8 +58,14 @@ pub(crate) struct Unit {
 /// What the listener knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Told {
-    Online,
-    Degraded { bad: Bad, reason: Arc<str> },
+    /// Polled each so often, if that is not what is declared.
+    Online {
+        slowed: Option<Duration>,
+    },
+    Degraded {
+        bad: Bad,
+        reason: Arc<str>,
+    },
     Offline(Arc<str>),
 }
 
@@ -74,6 +85,8 @@ impl Unit {
             due: now,
             phase: now,
             last_poll: None,
+            passes: Passes::default(),
+            floor: None,
             readings,
             health,
             starting,
@@ -85,22 +98,60 @@ impl Unit {
     /// it does.
     pub(crate) fn update(&mut self, spec: Spec, now: Instant, at: Timestamp) -> bool {
         let same_reads = spec.reads_the_same(&self.spec);
-        if spec.interval != self.spec.interval
-            && let Some(last) = self.last_poll
-        {
-            self.phase = last;
-            self.due = (last + spec.interval).max(now);
-        }
+        let before = self.interval();
         self.spec = spec;
+        self.interval_was(before, now);
         if !same_reads {
             self.reader = Reader::new(&self.spec.points, &self.spec.blocks, at);
+            self.passes = Passes::default();
             self.due = now;
         }
-        // It may name a point that has another name now, or is gone.
-        if matches!(self.told, Some(Told::Degraded { .. })) {
+        // It may name a point that has another name now, or is gone, or an interval that was declared before.
+        if !matches!(
+            self.told,
+            Some(Told::Online { slowed: None } | Told::Offline(_))
+        ) {
             self.told = None;
         }
         same_reads
+    }
+
+    /// How often it is polled: as declared, unless the link carries no more.
+    fn interval(&self) -> Duration {
+        self.floor
+            .map_or(self.spec.interval, |floor| floor.max(self.spec.interval))
+    }
+
+    /// The link carries polls of a unit no more often than that.
+    pub(crate) fn set_floor(&mut self, floor: Option<Duration>, now: Instant) {
+        let before = self.interval();
+        self.floor = floor;
+        self.interval_was(before, now);
+    }
+
+    /// Another interval counts from the last poll on.
+    fn interval_was(&mut self, before: Duration, now: Instant) {
+        let interval = self.interval();
+        if let Some(last) = self.last_poll.filter(|_| interval != before) {
+            self.phase = last;
+            self.due = (last + interval).max(now);
+        }
+    }
+
+    /// The poll that began last was worked through.
+    pub(crate) fn measure(&mut self, now: Instant) {
+        if let Some(began) = self.last_poll {
+            self.passes.add(now.saturating_duration_since(began));
+        }
+    }
+
+    /// What it asks of the link, once that is known. A silent one asks for next to nothing.
+    pub(crate) fn demand(&self) -> Option<Demand> {
+        let pass = self.passes.usual()?;
+        (self.presence == Presence::Answering).then_some(Demand {
+            pass,
+            interval: self.spec.interval,
+        })
     }
 
     /// The line is back after it was down: no reason to wait for the next interval.
@@ -115,20 +166,18 @@ impl Unit {
     /// Puts the next poll on the next whole interval; answers how many were missed.
     pub(crate) fn schedule_next(&mut self, now: Instant) -> u64 {
         self.last_poll = Some(now);
-        let missed = intervals(now.saturating_duration_since(self.due), self.spec.interval);
-        let past = intervals(
-            now.saturating_duration_since(self.phase),
-            self.spec.interval,
-        );
+        let interval = self.interval();
+        let missed = intervals(now.saturating_duration_since(self.due), interval);
+        let past = intervals(now.saturating_duration_since(self.phase), interval);
         let ahead = u32::try_from(past + 1)
             .ok()
-            .and_then(|past| self.spec.interval.checked_mul(past));
+            .and_then(|past| interval.checked_mul(past));
         match ahead.and_then(|ahead| self.phase.checked_add(ahead)) {
             Some(due) => self.due = due,
             // After 2³² intervals: begin anew.
             None => {
                 self.phase = now;
-                self.due = now + self.spec.interval;
+                self.due = now + interval;
             }
         }
         missed
@@ -157,7 +206,10 @@ impl Unit {
     pub(crate) fn report_poll(&mut self) {
         self.deliver();
         let Some(bad) = self.reader.bad() else {
-            return self.tell(Told::Online);
+            let interval = self.interval();
+            return self.tell(Told::Online {
+                slowed: (interval != self.spec.interval).then_some(interval),
+            });
         };
         let reason = self.reader.readings()[bad.first].reason.clone();
         self.tell(Told::Degraded {
@@ -188,7 +240,10 @@ impl Unit {
             return;
         }
         let (status, reason) = match &news {
-            Told::Online => (HealthStatus::Online, None),
+            Told::Online { slowed } => (
+                HealthStatus::Online,
+                slowed.map(|slowed| self.slowed(slowed)),
+            ),
             Told::Degraded { bad, reason } => {
                 (HealthStatus::Degraded, Some(self.degraded(*bad, reason)))
             }
@@ -197,6 +252,11 @@ impl Unit {
         tracing::debug!(sensor = %self.spec.id(), %status, reason, "health");
         self.health.health(self.spec.id(), status, reason);
         self.told = Some(news);
+    }
+
+    fn slowed(&self, interval: Duration) -> String {
+        let (now, declared) = (in_words(interval), in_words(self.spec.interval));
+        format!("polled every {now} instead of {declared}: the line carries no more")
     }
 
     fn degraded(&self, bad: Bad, reason: &str) -> String {

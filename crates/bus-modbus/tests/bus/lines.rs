@@ -97,9 +97,12 @@ async fn each_unit_of_a_link_has_its_own_time_out() {
     timeout(SOON, witness.wait(sensor_id(1), |seen| seen.polls >= 5))
         .await
         .unwrap();
-    assert_eq!(
-        witness.of(sensor_id(1)).health,
-        [(HealthStatus::Online, None)]
+    let health = witness.of(sensor_id(1)).health;
+    assert!(
+        health
+            .iter()
+            .all(|(status, _)| *status == HealthStatus::Online),
+        "{health:?}"
     );
     hasty.stop().await;
     patient.stop().await;

@@ -9,7 +9,7 @@ use holdfast_ports::bus::FieldBus;
 use holdfast_ports::readings::{Reading, ReadingSink};
 use tokio::time::timeout;
 
-use crate::support::fakes::{Witness, sensor_id};
+use crate::support::fakes::{Seen, Witness, sensor_id};
 use crate::support::{SOON, at, bus, quick, request, start};
 
 async fn instrument() -> ModbusInstrument {
@@ -94,21 +94,52 @@ async fn an_answer_that_comes_late_is_nobodys_answer() {
 }
 
 #[tokio::test]
-async fn an_instrument_that_is_slow_but_in_time_is_well() {
+async fn an_instrument_that_is_slow_but_in_time_is_well_and_polled_as_it_can() {
     let sim = instrument().await;
     sim.set_faults(Faults::slow(Duration::from_millis(50)));
     let witness = Witness::new();
     let bus = bus(quick());
     let document = at(1, sim.local_addr()).timeout_ms(5_000).holdings(0..10);
     let sensor = start(&bus, &document, &witness).await.unwrap();
-    timeout(SOON, witness.wait(sensor_id(1), |seen| seen.polls >= 5))
+    // A poll takes two intervals and more: what is missed is left out, and counted; then the interval is adapted.
+    let is_slowed = |seen: &Seen| {
+        seen.health
+            .last()
+            .is_some_and(|(_, reason)| reason.is_some())
+    };
+    let seen = timeout(SOON, witness.wait(sensor_id(1), is_slowed))
         .await
         .unwrap();
-    sensor.stop().await;
-    assert_eq!(
-        witness.of(sensor_id(1)).health,
-        [(HealthStatus::Online, None)]
+    let (status, reason) = seen.health.last().cloned().unwrap();
+    let reason = reason.unwrap();
+    assert_eq!(status, HealthStatus::Online);
+    assert!(
+        reason.starts_with("polled every ")
+            && reason.ends_with(" instead of 20 ms: the line carries no more"),
+        "{reason}"
     );
+    let stats = bus.stats();
+    assert!(stats.skipped_polls >= 5, "{stats:?}");
+    let floor = bus.links()[0].floor_ms;
+    assert!(floor >= 60, "{floor} ms for polls of 50 ms");
+    assert!(reason.contains(&format!(" {floor} ms ")), "{reason}");
+
+    // Evenly from now on: never two of them in a burst.
+    let _ = sim.take_journal();
+    let polls = witness.of(sensor_id(1)).polls;
+    timeout(
+        SOON,
+        witness.wait(sensor_id(1), |seen| seen.polls >= polls + 8),
+    )
+    .await
+    .unwrap();
+    let asked: Vec<Duration> = sim
+        .take_journal()
+        .iter()
+        .map(|request| request.at)
+        .collect();
+    let shortest = asked.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+    assert!(shortest >= Duration::from_millis(50), "{shortest:?}");
     let stats = bus.stats();
     assert_eq!(
         (
@@ -118,8 +149,14 @@ async fn an_instrument_that_is_slow_but_in_time_is_well() {
         ),
         (0, 0, 1)
     );
-    // A poll takes two intervals and more: what is missed is left out, and counted.
-    assert!(stats.skipped_polls >= stats.polls, "{stats:?}");
+
+    // Fast again: as declared.
+    sim.clear_faults();
+    let seen = timeout(SOON, witness.wait(sensor_id(1), |seen| !is_slowed(seen)))
+        .await
+        .unwrap();
+    assert_eq!(seen.health.last(), Some(&(HealthStatus::Online, None)));
+    sensor.stop().await;
 }
 
 #[tokio::test]

@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn two_stores_at_once_are_a_contradiction() {
+        for command in [&["migrate"][..], &["token", "create", "a", "--bootstrap"]] {
+            let with = |rest: &[&str]| {
+                let all = ["holdfast"].iter().chain(command).chain(rest);
+                Cli::try_parse_from(all.copied().collect::<Vec<_>>())
+            };
+            assert!(with(&["--store", "sqlite:x"]).is_ok(), "{command:?}");
+            assert!(with(&["--data", "x"]).is_ok(), "{command:?}");
+            let error = with(&["--store", "sqlite:x", "--data", "x"]).expect_err("both");
+            assert!(error.to_string().contains("--data"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_first_token_is_an_admins() {
         for (arguments, expected) in [
             (

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{
+    ArgMatches, Args, Command, Error, FromArgMatches, error::ErrorKind, parser::ValueSource,
+};
 
 /// Arguments of `up`.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,19 +23,61 @@ pub struct UpArgs {
     pub listen: Option<SocketAddr>,
 }
 
-/// Which store.
-#[derive(Debug, Clone, Default, Args)]
+/// Which store: by its URL, or as that of a data folder; never both. What is typed goes before the environment, and a URL
+/// in the environment before a folder there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreArgs {
+    /// Its URL.
+    pub store: Option<String>,
+    /// The data folder of `up`.
+    pub data: Option<PathBuf>,
+}
+
+/// As they are given. Whether two of them contradict each other depends on where they come from, which clap's own rule of
+/// conflicts does not ask.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct Given {
     /// The store: `postgres://user@host/database`, or `sqlite:PATH`. Otherwise the one of the data folder.
     #[arg(
         long,
         env = "HOLDFAST_STORE",
         hide_env_values = true,
-        value_name = "URL",
-        conflicts_with = "data"
+        value_name = "URL"
     )]
-    pub store: Option<String>,
-    /// Data folder of `holdfast up`.
+    store: Option<String>,
+    /// Data folder of `holdfast up`; not together with --store.
     #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+impl Args for StoreArgs {
+    fn augment_args(command: Command) -> Command {
+        Given::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Given::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for StoreArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let Given { store, data } = Given::from_arg_matches(matches)?;
+        match (is_typed("store"), is_typed("data")) {
+            (true, true) => Err(Error::raw(
+                ErrorKind::ArgumentConflict,
+                "expected one of --store and --data, found both: they name two stores\n",
+            )),
+            (false, true) => Ok(Self { store: None, data }),
+            (true, false) | (false, false) if store.is_some() => Ok(Self { store, data: None }),
+            (true | false, false) => Ok(Self { store: None, data }),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }

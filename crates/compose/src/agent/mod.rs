@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
@@ -19,7 +20,7 @@ use holdfast_hub_client::{AddressError, AgentHub, Connection, HubAddress};
 use holdfast_ledger::RedbLedger;
 use holdfast_ports::{
     bus::FieldBus,
-    ledger::{Identity, Ledger as _},
+    ledger::{Held, Identity, Ledger as _},
     readings::ReadingSink,
 };
 use holdfast_runtime::{
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::RoleConfig;
+use registration::Registrar;
 
 /// The agent's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +46,8 @@ pub struct AgentConfig {
     pub ca_file: Option<PathBuf>,
     /// The agent's disk: the target it holds, its boots, its token.
     pub data_dir: PathBuf,
-    /// Key to register with; needed until the agent has registered.
+    /// Key to register with; needed until the agent has registered. Another one than that, once the hub has turned the
+    /// agent away, registers it anew.
     pub provisioning_key: Option<String>,
     /// What a new device shall be called, where the key is not bound to one.
     pub name: Option<Name>,
@@ -85,8 +88,12 @@ impl RoleConfig for AgentConfig {
 
 /// An agent that knows who it is, ready to run.
 pub struct Prepared {
-    agent: Agent,
+    registrar: Registrar,
+    key: Option<String>,
     identity: Identity,
+    settings: AgentSettings,
+    modbus: Arc<dyn FieldBus>,
+    readings: Vec<Arc<dyn ReadingSink>>,
 }
 
 impl Prepared {
@@ -96,13 +103,43 @@ impl Prepared {
         self.identity.device
     }
 
-    /// Runs until `cancel` is.
+    /// Runs until `cancel` is. If the hub has turned it away and it was given another key than it was registered with, it
+    /// registers anew beside its work, and goes on as who it is then.
     ///
     /// # Errors
     /// If its disk can't be used.
-    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        tracing::info!(device = %self.identity.device, "agent up");
-        Ok(self.agent.run(cancel).await?)
+    pub async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tracing::info!(device = %self.identity.device, "agent up");
+            let agent = Agent::new(self.parts()?, self.settings.clone());
+            let (status, stop) = (agent.status(), cancel.child_token());
+            let mut running = pin!(agent.run(stop.clone()));
+            let anew = self
+                .registrar
+                .register_anew(&self.identity, self.key.as_deref(), status);
+            let identity = tokio::select! {
+                ended = &mut running => return Ok(ended?),
+                identity = anew => identity?,
+            };
+            // Nothing of what it was may write to the ledger any more.
+            stop.cancel();
+            running.await?;
+            self.registrar.ledger.set_identity(&identity).await?;
+            tracing::info!(before = %self.identity.device, now = %identity.device, "registered anew");
+            self.identity = identity;
+        }
+    }
+
+    fn parts(&self) -> anyhow::Result<AgentParts> {
+        let Identity { device, token, .. } = &self.identity;
+        Ok(AgentParts {
+            hub: Arc::new(AgentHub::new(&self.registrar.connection, *device, token)?),
+            ledger: self.registrar.ledger.clone(),
+            buses: vec![self.modbus.clone()],
+            readings: self.readings.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        })
     }
 }
 
@@ -119,8 +156,9 @@ pub async fn run(config: AgentConfig, cancel: CancellationToken) -> anyhow::Resu
     }
 }
 
-/// Opens the disk and, if the agent has not registered yet, registers it with the key that `key` gives. `None`: `cancel`
-/// was before it came to that.
+/// Opens the disk and, if the agent has not registered yet, registers it. `key` gives the key for that, if the
+/// configuration has none; it is also asked if the hub has turned the agent away. `None`: `cancel` was before it came to
+/// that.
 ///
 /// # Errors
 /// As [`run`].
@@ -133,41 +171,48 @@ pub async fn prepare(
     let connection = connection(config)?;
     make_private_folder(&config.data_dir)?;
     let ledger = Arc::new(RedbLedger::open(config.data_dir.join("ledger.redb")).await?);
-    let identity = match ledger.identity().await? {
+    let registrar = Registrar {
+        name: config.name.clone(),
+        labels: config.labels.clone(),
+        connection,
+        ledger,
+    };
+    let Held {
+        mut identity,
+        turned_away,
+        ..
+    } = registrar.ledger.look().await?;
+    let mut given = config.provisioning_key.clone();
+    if given.is_none() && (identity.is_none() || turned_away.is_some()) {
+        given = key().await?;
+        // One that was made for this very moment: its hub is here, and nothing need run beside.
+        identity = identity.filter(|_| given.is_none());
+    }
+    let given = given.filter(|key| !key.trim().is_empty());
+    let identity = match identity {
         Some(identity) => identity,
         None => {
-            let key = key().await?;
-            let registering = registration::register(config, &connection, key);
+            let registering = registrar.register(given.as_deref());
             let Some(identity) = cancel.run_until_cancelled(registering).await else {
                 return Ok(None);
             };
             let identity = identity?;
-            ledger.set_identity(&identity).await?;
-            registration::forget_pending(&config.data_dir)?;
+            registrar.ledger.set_identity(&identity).await?;
             identity
         }
     };
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let modbus: Arc<dyn FieldBus> = Arc::new(ModbusBus::new(
-        clock.clone(),
-        entropy.clone(),
+    let modbus = ModbusBus::new(
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
         ModbusSettings::default(),
-    ));
-    let parts = AgentParts {
-        hub: Arc::new(AgentHub::new(
-            &connection,
-            identity.device,
-            &identity.token,
-        )?),
-        ledger,
-        buses: vec![modbus],
-        readings: reading_sinks(config.readings_file.as_deref())?,
-        clock,
-        entropy,
-    };
+    );
     Ok(Some(Prepared {
-        agent: Agent::new(parts, settings),
+        registrar,
+        key: given,
         identity,
+        settings,
+        modbus: Arc::new(modbus),
+        readings: reading_sinks(config.readings_file.as_deref())?,
     }))
 }
 
@@ -192,12 +237,14 @@ fn connection(config: &AgentConfig) -> anyhow::Result<Connection> {
         };
         anyhow!("configuration key hub: {error}{how}")
     })?;
-    let mut connection = Connection::to(address);
-    if let Some(path) = &config.ca_file {
-        let pem = fs::read(path).with_context(|| format!("reading ca_file {}", path.display()))?;
-        connection.extra_authority_pem = Some(pem);
-    }
-    Ok(connection)
+    let connection = Connection::to(address);
+    let Some(path) = &config.ca_file else {
+        return Ok(connection);
+    };
+    let pem = fs::read(path).with_context(|| format!("reading ca_file {}", path.display()))?;
+    connection
+        .trusting(pem)
+        .with_context(|| format!("using ca_file {}", path.display()))
 }
 
 fn make_private_folder(path: &Path) -> anyhow::Result<()> {

@@ -1,17 +1,16 @@
-//! An agent's registration, which may be cut off at any moment: the token is on disk before the hub hears of it, so that
-//! asking again is the same request and gets the same answer.
+//! An agent's registration, which may be cut off at any moment: the token is in the ledger before the hub hears of it, so
+//! that asking again is the same request and gets the same answer.
+//!
+//! Also how an agent that the hub has turned away comes back: with another provisioning key than it was registered with.
+//! It goes on reading meanwhile; until the hub has answered, it is who it was.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
-use holdfast_domain::backoff::Backoff;
+use anyhow::bail;
+use holdfast_domain::{Name, backoff::Backoff};
+use holdfast_edge::{AgentStatus, HubAccess};
 use holdfast_hub_client::{Connection, register as ask};
+use holdfast_ledger::RedbLedger;
 use holdfast_ports::{
     clock::Entropy as _,
     ledger::Identity,
@@ -19,91 +18,151 @@ use holdfast_ports::{
 };
 use holdfast_runtime::clock::SystemEntropy;
 use holdfast_wire::RegisterRequest;
+use tokio::sync::watch;
 
-use crate::agent::AgentConfig;
+/// What registering needs besides a key.
+pub(super) struct Registrar {
+    /// What a new device shall be called.
+    pub(super) name: Option<Name>,
+    /// Labels of a new device.
+    pub(super) labels: BTreeMap<String, String>,
+    /// The hub.
+    pub(super) connection: Connection,
+    /// The agent's disk.
+    pub(super) ledger: Arc<RedbLedger>,
+}
 
-/// Registers, for as long as it takes; an answer that asking again can't change is an error.
-pub(super) async fn register(
-    config: &AgentConfig,
-    connection: &Connection,
-    key: Option<String>,
-) -> anyhow::Result<Identity> {
-    let Some(key) = key else {
-        bail!(
-            "this agent has not registered yet: set provisioning_key (HOLDFAST_AGENT_PROVISIONING_KEY) to a key that \
-             `holdfast device add` or `holdfast key create` printed"
-        );
-    };
-    let token = pending_token(&config.data_dir)?;
-    let request = RegisterRequest {
-        name: config.name.clone(),
-        token_hash: RegisterRequest::hash_text(&SecretHash::of(&token).0),
-        labels: config.labels.clone(),
-    };
-    let mut failures = 0;
-    loop {
-        match ask(connection, &key, &request).await {
-            Ok(answer) => {
-                return Ok(Identity {
-                    device: answer.device,
-                    incarnation: answer.incarnation,
-                    token,
-                });
+type Status = watch::Receiver<Option<Arc<AgentStatus>>>;
+
+impl Registrar {
+    /// Registers, for as long as it takes; an answer that asking again can't change is an error. The identity is not kept
+    /// yet.
+    pub(super) async fn register(&self, key: Option<&str>) -> anyhow::Result<Identity> {
+        let Some(key) = key else {
+            bail!(
+                "this agent has not registered yet: set provisioning_key (HOLDFAST_AGENT_PROVISIONING_KEY) to a key that \
+                 `holdfast device add` or `holdfast key create` printed"
+            );
+        };
+        let key_hash = SecretHash::of(key);
+        let fresh = new_secret("hfa", SystemEntropy.secret());
+        let token = self.ledger.registering(key_hash, fresh).await?;
+        let request = RegisterRequest {
+            name: self.name.clone(),
+            token_hash: RegisterRequest::hash_text(&SecretHash::of(&token).0),
+            labels: self.labels.clone(),
+        };
+        let mut failures = 0;
+        loop {
+            match ask(&self.connection, key, &request).await {
+                Ok(answer) => {
+                    return Ok(Identity {
+                        device: answer.device,
+                        incarnation: answer.incarnation,
+                        token,
+                        key: Some(key_hash),
+                    });
+                }
+                Err(error) if error.is_final() => return Err(error.into()),
+                Err(error) => {
+                    failures += 1;
+                    let wait_ms = Backoff::HUB.delay_ms(failures, SystemEntropy.jitter());
+                    tracing::warn!(
+                        error = format!("{:#}", anyhow::Error::from(error)),
+                        wait_ms,
+                        "not registered yet"
+                    );
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
             }
-            Err(error) if error.is_final() => return Err(error.into()),
-            Err(error) => {
-                failures += 1;
-                let wait_ms = Backoff::HUB.delay_ms(failures, SystemEntropy.jitter());
-                tracing::warn!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    wait_ms,
-                    "not registered yet"
-                );
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    /// Waits until the hub has turned away the agent that runs as `identity`; then registers it anew with `key`, if that is
+    /// another one. Else says what can be done, and waits on. Dropping it leaves a registration that was begun to the
+    /// next start.
+    ///
+    /// # Errors
+    /// If the disk can't be used.
+    pub(super) async fn register_anew(
+        &self,
+        identity: &Identity,
+        key: Option<&str>,
+        mut status: Status,
+    ) -> anyhow::Result<Identity> {
+        const TO_DO: &str = "to register it anew, restart it with another provisioning_key \
+             (HOLDFAST_AGENT_PROVISIONING_KEY): one from `holdfast device rekey DEVICE` to go on as that device, or from \
+             `holdfast device add` or `holdfast key create` to become another";
+        let device = identity.device;
+        loop {
+            until(&mut status, |access| access != HubAccess::Granted).await;
+            match fresh_key(identity, key) {
+                None => {
+                    tracing::warn!(%device, "the hub has turned this agent away; it goes on reading; {TO_DO}");
+                }
+                Some(key) => {
+                    tracing::info!(%device, "the hub has turned this agent away: registering with the new provisioning key");
+                    match self.register(Some(key)).await {
+                        Ok(identity) => return Ok(identity),
+                        Err(error) if error.is::<holdfast_ports::StoreError>() => {
+                            return Err(error);
+                        }
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            tracing::error!(%device, error, "the new provisioning key was of no use; {TO_DO}");
+                        }
+                    }
+                }
             }
+            until(&mut status, |access| access == HubAccess::Granted).await;
         }
     }
 }
 
-/// The token that this agent will have: made once, kept until the ledger has it.
-fn pending_token(folder: &Path) -> anyhow::Result<String> {
-    let path = pending(folder);
-    let say = || format!("keeping the new token in {}", path.display());
-    match fs::read_to_string(&path) {
-        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(say),
-    }
-    let token = new_secret("hfa", SystemEntropy.secret());
-    let unfinished = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .with_context(say)?;
-    file.write_all(token.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(say)?;
-    fs::rename(&unfinished, &path).with_context(say)?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(say)?;
-    Ok(token)
+/// The key to register anew with: it must be another one than the agent was registered with. Otherwise an agent whose
+/// device was deleted would come back by itself, against its operator's will.
+fn fresh_key<'a>(identity: &Identity, key: Option<&'a str>) -> Option<&'a str> {
+    key.filter(|key| identity.key != Some(SecretHash::of(key)))
 }
 
-/// The ledger has the token now.
-pub(super) fn forget_pending(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(pending(folder)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context("removing the pending token")
-        }
-        _ => Ok(()),
+/// Waits until what the hub says of the device is as wanted; for ever once the agent has ended.
+async fn until(status: &mut Status, wanted: impl Fn(HubAccess) -> bool) {
+    let is_so = |status: &Option<Arc<AgentStatus>>| {
+        status
+            .as_ref()
+            .is_some_and(|status| wanted(status.hub.access))
+    };
+    if status.wait_for(is_so).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
-fn pending(folder: &Path) -> PathBuf {
-    folder.join("pending-token")
+#[cfg(test)]
+mod tests {
+    use holdfast_domain::{DeviceId, Incarnation};
+
+    use super::*;
+
+    #[test]
+    fn only_another_key_registers_anew() {
+        let registered_with = |key: Option<&str>| Identity {
+            device: DeviceId(
+                "0192b3a4-0000-7000-8000-000000000001"
+                    .parse()
+                    .expect("a UUID"),
+            ),
+            incarnation: Incarnation(
+                "0192b3a4-0000-7000-8000-000000000002"
+                    .parse()
+                    .expect("a UUID"),
+            ),
+            token: "token".into(),
+            key: key.map(SecretHash::of),
+        };
+        let identity = registered_with(Some("one"));
+        assert_eq!(fresh_key(&identity, None), None);
+        assert_eq!(fresh_key(&identity, Some("one")), None);
+        assert_eq!(fresh_key(&identity, Some("other")), Some("other"));
+        assert_eq!(fresh_key(&registered_with(None), Some("one")), Some("one"));
+    }
 }

@@ -1,6 +1,6 @@
 //! A tour of the loop at work: simulated instruments behind real sockets, and what happens to them told line by line.
 
-use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use holdfast_device_sim::{demo::boiler, modbus::ModbusInstrument};
@@ -24,16 +24,18 @@ const LATE: &str = "boiler-4";
 /// How long the agent may take to look at everything when the demo goes on.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Runs the tour, then tells what happens, until `cancel` is.
-pub(super) async fn run(hub: Hub, device: DeviceId, ports: PathBuf, cancel: CancellationToken) {
+/// Runs the tour, then keeps the instruments there, until `cancel` is. If the tour can't go on it says why, and the rest of
+/// the process goes on.
+pub(super) async fn run(hub: Hub, device: DeviceId, ports: &Path, cancel: &CancellationToken) {
     let started = Instant::now();
     let tour = async {
-        let tour = Tour::start(hub, device, &ports, started).await?;
+        let tour = Tour::start(hub, device, ports, started).await?;
         tour.show().await?;
         std::future::pending::<anyhow::Result<()>>().await
     };
     if let Some(Err(error)) = cancel.run_until_cancelled(tour).await {
         println!("The demo ended: {error:#}");
+        cancel.cancelled().await;
     }
 }
 
@@ -48,7 +50,7 @@ impl Tour {
     async fn start(
         hub: Hub,
         device: DeviceId,
-        path: &PathBuf,
+        path: &Path,
         started: Instant,
     ) -> anyhow::Result<Self> {
         let mut ports = kept_ports(path)?;
@@ -245,7 +247,7 @@ fn reason(row: &SensorRow) -> String {
     reason.unwrap_or_else(|| "no reason given".to_owned())
 }
 
-fn kept_ports(path: &PathBuf) -> anyhow::Result<BTreeMap<String, u16>> {
+fn kept_ports(path: &Path) -> anyhow::Result<BTreeMap<String, u16>> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))

@@ -10,15 +10,16 @@ mod folder;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context as _;
-use holdfast_domain::{DeviceId, Name, row::Actor};
+use holdfast_domain::{Name, row::Actor};
 use holdfast_hub::Hub;
 use holdfast_ports::tokens::Role;
-use holdfast_runtime::{health, logs, shutdown};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use holdfast_runtime::{logs, metrics::Metrics, serve, shutdown};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{self, AgentConfig},
-    api,
+    api::{self, ApiConfig},
+    parts::Parts,
     reconciler::{self, ReconcileConfig},
     stores::{self, StoreConfig},
 };
@@ -42,7 +43,7 @@ pub struct UpOptions {
 /// Brings everything up and keeps it so until Ctrl-C.
 ///
 /// # Errors
-/// Says what could not be brought up.
+/// Says what could not be brought up, or which part ended by itself.
 pub fn main(options: &UpOptions) -> anyhow::Result<()> {
     let log = logs::LogConfig {
         filter: std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".to_owned()),
@@ -59,6 +60,8 @@ pub fn main(options: &UpOptions) -> anyhow::Result<()> {
 }
 
 async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<()> {
+    // Before anything that counts.
+    let _ = Metrics::start();
     let folder = Folder::open(&options.data)?;
     let store = StoreConfig {
         url: format!("sqlite:{}", folder.database().display()),
@@ -67,12 +70,15 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
     stores::migrate(&store).await?;
     let stores = stores::open(&store).await?;
     let hub = api::hub(stores.clone());
-    let listener = health::bind(options.listen).await?;
+    let listener = serve::bind(options.listen).await?;
     let address = format!("http://{}", listener.local_addr()?);
     let token = operator_token(&hub, &folder).await?;
 
-    let tasks = TaskTracker::new();
-    let server = tokio::spawn(api::serve(listener, hub.clone(), cancel.clone()));
+    let mut parts = Parts::new(cancel.clone());
+    parts.spawn("the server", |cancel| {
+        let hub = hub.clone();
+        async move { api::serve(listener, hub, &ApiConfig::default(), cancel).await }
+    });
     let reconciler = reconciler::reconciler(
         stores,
         &ReconcileConfig {
@@ -80,23 +86,30 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
             ..ReconcileConfig::default()
         },
     );
-    tasks.spawn({
-        let cancel = cancel.clone();
-        async move { reconciler.run(cancel).await }
+    parts.spawn("the reconciler", |cancel| async move {
+        reconciler.run(cancel).await;
+        Ok(())
     });
     greet(&address, &token, &folder);
     (options.ready)(&address, &token);
     if !options.no_agent {
-        let device = start_agent(&hub, &folder, &address, options.demo, &tasks, &cancel).await?;
-        if let Some(device) = device.filter(|_| options.demo) {
-            tasks.spawn(demo::run(hub, device, folder.demo(), cancel.clone()));
+        let agent = prepare_agent(&hub, &folder, &address, options.demo, &cancel).await?;
+        if let Some(agent) = agent {
+            let device = agent.device();
+            parts.spawn("the agent", |cancel| agent.run(cancel));
+            if options.demo {
+                parts.spawn("the demo", |cancel| async move {
+                    demo::run(hub, device, &folder.demo(), &cancel).await;
+                    Ok(())
+                });
+            }
         }
     }
-    cancel.cancelled().await;
-    println!("\nEnding; the next `holdfast up` goes on where this one stops.");
-    tasks.close();
-    tasks.wait().await;
-    server.await?
+    tokio::spawn(async move {
+        cancel.cancelled().await;
+        println!("\nEnding; the next `holdfast up` goes on where this one stops.");
+    });
+    parts.run().await
 }
 
 fn greet(address: &str, token: &str, folder: &Folder) {
@@ -126,15 +139,15 @@ async fn operator_token(hub: &Hub, folder: &Folder) -> anyhow::Result<String> {
     Ok(token)
 }
 
-/// Starts the agent of this machine: under its identity if it has one, else with a key made for it here.
-async fn start_agent(
+/// The agent of this machine: under its identity if it has one, else with a key made for it here. `None`: the end came
+/// before it.
+async fn prepare_agent(
     hub: &Hub,
     folder: &Folder,
     address: &str,
     demo: bool,
-    tasks: &TaskTracker,
     cancel: &CancellationToken,
-) -> anyhow::Result<Option<DeviceId>> {
+) -> anyhow::Result<Option<agent::Prepared>> {
     let name = Name::new(if demo { "demo-plant" } else { "this-machine" })?;
     let config = AgentConfig {
         hub: address
@@ -147,20 +160,9 @@ async fn start_agent(
         ..AgentConfig::default()
     };
     let key = async || bound_key(hub, name).await.map(Some);
-    let agent = agent::prepare(&config, key, cancel)
+    agent::prepare(&config, key, cancel)
         .await
-        .context("starting the agent")?;
-    let Some(agent) = agent else { return Ok(None) };
-    let device = agent.device();
-    tasks.spawn({
-        let cancel = cancel.clone();
-        async move {
-            if let Err(error) = agent.run(cancel).await {
-                tracing::error!(error = format!("{error:#}"), "the agent ended");
-            }
-        }
-    });
-    Ok(Some(device))
+        .context("starting the agent")
 }
 
 /// A key for the device of this name, which is made if need be.

@@ -3,13 +3,63 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    hub::Hub,
+    hub::{Hub, Store},
     instrument::Instrument,
-    process::{Process, Ran},
+    process::{Process, Ran, program, run},
     wait::eventually,
 };
 
 on_both_stores!(a_day_of_an_operator);
+
+/// A command of the operator as a person has it: on a terminal of its own, where lines move.
+async fn on_a_terminal(hub: &Hub, arguments: &[&str]) -> Ran {
+    let mut script = tokio::process::Command::new("script");
+    let holdfast = hub.holdfast_command();
+    for (key, value) in holdfast.as_std().get_envs() {
+        match value {
+            Some(value) => script.env(key, value),
+            None => script.env_remove(key),
+        };
+    }
+    let line = [program("holdfast").display().to_string()]
+        .into_iter()
+        .chain(arguments.iter().map(ToString::to_string))
+        .collect::<Vec<_>>()
+        .join(" ");
+    script
+        .env("TERM", "xterm-256color")
+        .current_dir(hub.folder());
+    run(script, &["-qec", &line, "/dev/null"]).await
+}
+
+/// Progress is drawn from a thread of its own while results are written: neither may wait for the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_terminal_progress_moves_and_the_command_ends() {
+    let hub = Hub::start(Store::Sqlite).await;
+    let device = hub.device("plant").await;
+    let (boiler, missing) = (Instrument::start().await, Instrument::unplugged().await);
+    let mut agent = device.agent(&hub).started();
+    for (sensors, code, expected) in [
+        (&[("boiler", &boiler)][..], 0, "boiler"),
+        (&[("boiler", &boiler), ("missing", &missing)], 2, "missing"),
+    ] {
+        std::fs::write(hub.folder().join("plant.yaml"), manifest(sensors)).expect("written");
+        let ran = on_a_terminal(&hub, &["apply", "-f", "plant.yaml", "--wait"]).await;
+        let said = ended(&ran, code);
+        assert!(said.contains(expected), "{said}");
+        assert!(
+            said.contains('\u{1b}'),
+            "nothing moves and nothing is coloured: is it a terminal? {said}"
+        );
+    }
+    let listed = on_a_terminal(&hub, &["get", "sensors"]).await;
+    let said = ended(&listed, 0);
+    assert!(
+        said.contains("boiler") && said.contains("\u{1b}["),
+        "{said}"
+    );
+    agent.stop().await;
+}
 
 /// Checks how a command ended, and gives what it printed.
 #[track_caller]
@@ -171,7 +221,7 @@ async fn a_day_of_an_operator(hub: Hub) {
         "HOLDFAST_TOKEN",
         created["secret"].as_str().expect("its secret"),
     );
-    let refused = crate::support::process::run(as_viewer, &["device", "rm", "plant"]).await;
+    let refused = run(as_viewer, &["device", "rm", "plant"]).await;
     ended(&refused, 1);
     assert!(refused.err.contains("admin"), "{refused:?}");
     std::fs::write(

@@ -28,8 +28,10 @@ macro_rules! on_both_stores {
     };
 }
 
+mod agent_settings;
 mod agents;
 mod browser;
+mod comeback;
 mod command_line;
 mod edits;
 mod keys;

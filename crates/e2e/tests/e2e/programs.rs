@@ -21,6 +21,20 @@ async fn a_configuration_that_cannot_be_used_is_named() {
             "everywhere",
             "listen",
         ),
+        // Kubernetes writes a URL here, see below; people write this.
+        ("holdfast-api", "HOLDFAST_API_PORT", "8080", "key port"),
+        (
+            "holdfast-api",
+            "HOLDFAST_API_SECURE_COOKIES",
+            "sometimes",
+            "auto, always, never",
+        ),
+        (
+            "holdfast-api",
+            "HOLDFAST_API_LIMITS__CONNECTIONS",
+            "1",
+            "limits.connections",
+        ),
         (
             "holdfast-api",
             "HOLDFAST_API_STORE__URL",
@@ -75,6 +89,81 @@ async fn a_configuration_that_cannot_be_used_is_named() {
         ended.code != 0 && ended.err.contains("conections") && ended.err.contains(&path),
         "{ended:?}"
     );
+}
+
+/// A container in a Kubernetes namespace with services that are called like our programs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kubernetes_puts_into_the_environment_is_no_configuration() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    for (program, name) in [
+        ("holdfast-api", "HOLDFAST_API"),
+        ("holdfast-reconciler", "HOLDFAST_RECONCILER"),
+        ("holdfast-agent", "HOLDFAST_AGENT"),
+    ] {
+        let mut started = command(program);
+        for (rest, value) in [
+            ("SERVICE_HOST", "10.96.0.7"),
+            ("SERVICE_PORT", "80"),
+            ("SERVICE_PORT_HTTP", "80"),
+            ("PORT", "tcp://10.96.0.7:80"),
+            ("PORT_80_TCP", "tcp://10.96.0.7:80"),
+            ("PORT_80_TCP_PROTO", "tcp"),
+            ("PORT_80_TCP_PORT", "80"),
+            ("PORT_80_TCP_ADDR", "10.96.0.7"),
+            ("METRICS_PORT", "tcp://10.96.0.8:9090"),
+        ] {
+            started.env(format!("{name}_{rest}"), value);
+        }
+        // What ends it is what people have written, and that alone.
+        started
+            .env(format!("{name}_LOG__FILTER"), "=")
+            .env("HOLDFAST_AGENT_DATA_DIR", folder.path());
+        let ended = run(started, &NOTHING).await;
+        assert!(
+            ended.code == 1 && ended.err.contains("key log.filter"),
+            "{program}: {ended:?}"
+        );
+    }
+}
+
+/// A folder in the environment, as the operator of an `up` has it, does not stand against a store that is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_that_is_typed_goes_before_the_environment() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let here = |name: &str| folder.path().join(name);
+    let store = |name: &str| format!("sqlite:{}", here(name).display());
+    for data in ["in-env", "typed"] {
+        std::fs::create_dir(here(data)).expect("a folder can be made");
+    }
+    let migrate = async |environment: &[(&str, String)], arguments: &[&str]| {
+        let mut migrate = command("holdfast");
+        migrate
+            .arg("migrate")
+            .envs(environment.iter().map(|(key, value)| (key, value)));
+        let ended = run(migrate, arguments).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+    };
+    let data = ("HOLDFAST_DATA", here("in-env").display().to_string());
+    let url = ("HOLDFAST_STORE", store("in-env.sqlite"));
+    let typed = here("typed").display().to_string();
+    for (environment, arguments, made) in [
+        (
+            vec![data.clone()],
+            vec!["--store", &store("one.sqlite")],
+            "one.sqlite",
+        ),
+        (vec![data.clone()], vec![], "in-env/hub.sqlite"),
+        (
+            vec![url.clone(), data.clone()],
+            vec!["--data", &typed],
+            "typed/hub.sqlite",
+        ),
+        (vec![url, data], vec![], "in-env.sqlite"),
+    ] {
+        assert!(!here(made).exists(), "{made}");
+        migrate(&environment, &arguments).await;
+        assert!(here(made).exists(), "{made}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,11 @@
-//! Whether the hub is there, and whether it still knows this device.
+//! Whether the hub is there, and whether it still knows this device. That it does not is kept on the disk: a restart does
+//! not give back what the hub took away.
 
 use holdfast_domain::DeviceId;
-use holdfast_ports::hub_link::HubError;
+use holdfast_ports::{hub_link::HubError, ledger::TurnedAway};
 use jiff::Timestamp;
 
-use super::{Machine, Now};
+use super::{Effect, Machine, Now};
 use crate::status::{HubAccess, HubStatus};
 
 /// What is known of the hub.
@@ -15,29 +16,34 @@ pub(super) struct HubView {
     reachable_since: Option<Timestamp>,
     trouble: Option<String>,
     access: HubAccess,
+    /// What stands in the ledger of it.
+    noted: HubAccess,
+    /// What is being noted there.
+    noting: Option<HubAccess>,
+    note_failures: u32,
+    note_not_before: u64,
 }
 
 impl HubView {
-    pub(super) const fn of(device: DeviceId) -> Self {
+    pub(super) const fn of(device: DeviceId, turned_away: Option<TurnedAway>) -> Self {
+        let access = HubAccess::after(turned_away);
         Self {
             device,
             reachable_since: None,
             trouble: None,
-            access: HubAccess::Granted,
+            access,
+            noted: access,
+            noting: None,
+            note_failures: 0,
+            note_not_before: 0,
         }
     }
 
     pub(super) fn status(&self) -> HubStatus {
-        let Self {
-            device: _,
-            reachable_since,
-            trouble,
-            access,
-        } = self;
         HubStatus {
-            reachable_since: *reachable_since,
-            trouble: trouble.clone(),
-            access: *access,
+            reachable_since: self.reachable_since,
+            trouble: self.trouble.clone(),
+            access: self.access,
         }
     }
 
@@ -46,11 +52,19 @@ impl HubView {
         self.access != HubAccess::Granted
     }
 
+    /// When the ledger is told what the hub says of this device; `None`: it knows, or is being told.
+    pub(super) fn next_note_at(&self) -> Option<u64> {
+        (self.noting.is_none() && self.noted != self.access).then_some(self.note_not_before)
+    }
+
     fn access_by(&self, error: &HubError) -> Option<HubAccess> {
         match error {
             HubError::Deleted(device) if *device == self.device => Some(HubAccess::Deleted),
             HubError::Revoked(device) if *device == self.device => Some(HubAccess::Revoked),
-            HubError::Deleted(_) | HubError::Revoked(_) | HubError::Unreachable(_) => None,
+            HubError::Deleted(_)
+            | HubError::Revoked(_)
+            | HubError::Cut(_)
+            | HubError::Unreachable(_) => None,
         }
     }
 }
@@ -58,7 +72,7 @@ impl HubView {
 impl Machine {
     /// An answer came. Whatever waits for a hub that was out of reach need not wait any longer.
     pub(super) fn hub_answered(&mut self, now: Now) {
-        let was_away = self.hub.trouble.take().is_some();
+        let was_away = self.hub.trouble.take().is_some() || self.hub.refuses();
         self.hub.access = HubAccess::Granted;
         self.hub.reachable_since.get_or_insert(now.wall);
         if was_away {
@@ -73,10 +87,47 @@ impl Machine {
         match self.hub.access_by(error) {
             Some(access) => {
                 self.hub.access = access;
-                self.polling
-                    .wait_until(now.ms + self.settings.poll_refused_ms);
+                let later = now.ms + self.settings.poll_refused_ms;
+                self.polling.wait_until(later);
+                self.reporting.wait_until(later);
             }
             None => self.hub.reachable_since = None,
+        }
+    }
+
+    /// Has it noted what the hub says of this device, where that is news.
+    pub(super) fn note_access(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.hub.next_note_at().is_some_and(|at| at <= now.ms) {
+            let access = self.hub.access;
+            self.hub.noting = Some(access);
+            effects.push(Effect::NoteTurnedAway(access.turned_away()));
+        }
+    }
+
+    pub(super) fn on_turned_away_noted(
+        &mut self,
+        result: &Result<(), String>,
+        now: Now,
+        random: u32,
+    ) {
+        let hub = &mut self.hub;
+        let Some(access) = hub.noting.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                hub.noted = access;
+                hub.note_failures = 0;
+                hub.note_not_before = 0;
+            }
+            Err(_) => {
+                hub.note_failures = hub.note_failures.saturating_add(1);
+                let delay = self
+                    .settings
+                    .item_backoff
+                    .delay_ms(hub.note_failures, random);
+                hub.note_not_before = now.ms + delay.max(1);
+            }
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use holdfast_domain::{
     HealthStatus, Incarnation, Item, Report, SensorId, TargetState, backoff::Backoff,
 };
-use holdfast_ports::hub_link::{HubError, Polled, ReportAnswer};
+use holdfast_ports::{
+    hub_link::{HubError, Polled, ReportAnswer},
+    ledger::TurnedAway,
+};
 use jiff::Timestamp;
 
 /// The time of an event, on two clocks.
@@ -75,6 +78,8 @@ pub enum Event {
     Reported(Result<ReportAnswer, HubError>),
     /// The answer to [`Effect::Reincarnate`]: the new life and its first boot, both durable.
     Reincarnated(Result<(Incarnation, u64), HubError>),
+    /// [`Effect::NoteTurnedAway`] is durable, or why not.
+    TurnedAwayNoted(Result<(), String>),
 }
 
 /// How a content that runs now was noted in the ledger.
@@ -142,6 +147,9 @@ pub enum Effect {
     Report(Box<Report>),
     /// Ask the hub for a new incarnation, keep it and begin its first boot. → [`Event::Reincarnated`]
     Reincarnate,
+    /// Note, durably, that the hub turned this agent away, or (`None`) that it knows it again. →
+    /// [`Event::TurnedAwayNoted`]
+    NoteTurnedAway(Option<TurnedAway>),
 }
 
 /// How long the machine waits for what.
@@ -153,6 +161,10 @@ pub struct MachineSettings {
     pub poll_pause_ms: u64,
     /// How long to wait between polls of a hub that says the device was deleted or revoked, in ms.
     pub poll_refused_ms: u64,
+    /// A poll that something on the way ended after the hub had held it for at least this long, in ms, is no failure:
+    /// nothing new came, and it is asked again after the shortest backoff. So a proxy that allows a silent request
+    /// less time than `poll_wait_ms` delays nothing, and one that ends requests at once is not hammered.
+    pub poll_cut_ms: u64,
     /// What follows a report within this time is merged into one more, in ms.
     pub report_merge_ms: u64,
     /// A change of attempts or of a reason alone waits this long after the last report, in ms: it is repeated with each
@@ -186,6 +198,7 @@ impl Default for MachineSettings {
             poll_wait_ms: 30_000,
             poll_pause_ms: 1_000,
             poll_refused_ms: 60_000,
+            poll_cut_ms: 3_000,
             report_merge_ms: 100,
             report_lazy_ms: 10_000,
             heartbeat_ms: 30_000,

@@ -70,6 +70,7 @@ impl Machine {
     pub fn new(held: Held, settings: MachineSettings, now: Now) -> Result<Self, NotRegistered> {
         let Held {
             identity,
+            turned_away,
             boot,
             target,
             worked_version,
@@ -79,6 +80,7 @@ impl Machine {
             device,
             incarnation,
             token: _,
+            key: _,
         } = identity.ok_or(NotRegistered)?;
         let mut machine = Self {
             target: Target::from_ledger(target, worked_version),
@@ -90,7 +92,7 @@ impl Machine {
             generation: 0,
             polling: Polling::default(),
             reporting: Reporting::at_boot(incarnation, boot, now.ms),
-            hub: HubView::of(device),
+            hub: HubView::of(device, turned_away),
             settings,
         };
         machine.retarget();
@@ -129,6 +131,7 @@ impl Machine {
             }
             Event::Reported(result) => self.on_reported(result, now, random),
             Event::Reincarnated(result) => self.on_reincarnated(result, now, random),
+            Event::TurnedAwayNoted(result) => self.on_turned_away_noted(&result, now, random),
         }
         self.drive(now, &mut effects);
         effects
@@ -144,6 +147,7 @@ impl Machine {
         }
         self.look_at_sensors(now, effects);
         self.note_worked(now, effects);
+        self.note_access(now, effects);
         self.poll(now, effects);
         self.report(now, effects);
     }
@@ -156,6 +160,7 @@ impl Machine {
         let wakes = [
             retry,
             self.target.next_note_at(),
+            self.hub.next_note_at(),
             self.next_poll_at(),
             self.next_report_at(),
             self.incarnation_at(),

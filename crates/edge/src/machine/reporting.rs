@@ -161,6 +161,12 @@ impl Reporting {
         self.not_before = self.not_before.min(at);
     }
 
+    /// Does not try before `at`, neither a report nor a new incarnation.
+    pub(super) fn wait_until(&mut self, at: u64) {
+        self.not_before = self.not_before.max(at);
+        self.rebirth.not_before = self.rebirth.not_before.max(at);
+    }
+
     /// The report under way was not taken, or nobody knows: all that it said is to be said again.
     fn take_back(&mut self) -> bool {
         let sent = self.in_flight.take().unwrap_or_default();
@@ -171,6 +177,12 @@ impl Reporting {
 }
 
 impl Machine {
+    /// Is nothing said to a hub that does not want to hear of this device? It is asked by polls alone then; but before
+    /// there are polls, a boot's first report is what asks.
+    fn is_silenced(&self) -> bool {
+        self.hub.refuses() && self.reporting.introduced
+    }
+
     /// When the next report is due.
     pub(super) fn next_report_at(&self) -> Option<u64> {
         let Reporting {
@@ -183,7 +195,7 @@ impl Machine {
             boot_at,
             ..
         } = &self.reporting;
-        if in_flight.is_some() || rebirth.wanted || self.hub.refuses() {
+        if in_flight.is_some() || rebirth.wanted || self.is_silenced() {
             return None;
         }
         let after = |pause: u64| last_made_at.map_or(0, |at| at + pause);
@@ -338,7 +350,7 @@ impl Machine {
             not_before,
             failures: _,
         } = self.reporting.rebirth;
-        (wanted && !asking && !self.hub.refuses()).then_some(not_before)
+        (wanted && !asking && !self.is_silenced()).then_some(not_before)
     }
 
     pub(super) fn on_reincarnated(

@@ -196,11 +196,21 @@ impl Machine {
                 self.hub_answered(now);
                 self.offered(*target, now, random, effects);
             }
+            Err(HubError::Cut(_)) if self.was_held_long(now) => {
+                self.polling.failures = 0;
+                let delay = self.settings.hub_backoff.delay_ms(1, random);
+                self.polling.next_at = now.ms + delay.max(1);
+            }
             Err(error) => {
                 self.poll_later(now, random);
                 self.hub_failed(&error, now);
             }
         }
+    }
+
+    /// Had the hub held the poll that has just ended for a while? Only one that says what is held can be.
+    fn was_held_long(&self, now: Now) -> bool {
+        self.target.held.is_some() && now.ms >= self.polling.started_at + self.settings.poll_cut_ms
     }
 
     fn offered(&mut self, target: TargetState, now: Now, random: u32, effects: &mut Vec<Effect>) {

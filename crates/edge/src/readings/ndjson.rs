@@ -7,6 +7,7 @@ use std::{
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use holdfast_domain::{PointValue, SensorId};
@@ -15,6 +16,9 @@ use serde_json::Value;
 
 /// Most bytes that wait to be written: some seconds of 10,000 points a second.
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
+
+/// That readings were dropped is said no more often than this.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// A sink that writes `{"at","sensor","point","value","quality"}`, and `"reason"` where there is one, a line a reading.
 /// Dropping it writes what waits and ends its thread.
@@ -112,6 +116,7 @@ fn write_line(out: &mut Vec<u8>, sensor: SensorId, reading: &Reading) {
 
 fn write_all(shared: &Shared, mut out: impl Write) {
     let mut lines = Vec::new();
+    let mut told = Told::default();
     loop {
         let mut waiting = shared.lock();
         while waiting.lines.is_empty() && !waiting.closed {
@@ -125,13 +130,39 @@ fn write_all(shared: &Shared, mut out: impl Write) {
         }
         lines.clear();
         std::mem::swap(&mut lines, &mut waiting.lines);
+        let dropped = waiting.dropped;
         drop(waiting);
+        told.tell(dropped);
         if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
             tracing::error!(%error, "readings can't be written any more");
             let mut waiting = shared.lock();
             waiting.closed = true;
             waiting.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
             return;
+        }
+    }
+}
+
+/// What was said of dropped readings.
+#[derive(Default)]
+struct Told {
+    dropped: u64,
+    at: Option<Instant>,
+}
+
+impl Told {
+    fn tell(&mut self, dropped: u64) {
+        if dropped > self.dropped && self.at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            let more = dropped - self.dropped;
+            tracing::warn!(
+                more,
+                dropped,
+                "readings were dropped: writing them does not keep up"
+            );
+            *self = Self {
+                dropped,
+                at: Some(Instant::now()),
+            };
         }
     }
 }

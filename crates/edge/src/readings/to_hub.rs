@@ -199,22 +199,28 @@ impl HubReadings {
     }
 
     /// Sends what comes, for ever. Dropping the future loses what was not sent.
+    ///
+    /// What was not taken is sent again in half as large batches, and one alone that was not goes behind the others: so a
+    /// reading that the hub never takes does not keep the rest.
     pub async fn run(self: Arc<Self>, hub: Arc<dyn HubLink>, entropy: Arc<dyn Entropy>) {
         let mut failures = 0;
+        let mut most = self.settings.batch;
         loop {
             self.batch_is_due().await;
-            let batch = self.take_batch();
+            let batch = self.take_batch(most);
             let call = guarded("the hub's link", CALL_LIMIT, hub.readings(&batch)).await;
             let Err(error) = call.unwrap_or_else(|fault| Err(HubError::Unreachable(fault))) else {
                 failures = 0;
+                most = self.settings.batch;
                 continue;
             };
             self.put_back(&batch);
+            most = (batch.len() / 2).max(1);
             failures += 1;
             tracing::debug!(%error, points = batch.len(), "readings were not taken");
             let pause = match error {
                 HubError::Deleted(_) | HubError::Revoked(_) => self.settings.refused,
-                HubError::Unreachable(_) => Duration::from_millis(
+                HubError::Cut(_) | HubError::Unreachable(_) => Duration::from_millis(
                     self.settings.backoff.delay_ms(failures, entropy.jitter()),
                 ),
             };
@@ -242,10 +248,10 @@ impl HubReadings {
         }
     }
 
-    fn take_batch(&self) -> Vec<PointRecord> {
+    fn take_batch(&self, most: usize) -> Vec<PointRecord> {
         let mut kept = self.lock();
         let Kept { sensors, changed } = &mut *kept;
-        let size = changed.len().min(self.settings.batch);
+        let size = changed.len().min(most);
         let record = |(sensor, point)| {
             let points: &mut Points = sensors.get_mut(&sensor)?;
             let entry = &mut points.entries[*points.places.get(&point)?];
@@ -266,8 +272,11 @@ impl HubReadings {
             let Some(&place) = points.places.get(&record.point) else {
                 continue;
             };
-            if !std::mem::replace(&mut points.entries[place].waits, true) {
-                changed.push_front((record.sensor, record.point));
+            let waits = std::mem::replace(&mut points.entries[place].waits, true);
+            match (waits, batch.len()) {
+                (true, _) => {}
+                (false, 1) => changed.push_back((record.sensor, record.point)),
+                (false, _) => changed.push_front((record.sensor, record.point)),
             }
         }
     }

@@ -1,12 +1,18 @@
 //! A hub out of reach, and one that does not want to hear of this device any more.
 
 use holdfast_domain::DeviceId;
-use holdfast_edge::{HubAccess, machine::Event};
-use holdfast_ports::hub_link::{HubError, Polled};
+use holdfast_edge::{
+    HubAccess,
+    machine::{Effect, Event},
+};
+use holdfast_ports::{
+    hub_link::{HubError, Polled, ReportAnswer},
+    ledger::{Held, TurnedAway},
+};
 use uuid::Uuid;
 
 use crate::{
-    rig::{Rig, away, verb},
+    rig::{Rig, away, held, verb},
     support::{DEVICE, sensor, sensor_id, target},
 };
 
@@ -60,6 +66,8 @@ fn a_deleted_device_goes_on_reading_and_asks_now_and_then() {
         rig.take("poll");
         rig.event(Event::Polled(Err(error)));
         assert_eq!(rig.machine.status().hub.access, access);
+        assert_eq!(rig.take("turned away"), noted(access.turned_away()));
+        rig.event(Event::TurnedAwayNoted(Ok(())));
         rig.pass(59_000);
         assert!(rig.open.is_empty(), "{:?}", rig.open);
         rig.pass(1_000);
@@ -69,8 +77,148 @@ fn a_deleted_device_goes_on_reading_and_asks_now_and_then() {
         rig.take("poll");
         rig.event(Event::Polled(Ok(Polled::Unchanged)));
         assert_eq!(rig.machine.status().hub.access, HubAccess::Granted);
+        assert_eq!(rig.take("turned away"), noted(None));
         rig.take("report");
     }
+}
+
+fn noted(how: Option<TurnedAway>) -> Effect {
+    Effect::NoteTurnedAway(how)
+}
+
+#[test]
+fn being_turned_away_is_noted_once_and_until_it_is() {
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    for _ in 0..3 {
+        rig.take("poll");
+        rig.event(Event::Polled(Err(HubError::Revoked(DEVICE))));
+        assert_eq!(rig.take("turned away"), noted(Some(TurnedAway::Revoked)));
+        rig.event(Event::TurnedAwayNoted(
+            Err("no space left on device".into()),
+        ));
+        assert!(rig.open.is_empty(), "not at once again: {:?}", rig.open);
+        rig.wait_for(|effect| verb(effect) == "turned away");
+        rig.take("turned away");
+        rig.event(Event::TurnedAwayNoted(Ok(())));
+        // The same again is no news.
+        for _ in 0..5 {
+            rig.wait_for(|effect| verb(effect) == "poll");
+            assert_eq!(rig.verbs(), ["poll"]);
+            rig.take("poll");
+            rig.event(Event::Polled(Err(HubError::Revoked(DEVICE))));
+        }
+        rig.wait_for(|effect| verb(effect) == "poll");
+        rig.take("poll");
+        rig.event(Event::Polled(Ok(Polled::Unchanged)));
+        assert_eq!(rig.take("turned away"), noted(None));
+        rig.event(Event::TurnedAwayNoted(Ok(())));
+        rig.report_taken();
+        rig.wait_for(|effect| verb(effect) == "poll");
+    }
+}
+
+/// A restart gives nothing back; but a hub that has changed its mind is found.
+#[test]
+fn one_that_was_turned_away_starts_so_and_reads_and_asks_on() {
+    let boot = || {
+        Rig::boot(Held {
+            turned_away: Some(TurnedAway::Deleted),
+            ..held(Some(target(1, [sensor(1)])))
+        })
+    };
+    let mut rig = boot();
+    assert_eq!(rig.machine.status().hub.access, HubAccess::Deleted);
+    rig.succeed(sensor_id(1));
+    assert!(rig.machine.status().sensors[0].running.is_some());
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        rig.wait_for(|effect| ["poll", "report"].contains(&verb(effect)));
+        asked.push(rig.now);
+        match rig.verbs()[..] {
+            ["report"] => {
+                rig.take("report");
+                rig.event(Event::Reported(Err(HubError::Deleted(DEVICE))));
+            }
+            ["poll"] => {
+                rig.take("poll");
+                rig.event(Event::Polled(Err(HubError::Deleted(DEVICE))));
+            }
+            ref other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        asked.windows(2).all(|two| two[1] - two[0] >= 60_000),
+        "{asked:?}"
+    );
+    assert_eq!((rig.count("turned away"), rig.count("stop")), (0, 0));
+
+    let mut rig = boot();
+    rig.succeed(sensor_id(1));
+    rig.take("report");
+    rig.event(Event::Reported(Ok(ReportAnswer::Taken)));
+    assert_eq!(rig.machine.status().hub.access, HubAccess::Granted);
+    assert_eq!(rig.take("turned away"), noted(None));
+    rig.take("poll");
+}
+
+/// A restart on a disk from the past, while the hub does not want to hear of the device: it must not wait for ever.
+#[test]
+fn a_new_life_is_asked_for_again_when_the_hub_refused_it() {
+    let mut rig = Rig::boot(held(Some(target(1, []))));
+    rig.take("report");
+    rig.event(Event::Reported(Ok(ReportAnswer::OtherIncarnation)));
+    for _ in 0..2 {
+        rig.wait_for(|effect| verb(effect) == "reincarnate");
+        rig.take("reincarnate");
+        rig.event(Event::Reincarnated(Err(HubError::Revoked(DEVICE))));
+        assert!(!rig.verbs().contains(&"poll"), "{:?}", rig.verbs());
+    }
+    rig.wait_for(|effect| verb(effect) == "reincarnate");
+}
+
+#[test]
+fn a_poll_that_was_cut_while_the_hub_held_it_is_asked_again_soon() {
+    let cut = || Event::Polled(Err(HubError::Cut("the connection broke".into())));
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    for _ in 0..50 {
+        rig.pass(10_000);
+        rig.take("poll");
+        rig.event(cut());
+        let cut_at = rig.now;
+        rig.wait_for(|effect| verb(effect) == "poll");
+        assert!(rig.now - cut_at <= 500, "after {} ms", rig.now - cut_at);
+        assert!(rig.machine.status().hub.trouble.is_none());
+        if rig.verbs().contains(&"report") {
+            rig.report_taken();
+        }
+    }
+    // Ended at once, again and again: that is a hub out of reach, and it is not hammered.
+    let before = (rig.now, rig.count("poll"));
+    for _ in 0..20 {
+        rig.take("poll");
+        rig.event(cut());
+        assert!(rig.machine.status().hub.trouble.is_some());
+        rig.wait_for(|effect| verb(effect) == "poll");
+    }
+    let pace = (rig.now - before.0) / (rig.count("poll") - before.1);
+    assert!(pace >= 10_000, "a poll each {pace} ms");
+    // One that was held again ends that.
+    rig.pass(3_000);
+    rig.take("poll");
+    rig.event(cut());
+    let cut_at = rig.now;
+    rig.wait_for(|effect| verb(effect) == "poll");
+    assert!(rig.now - cut_at <= 500, "after {} ms", rig.now - cut_at);
+}
+
+#[test]
+fn a_first_poll_is_not_held_so_one_that_is_cut_has_failed() {
+    let mut rig = Rig::boot(held(None));
+    rig.report_taken();
+    rig.pass(10_000);
+    rig.take("poll");
+    rig.event(Event::Polled(Err(HubError::Cut("cut".into()))));
+    assert_eq!(rig.machine.status().hub.trouble.as_deref(), Some("cut"));
 }
 
 #[test]
@@ -79,6 +227,8 @@ fn a_report_can_bring_that_news_too() {
     rig.pass(30_000);
     rig.take("report");
     rig.event(Event::Reported(Err(HubError::Revoked(DEVICE))));
+    rig.take("turned away");
+    rig.event(Event::TurnedAwayNoted(Ok(())));
     rig.pass(3_600_000);
     assert_eq!(
         rig.verbs(),

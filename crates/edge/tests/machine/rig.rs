@@ -24,6 +24,7 @@ pub(crate) fn held(target: Option<TargetState>) -> Held {
     let worked_version = target.as_ref().map_or(0, |target| target.version);
     Held {
         identity: Some(identity()),
+        turned_away: None,
         boot: 7,
         target,
         worked_version,
@@ -44,6 +45,7 @@ pub(crate) fn verb(effect: &Effect) -> &'static str {
         Effect::Forget(_) => "forget",
         Effect::Report(_) => "report",
         Effect::Reincarnate => "reincarnate",
+        Effect::NoteTurnedAway(_) => "turned away",
     }
 }
 
@@ -243,6 +245,7 @@ fn success(effect: &Effect) -> Option<Event> {
         Effect::KeepEstablished(_) | Effect::Forget(_) => return None,
         Effect::Report(_) => Event::Reported(Ok(ReportAnswer::Taken)),
         Effect::Reincarnate => return None,
+        Effect::NoteTurnedAway(_) => Event::TurnedAwayNoted(Ok(())),
     })
 }
 

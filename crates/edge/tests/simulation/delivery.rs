@@ -4,10 +4,13 @@ use holdfast_domain::{Fingerprint, Report, SensorId, TargetState};
 use holdfast_edge::machine::{Effect, Established, Event, UpdateFailure};
 use holdfast_ports::{
     hub_link::{HubError, Polled, ReportAnswer},
-    ledger::Identity,
+    ledger::{Identity, TurnedAway},
 };
 
-use crate::{support::ledger::Disk, world::World};
+use crate::{
+    support::{DEVICE, ledger::Disk},
+    world::World,
+};
 
 /// Something that arrives later.
 pub(crate) enum Delivery {
@@ -44,6 +47,7 @@ pub(crate) enum DiskWrite {
     Worked(u64),
     Keep(Vec<SensorId>),
     Established(SensorId, Fingerprint),
+    TurnedAway(Option<TurnedAway>),
 }
 
 impl DiskWrite {
@@ -52,6 +56,7 @@ impl DiskWrite {
             Self::Hold(target) => disk.0.target = Some(target),
             Self::Worked(version) => disk.0.worked_version = version,
             Self::Keep(keep) => disk.keep_established(&keep),
+            Self::TurnedAway(how) => disk.0.turned_away = how,
             Self::Established(sensor, fingerprint) => {
                 disk.0.established.insert(sensor, fingerprint);
             }
@@ -131,6 +136,11 @@ pub(crate) fn send(world: &mut World, effect: Effect) {
                     answer: None,
                 },
             );
+        }
+        Effect::NoteTurnedAway(how) => {
+            let noted = Event::TurnedAwayNoted;
+            let failed = noted(Err("no space left on device".into()));
+            write(world, DiskWrite::TurnedAway(how), noted(Ok(())), failed);
         }
         Effect::Forget(_) => {}
         Effect::Verify => {
@@ -234,7 +244,34 @@ impl Delivery {
         )
     }
 
+    /// What a hub answers that does not want to hear of this device, for the time being.
+    fn refusal(&self) -> Option<(u64, Event)> {
+        let refused = HubError::Revoked(DEVICE);
+        match self {
+            Self::Poll { life, .. } => Some((*life, Event::Polled(Err(refused)))),
+            Self::Report { life, .. } => Some((*life, Event::Reported(Err(refused)))),
+            Self::Reincarnate { life, .. } => Some((*life, Event::Reincarnated(Err(refused)))),
+            Self::ToAgent { .. } | Self::Disk { .. } | Self::Adapter { .. } => None,
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        match self {
+            Self::Poll { answered, .. }
+            | Self::Report { answered, .. }
+            | Self::Reincarnate { answered, .. } => *answered,
+            Self::ToAgent { .. } | Self::Disk { .. } | Self::Adapter { .. } => true,
+        }
+    }
+
     pub(crate) fn arrive(self, world: &mut World) {
+        if let Some((life, refused)) = self.refusal().filter(|_| world.refuses()) {
+            world.reached.turned_away += 1;
+            if self.is_answered() {
+                answer(world, life, refused);
+            }
+            return;
+        }
         match self {
             Self::ToAgent { life, event } => answer(world, life, event),
             Self::Poll {

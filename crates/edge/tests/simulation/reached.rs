@@ -14,11 +14,12 @@ pub(crate) struct Reached {
     pub(crate) repeated: u64,
     pub(crate) full_wanted: u64,
     pub(crate) late: u64,
+    pub(crate) turned_away: u64,
     pub(crate) reports: u64,
 }
 
 impl Reached {
-    fn counts(&self) -> [u64; 12] {
+    fn counts(&self) -> [u64; 13] {
         let Self {
             edits,
             crashes,
@@ -34,6 +35,7 @@ impl Reached {
             repeated,
             full_wanted,
             late,
+            turned_away,
             reports,
             ..
         } = *self;
@@ -49,6 +51,7 @@ impl Reached {
             repeated,
             full_wanted,
             late,
+            turned_away,
             reports,
         ]
     }
@@ -65,6 +68,7 @@ impl Reached {
         self.repeated += other.repeated;
         self.full_wanted += other.full_wanted;
         self.late += other.late;
+        self.turned_away += other.turned_away;
         self.reports += other.reports;
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) asleep: BTreeSet<SensorId>,
     /// Do things go wrong?
     pub(crate) storm: bool,
+    /// Until when the hub does not want to hear of this device: it was restored without it, say, and then with it.
+    refuses_until: u64,
     pub(crate) bus_calls: u64,
     pub(crate) disk_writes: u64,
     orders: BTreeSet<(u128, u64, u64)>,
@@ -69,6 +71,7 @@ impl World {
             bus: BTreeMap::new(),
             asleep: BTreeSet::new(),
             storm: true,
+            refuses_until: 0,
             bus_calls: 0,
             disk_writes: 0,
             orders: BTreeSet::new(),
@@ -117,6 +120,11 @@ impl World {
         for id in std::mem::take(&mut self.asleep) {
             self.say_health(id);
         }
+    }
+
+    /// Does the hub say that this device's access was revoked?
+    pub(crate) fn refuses(&self) -> bool {
+        self.now < self.refuses_until
     }
 
     /// True in `percent` of cases while things go wrong.
@@ -208,7 +216,8 @@ impl World {
 
     fn mischief(&mut self) {
         match self.random.below(100) {
-            0..55 => self.edit(),
+            0..54 => self.edit(),
+            54 => self.refuses_until = self.now + self.random.below(20_000),
             55..80 => self.turn_over(),
             80..88 => {
                 self.kill();

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    Incarnation, Report, ReportOrder,
+    Incarnation, PointId, Report, ReportOrder,
     edit::{Edit, edit, look_again},
     event::Context,
     receive::{Received, receive},
@@ -125,6 +125,8 @@ pub(crate) struct FakeHub {
     down: Mutex<Option<HubError>>,
     pub(crate) reports: Mutex<Vec<Report>>,
     pub(crate) readings: Mutex<Vec<Vec<PointRecord>>>,
+    /// A point whose readings it never takes.
+    pub(crate) unwanted: Mutex<Option<PointId>>,
     pub(crate) polls: Mutex<u64>,
 }
 
@@ -136,6 +138,7 @@ impl FakeHub {
             down: Mutex::new(None),
             reports: Mutex::default(),
             readings: Mutex::default(),
+            unwanted: Mutex::default(),
             polls: Mutex::default(),
         })
     }
@@ -209,6 +212,10 @@ impl HubLink for FakeHub {
 
     async fn readings(&self, readings: &[PointRecord]) -> Result<(), HubError> {
         self.answers()?;
+        let unwanted = *self.unwanted.lock().unwrap();
+        if readings.iter().any(|record| Some(record.point) == unwanted) {
+            return Err(HubError::Unreachable("422 Unprocessable".into()));
+        }
         self.readings.lock().unwrap().push(readings.to_vec());
         self.changed.send_modify(|count| *count += 1);
         Ok(())

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use holdfast_domain::{Fingerprint, SensorId, TargetState};
 use holdfast_ports::{
     StoreError,
-    ledger::{Held, Identity, Ledger},
+    ledger::{Held, Identity, Ledger, TurnedAway},
 };
 
 /// What a disk holds, with the ledger's rules.
@@ -18,6 +18,7 @@ impl Default for Disk {
         let established = std::collections::BTreeMap::new();
         Self(Held {
             identity: None,
+            turned_away: None,
             boot: 0,
             target: None,
             worked_version: 0,
@@ -39,8 +40,16 @@ impl Disk {
                 identity: Some(identity.clone()),
                 ..Self::default().0
             });
-        } else if old.is_none_or(|old| old.incarnation != identity.incarnation) {
+            return;
+        }
+        if old
+            .as_ref()
+            .is_none_or(|old| old.incarnation != identity.incarnation)
+        {
             self.0.boot = 0;
+        }
+        if old.is_none_or(|old| old.token != identity.token) {
+            self.0.turned_away = None;
         }
     }
 
@@ -85,6 +94,10 @@ impl Ledger for MemoryLedger {
 
     async fn set_identity(&self, identity: &Identity) -> Result<(), StoreError> {
         self.write(|disk| disk.set_identity(identity))
+    }
+
+    async fn turned_away(&self, how: Option<TurnedAway>) -> Result<(), StoreError> {
+        self.write(|disk| disk.0.turned_away = how)
     }
 
     async fn hold(&self, target: &TargetState) -> Result<(), StoreError> {

@@ -97,6 +97,7 @@ pub(crate) fn identity() -> Identity {
         device: DEVICE,
         incarnation: FIRST_LIFE,
         token: "token".into(),
+        key: None,
     }
 }
 

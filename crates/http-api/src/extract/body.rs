@@ -14,24 +14,27 @@ use holdfast_wire::problem::types;
 use serde_json::Value;
 
 use crate::{
-    App, BODY_BYTES,
+    App, BODY_BYTES, SMALL_BODY_BYTES, bounds,
     problem::{ApiProblem, ApiResult},
 };
 
-/// What is read and thrown away of a body that is too large, in bytes, so that a caller that is still sending gets the
-/// answer and not a broken connection. What goes on after that is cut off.
-const THROWN_AWAY: usize = 4 * BODY_BYTES;
+/// So many times what is allowed is read of a body that is too large, and thrown away, so that a caller that is still
+/// sending gets the answer and not a broken connection. What goes on after that is cut off.
+const THROWN_AWAY: usize = 4;
 
-/// A JSON document's bytes, not looked into.
-pub(crate) struct JsonBytes(pub(crate) Bytes);
+/// How long a small body may take to come.
+const SMALL_PATIENCE: Duration = Duration::from_secs(15);
 
-impl FromRequest<App> for JsonBytes {
+/// A JSON document's bytes, not looked into; of at most `MOST` bytes.
+pub(crate) struct JsonBytes<const MOST: usize = BODY_BYTES>(pub(crate) Bytes);
+
+impl<const MOST: usize> FromRequest<App> for JsonBytes<MOST> {
     type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, _: &App) -> ApiResult<Self> {
+    async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
         let right = is_json(request.headers());
         let found = (!right).then(|| media_type(request.headers()));
-        let bytes = read(request.into_body()).await?;
+        let bytes = read(app, request.into_body(), MOST).await?;
         match found {
             None => Ok(Self(bytes)),
             Some(found) => Err(wrong_type("application/json", &found)),
@@ -39,14 +42,17 @@ impl FromRequest<App> for JsonBytes {
     }
 }
 
-/// A JSON document.
-pub(crate) struct JsonDocument(pub(crate) Value);
+/// A JSON document of at most `MOST` bytes.
+pub(crate) struct JsonDocument<const MOST: usize = BODY_BYTES>(pub(crate) Value);
 
-impl FromRequest<App> for JsonDocument {
+/// One that carries no device's document.
+pub(crate) type SmallDocument = JsonDocument<SMALL_BODY_BYTES>;
+
+impl<const MOST: usize> FromRequest<App> for JsonDocument<MOST> {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
-        let JsonBytes(bytes) = JsonBytes::from_request(request, app).await?;
+        let JsonBytes(bytes) = JsonBytes::<MOST>::from_request(request, app).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let problems = Problems::one("", "a JSON document", error);
             ApiProblem::bad_parameters(&problems)
@@ -62,6 +68,9 @@ impl FromRequest<App> for Form {
 
     async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
         let found = media_type(request.headers());
+        let (parts, body) = request.into_parts();
+        let body = read(app, body, SMALL_BODY_BYTES).await?;
+        let request = Request::from_parts(parts, Body::from(body));
         match axum::Form::<Vec<(String, String)>>::from_request(request, app).await {
             Ok(axum::Form(fields)) => Ok(Self(fields)),
             Err(error) if error.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -102,8 +111,9 @@ fn wrong_type(expected: &str, found: &str) -> ApiProblem {
     .field("Content-Type", expected, found)
 }
 
-fn too_large() -> ApiProblem {
-    let (expected, found) = (format!("at most {BODY_BYTES} bytes"), "more");
+fn too_large(most: usize) -> ApiProblem {
+    metrics::counter!(bounds::BODIES_REFUSED, "why" => bounds::TOO_LARGE).increment(1);
+    let (expected, found) = (format!("at most {most} bytes"), "more");
     ApiProblem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         types::TOO_LARGE,
@@ -113,26 +123,31 @@ fn too_large() -> ApiProblem {
     .field("body", expected, found)
 }
 
-/// How long a body may take to come: the largest one over a slow mobile link, and no connection held for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
+fn too_slow(patience: Duration) -> ApiProblem {
+    metrics::counter!(bounds::BODIES_REFUSED, "why" => bounds::TOO_SLOW).increment(1);
+    let title = "The body came too slowly";
+    let expected = format!("a whole body within {} s", patience.as_secs());
+    ApiProblem::new(StatusCode::REQUEST_TIMEOUT, types::INVALID, title).field(
+        "body",
+        expected,
+        "a part of it",
+    )
+}
 
-async fn read(body: Body) -> ApiResult<Bytes> {
-    let late = |_| {
-        let title = "The body came too slowly";
-        let expected = format!("a whole body within {} s", PATIENCE.as_secs());
-        ApiProblem::new(StatusCode::REQUEST_TIMEOUT, types::INVALID, title).field(
-            "body",
-            expected,
-            "a part of it",
-        )
+/// The whole body, of at most `most` bytes and within the time that is set.
+async fn read(app: &App, body: Body, most: usize) -> ApiResult<Bytes> {
+    let patience = if most <= SMALL_BODY_BYTES {
+        SMALL_PATIENCE.min(app.settings.body_patience)
+    } else {
+        app.settings.body_patience
     };
-    tokio::time::timeout(PATIENCE, read_all(body))
+    tokio::time::timeout(patience, read_all(body, most))
         .await
-        .map_err(late)?
+        .map_err(|_| too_slow(patience))?
 }
 
 /// The whole body. One that came in one piece is not copied.
-async fn read_all(body: Body) -> ApiResult<Bytes> {
+async fn read_all(body: Body, most: usize) -> ApiResult<Bytes> {
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
@@ -141,10 +156,10 @@ async fn read_all(body: Body) -> ApiResult<Bytes> {
         let chunk =
             chunk.map_err(|error| ApiProblem::bad_request("body", "a whole body", error))?;
         total += chunk.len();
-        if total > THROWN_AWAY {
+        if total > THROWN_AWAY * most {
             break;
         }
-        if total > BODY_BYTES {
+        if total > most {
             first = Bytes::new();
             rest = BytesMut::new();
         } else if first.is_empty() {
@@ -156,8 +171,8 @@ async fn read_all(body: Body) -> ApiResult<Bytes> {
             rest.extend_from_slice(&chunk);
         }
     }
-    match (total > BODY_BYTES, rest.is_empty()) {
-        (true, _) => Err(too_large()),
+    match (total > most, rest.is_empty()) {
+        (true, _) => Err(too_large(most)),
         (false, true) => Ok(first),
         (false, false) => Ok(rest.freeze()),
     }

@@ -7,7 +7,7 @@ mod headers;
 mod path;
 mod query;
 
-pub(crate) use body::{Form, JsonBytes, JsonDocument};
+pub(crate) use body::{Form, JsonBytes, JsonDocument, SmallDocument};
 pub(crate) use headers::{IfMatch, IfNoneMatch, Wait};
 pub(crate) use path::{DevicePath, SensorPath, TokenPath};
 pub(crate) use query::Query;

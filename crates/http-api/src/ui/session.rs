@@ -9,7 +9,7 @@ use axum::{
 use holdfast_ports::tokens::Grant;
 
 use crate::{
-    App,
+    App, SecureCookies,
     auth::{self, COOKIE},
     extract::{Form, Query},
     problem::{ApiProblem, ApiResult},
@@ -93,10 +93,10 @@ pub(super) async fn sign_in(
         return Ok(shown(StatusCode::FORBIDDEN, next, Some(wrong)));
     }
     // The token is known here, so it consists of what the hub puts into tokens, none of which ends a cookie's value.
-    let secure = if app.settings.secure_cookies {
-        "; Secure"
-    } else {
-        ""
+    let secure = match app.settings.secure_cookies {
+        SecureCookies::Always => "; Secure",
+        SecureCookies::Auto if came_over_https(&headers) => "; Secure",
+        SecureCookies::Auto | SecureCookies::Never => "",
     };
     let cookie = format!("{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/{secure}");
     let cookie = HeaderValue::try_from(cookie)
@@ -113,6 +113,13 @@ pub(super) async fn sign_out(headers: HeaderMap) -> ApiResult<Response> {
     let cookie = HeaderValue::try_from(cookie).expect("ASCII");
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+/// Did the browser get the form over HTTPS, from a proxy in front? It says so itself, and can harm itself only by a lie.
+fn came_over_https(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ORIGIN)
+        .is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 fn same_origin(headers: &HeaderMap, otherwise: bool) -> ApiResult<()> {

@@ -1,6 +1,7 @@
 //! The API over a real listener, with the store in memory: what callers see, in every role.
 
 mod agents;
+mod bounds;
 mod edits;
 mod lists;
 mod openapi;

@@ -24,6 +24,24 @@ impl Messages {
         }
     }
 
+    /// The place that it begins with: an id without an event.
+    async fn place(&mut self) -> String {
+        while !self.text.contains("\n\n") {
+            let chunk = tokio::time::timeout(Duration::from_secs(20), self.answer.next()).await;
+            let chunk = chunk
+                .expect("a message")
+                .expect("not the end")
+                .expect("a chunk");
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+        let (message, rest) = self.text.split_once("\n\n").expect("just seen");
+        let id = message.strip_prefix("id:").expect("an id and nothing else");
+        let id = id.trim().to_owned();
+        self.text = rest.to_owned();
+        id
+    }
+
     /// The next event: its id and data; `None` at the end.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
@@ -94,6 +112,22 @@ async fn a_stream_that_was_cut_goes_on_where_it_was() {
         by_parameter.next().await.expect("an event").1["sequence"],
         names[0]
     );
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_before_its_first_event_loses_nothing() {
+    let server = Server::start().await;
+    server.add_sensor("before").await;
+    let mut stream = server.stream("?type=sensor.added", None).await;
+    let place = stream.place().await;
+    drop(stream);
+    let missed = [server.add_sensor("s1").await, server.add_sensor("s2").await];
+    let mut resumed = server.stream("?type=sensor.added", Some(&place)).await;
+    assert_eq!(resumed.place().await, place, "it says where it begins");
+    for sensor in missed {
+        let (_, event) = resumed.next().await.expect("an event");
+        assert_eq!(event["payload"]["sensorId"], sensor, "{event:#}");
+    }
 }
 
 #[tokio::test]

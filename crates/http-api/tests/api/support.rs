@@ -101,6 +101,11 @@ impl Server {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     pub(crate) fn request(
         &self,
         method: Method,

@@ -375,7 +375,8 @@ async fn the_hub_counts_as_up_only_while_it_can_write_what_it_sees() {
         since.expect("memory works")
     };
     let tick = Duration::from_secs(2);
-    tokio::time::sleep(tick).await;
+    tokio::time::advance(tick).await;
+    settle().await;
     let start = up_since().await;
     assert!(start.is_some());
     let mut agent = process.established("gateway-1", &["a"]).await;
@@ -383,10 +384,12 @@ async fn the_hub_counts_as_up_only_while_it_can_write_what_it_sees() {
     for _ in 0..20 {
         fleet.later(1);
         heartbeat(&process, &mut agent).await;
-        tokio::time::sleep(tick).await;
+        tokio::time::advance(tick).await;
+        settle().await;
     }
     assert_eq!(up_since().await, None);
     process.store.touches_fail.store(false, Ordering::SeqCst);
-    tokio::time::sleep(tick).await;
+    tokio::time::advance(tick).await;
+    settle().await;
     assert_eq!(up_since().await, Some(fleet.now()));
 }

@@ -5,7 +5,10 @@
 use std::{future::Future, sync::Arc};
 
 use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
-use holdfast_ports::ledger::{Held, Identity, Ledger};
+use holdfast_ports::{
+    ledger::{Held, Identity, Ledger, TurnedAway},
+    tokens::SecretHash,
+};
 use uuid::Uuid;
 
 /// An identity made of two numbers.
@@ -14,6 +17,7 @@ pub(crate) fn identity(device: u128, incarnation: u128) -> Identity {
         device: DeviceId(Uuid::from_u128(device)),
         incarnation: Incarnation(Uuid::from_u128(incarnation)),
         token: format!("token of {device}"),
+        key: Some(SecretHash::of("a key")),
     }
 }
 
@@ -37,6 +41,7 @@ where
     boots_are_counted(&open).await;
     everything_is_kept(&open).await;
     another_incarnation_starts_its_boots_anew(&open).await;
+    being_turned_away_is_kept_until_another_token(&open).await;
     what_was_established_is_replaced_and_forgotten(&open).await;
     another_device_keeps_nothing(&open).await;
     notes_made_at_once_are_all_kept(&open).await;
@@ -46,6 +51,7 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
     let first = open().await.begin_boot().await.expect("a boot");
     let empty = Held {
         identity: None,
+        turned_away: None,
         boot: 1,
         target: None,
         worked_version: 0,
@@ -75,6 +81,7 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     let held = open().await.begin_boot().await.expect("a boot");
     let expected = Held {
         identity: Some(identity(1, 1)),
+        turned_away: None,
         boot: 1,
         target: Some(target(43)),
         worked_version: 42,
@@ -114,6 +121,53 @@ async fn another_incarnation_starts_its_boots_anew<L: Ledger, F: Future<Output =
     assert_eq!((same_life.boot, same_life.identity), (2, Some(other_token)));
 }
 
+async fn being_turned_away_is_kept_until_another_token<L: Ledger, F: Future<Output = L>>(
+    open: &impl Fn() -> F,
+) {
+    let kept = async || {
+        let held = open().await.begin_boot().await.expect("a boot");
+        (held.turned_away, held.identity)
+    };
+    let (before, who) = kept().await;
+    let who = who.expect("an identity");
+    assert_eq!(before, None);
+    for how in [TurnedAway::Deleted, TurnedAway::Revoked] {
+        let ledger = open().await;
+        ledger.turned_away(Some(how)).await.expect("a note");
+        drop(ledger);
+        assert_eq!(kept().await, (Some(how), Some(who.clone())));
+    }
+    // A new life of the same token does not change it.
+    let reborn = Identity {
+        incarnation: Incarnation(Uuid::from_u128(77)),
+        ..who
+    };
+    let ledger = open().await;
+    ledger.set_identity(&reborn).await.expect("an identity");
+    drop(ledger);
+    assert_eq!(
+        kept().await,
+        (Some(TurnedAway::Revoked), Some(reborn.clone()))
+    );
+    let ledger = open().await;
+    ledger.turned_away(None).await.expect("a note");
+    ledger
+        .turned_away(Some(TurnedAway::Revoked))
+        .await
+        .expect("a note");
+    let registered_anew = Identity {
+        token: "yet another".into(),
+        key: None,
+        ..reborn
+    };
+    ledger
+        .set_identity(&registered_anew)
+        .await
+        .expect("an identity");
+    drop(ledger);
+    assert_eq!(kept().await, (None, Some(registered_anew)));
+}
+
 async fn what_was_established_is_replaced_and_forgotten<L: Ledger, F: Future<Output = L>>(
     open: &impl Fn() -> F,
 ) {
@@ -143,6 +197,7 @@ async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &i
     let held = ledger.begin_boot().await.expect("a boot");
     let expected = Held {
         identity: Some(identity(2, 2)),
+        turned_away: None,
         boot: 1,
         target: None,
         worked_version: 0,

@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use super::{
     device::Device,
+    hub::Hub,
     process::{Process, command},
 };
 
@@ -31,6 +32,33 @@ impl Agent {
             settings: Vec::new(),
             process: None,
         }
+    }
+
+    /// An agent that no device was made for: with a key that is bound to none, it becomes one of this name.
+    pub(crate) fn newcomer(hub: &Hub, name: &str, key: &str) -> Self {
+        Self {
+            hub: hub.url(),
+            name: name.to_owned(),
+            key: key.to_owned(),
+            disk: hub.folder().join(format!("agent-{name}")),
+            settings: Vec::new(),
+            process: None,
+        }
+    }
+
+    /// From its next start on it has another provisioning key.
+    pub(crate) fn is_given(&mut self, key: &str) {
+        self.key = key.to_owned();
+    }
+
+    /// From its next start on it has another name for a new device.
+    pub(crate) fn is_called(&mut self, name: &str) {
+        self.name = name.to_owned();
+    }
+
+    /// Waits until it logs something with this text in it, and gives that line.
+    pub(crate) async fn logs(&self, text: &str) -> String {
+        self.process.as_ref().expect("it runs").logs(text).await
     }
 
     /// The same agent, which reaches its hub at another address.

@@ -27,16 +27,19 @@ pub(crate) struct Device {
 
 impl Device {
     pub(super) fn new(hub: &Hub, created: &Value) -> Self {
-        let text = |key: &str| {
-            created[key]
-                .as_str()
-                .unwrap_or_else(|| panic!("no {key} in {created}"))
-                .to_owned()
-        };
+        let key = text(created, "provisioningKey");
         Self {
-            id: text("id"),
-            name: text("name"),
-            key: text("provisioningKey"),
+            key,
+            ..Self::found(hub, created)
+        }
+    }
+
+    /// One that was not made here; its key is not known.
+    pub(super) fn found(hub: &Hub, device: &Value) -> Self {
+        Self {
+            id: text(device, "id"),
+            name: text(device, "name"),
+            key: String::new(),
             operator: hub.admin.clone(),
         }
     }
@@ -324,6 +327,13 @@ fn brief(row: &Value) -> Value {
         row["deploymentError"],
         row["running"]
     ])
+}
+
+fn text(of: &Value, key: &str) -> String {
+    of[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {key} in {of}"))
+        .to_owned()
 }
 
 /// A whole number in an answer.

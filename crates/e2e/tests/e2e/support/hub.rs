@@ -282,6 +282,33 @@ impl Hub {
         Device::new(self, &created)
     }
 
+    /// Waits until there is a device of this name, and gives it.
+    pub(crate) async fn device_called(&self, name: &str) -> Device {
+        let found = eventually(&format!("a device {name}"), async || {
+            let devices = self.admin.all("/api/v1/devices").await;
+            let device = devices.iter().find(|device| device["name"] == name);
+            device.cloned().ok_or(format!("{devices:#?}"))
+        })
+        .await;
+        Device::found(self, &found)
+    }
+
+    /// Makes a provisioning key that is bound to no device.
+    pub(crate) async fn unbound_key(&self) -> String {
+        let made = self
+            .admin
+            .done(
+                "POST",
+                "/api/v1/provisioning-keys",
+                &json!({ "name": "hall 3" }),
+            )
+            .await;
+        made["secret"]
+            .as_str()
+            .expect("a key has a secret")
+            .to_owned()
+    }
+
     /// Makes a token and gives somebody who has it.
     pub(crate) async fn somebody(&self, name: &str, role: &str) -> Client {
         let wanted = json!({ "name": name, "role": role });

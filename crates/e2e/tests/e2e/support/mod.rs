@@ -1,6 +1,7 @@
 //! What the tests start and ask with.
 //!
-//! - [`hub`], [`agent`]: the programs; [`process`] starts and ends them; [`gate`] is the network between them;
+//! - [`hub`], [`agent`]: the programs; [`process`] starts and ends them; [`gate`] is the network between them, [`tls`] the
+//!   same with encryption;
 //! - [`instrument`]: what agents read, which checks at its end that nobody wrote to it;
 //! - [`client`], [`device`], [`stream`]: HTTP as a stranger speaks it; [`hand_made`]: an agent made of plain requests;
 //! - [`tables`]: what stands in the database; [`page`]: a browser; [`wait`]: waiting with a deadline.
@@ -18,4 +19,5 @@ pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod stream;
 pub(crate) mod tables;
+pub(crate) mod tls;
 pub(crate) mod wait;

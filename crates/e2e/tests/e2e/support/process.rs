@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::wait::in_time;
+use super::wait::{eventually, in_time};
 
 /// Where the programs are, when that is not beside the tests' own.
 const PROGRAMS_VAR: &str = "HOLDFAST_TEST_BIN_DIR";
@@ -122,6 +122,16 @@ impl Process {
             self.name,
             self.said()
         );
+    }
+
+    /// Waits until it logs something with this text in it, and gives that line.
+    pub(crate) async fn logs(&self, text: &str) -> String {
+        eventually(&format!("{} logs {text:?}", self.name), async || {
+            let said = self.said();
+            let line = said.lines().find(|line| line.contains(text));
+            line.map(str::to_owned).ok_or(said.clone())
+        })
+        .await
     }
 
     /// What it printed on standard output up to now.
