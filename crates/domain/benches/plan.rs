@@ -201,6 +201,7 @@ fn established() -> (DeviceState, Report) {
             failures: Vec::new(),
         }),
         health: Some(BTreeMap::new()),
+        values: None,
         agent_version: None,
         extra: Map::new(),
     };

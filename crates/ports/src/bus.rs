@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use holdfast_domain::{HealthStatus, Protocol, Sensor, SensorId};
+use holdfast_domain::{
+    HealthStatus, PointId, PointValue, Protocol, Quality, Sensor, SensorId, hold::WriteOutcome,
+};
 
 use crate::readings::ReadingSink;
 
@@ -45,15 +47,37 @@ pub struct StartRequest {
 /// # Contract
 /// - [`update`](Self::update) is given content that differs only in what can be taken while running
 ///   ([`Difference::TakenRunning`](holdfast_domain::plan::Difference)); it never breaks the connection.
+/// - [`read`](Self::read) and [`write`](Self::write) overtake what is polled on the same line, each other in the order of
+///   their calls, and have deadlines of their own. Dropping their futures leaves a request that was begun to end by
+///   itself; its outcome is lost.
+/// - A write is one request, so that a value of several registers is never torn, and is made at most once: what was sent
+///   and not answered is [`WriteOutcome::Unknown`], and never sent again.
 /// - After [`stop`](Self::stop) returns, the adapter sends nothing more for this sensor, neither to the instrument nor to
 ///   the sinks. Dropping a running sensor stops it too, soon.
 #[async_trait]
 pub trait RunningSensor: Send + Sync {
+    /// Reads points now. Gives one reading a point, in the order of `points`; what can't be read is a bad reading.
+    async fn read(&self, points: &[PointId]) -> Vec<Fresh>;
+
+    /// Writes a value to a point now.
+    async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome;
+
     /// Takes other content while running.
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError>;
 
     /// Stops.
     async fn stop(self: Box<Self>);
+}
+
+/// What a point showed when it was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fresh {
+    /// The value; `None`: it could not be read.
+    pub value: Option<PointValue>,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// Why it is not good.
+    pub reason: Option<String>,
 }
 
 /// Takes changes of health. Never blocks.

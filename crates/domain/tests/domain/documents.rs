@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use holdfast_domain::{
     DeviceId, Failure, Fingerprint, Health, HealthStatus, Incarnation, Item, Outcome, Path,
     PointValue, Problems, Report, ReportOrder, Sensor, SensorId, TargetState,
-    canonical::differing_paths, document::report::running_fingerprint,
+    canonical::differing_paths,
+    document::{hold::HoldSettings, report::running_fingerprint, setpoint::Setpoints},
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -101,6 +102,7 @@ prop_compose! {
             looked_revision: versions.1,
             outcome,
             health: health.map(|all| all.into_iter().map(|(id, health)| (SensorId(uuid(id)), health)).collect()),
+            values: None,
             agent_version,
             extra: if is_newer { newer_field() } else { Map::new() },
         }
@@ -216,7 +218,7 @@ proptest! {
         seed: u64,
     ) {
         let extra = if is_newer { newer_field() } else { Map::new() };
-        let target = TargetState { version: version.into(), needs_deployment, items, look_revision, extra };
+        let target = TargetState { version: version.into(), needs_deployment, items, look_revision, setpoints: Setpoints::default(), hold: HoldSettings::default(), extra };
         let device = DeviceId(uuid(7));
         let text = respelled(&target.to_json(device), seed);
         prop_assert_eq!(TargetState::from_json(parse(&text)), Ok((device, target.clone())));
@@ -328,6 +330,7 @@ fn full_report() -> Value {
             failures: Vec::new(),
         }),
         health: Some(BTreeMap::new()),
+        values: None,
         agent_version: None,
         extra: Map::new(),
     };

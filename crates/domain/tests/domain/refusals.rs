@@ -21,6 +21,7 @@ fn refused(life: &mut Life, what: Edit) -> Vec<Problem> {
     match error {
         EditError::Invalid(problems) | EditError::NameTaken(problems) => problems.list().to_vec(),
         EditError::NoSuchSensor(id) => panic!("expected problems, found no sensor {id}"),
+        EditError::HasSetpoint(id) => panic!("expected problems, found a value set on {id}"),
     }
 }
 

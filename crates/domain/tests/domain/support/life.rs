@@ -242,6 +242,7 @@ impl Agent {
             looked_revision: self.looked,
             outcome: Some(self.outcome.clone()),
             health: Some(self.health.clone()),
+            values: None,
             agent_version: Some("0.1.0".to_owned()),
             extra: Map::new(),
         }
@@ -252,6 +253,7 @@ impl Agent {
         Report {
             outcome: None,
             health: None,
+            values: None,
             agent_version: None,
             ..self.full()
         }
