@@ -8,7 +8,7 @@
 //! - [`canonical`]: when two contents are the same;
 //! - [`plan`]: what an agent must start, stop, restart or update; [`backoff`]: when it tries again;
 //! - [`state`]: all that the hub knows of a device; [`edit`], [`wish`], [`receive`], [`watch`]: how operators, a report and
-//!   time change it; [`values`]: what is wanted of its outputs; [`project`]: the one function behind the read model and the events;
+//!   time change it; [`values`]: what is wanted of its outputs; [`shown`]: how screens show that; [`project`]: the one function behind the read model and the events;
 //! - [`hold`]: the value loop: what to do about a point that is to hold a value, and why;
 //! - [`check`]: what is doubtful in a target.
 
@@ -34,6 +34,7 @@ pub mod protocol;
 pub mod rebuild;
 pub mod receive;
 pub mod row;
+pub mod shown;
 pub mod state;
 pub mod value;
 pub mod values;

@@ -224,6 +224,7 @@ fn decide(
         context,
     );
     values::tell(&mut change, state, &reported.values, context);
+    values::go_above(&mut change, state, &reported.values, context);
     values::adopt(&mut change, state, &reported.values, context);
     note_deployed(&mut change, state, &target, &reported, context);
     change.presence = Some(Presence {

@@ -42,6 +42,8 @@ pub struct Wish {
     pub until: Option<Timestamp>,
     /// The revision that it came with.
     pub revision: u64,
+    /// Key of the request that set it, if that had one: the same request again changes nothing.
+    pub key: Option<String>,
 }
 
 /// How a value loop shall run, as the hub keeps it.
@@ -139,6 +141,7 @@ impl Values {
     #[must_use]
     pub fn setpoints(&self, now: Timestamp) -> Setpoints {
         let told = |wish: &Wish| Setpoint {
+            revision: wish.revision,
             valid_for_ms: remaining_ms(wish.until, now),
             ..wish.setpoint.clone()
         };
@@ -197,7 +200,13 @@ impl Values {
 
 impl Wish {
     fn to_json(&self) -> Value {
-        json!({ "setpoint": self.setpoint, "setAt": self.set_at, "until": self.until, "revision": self.revision })
+        json!({
+            "setpoint": self.setpoint,
+            "setAt": self.set_at,
+            "until": self.until,
+            "revision": self.revision,
+            "key": self.key,
+        })
     }
 
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -206,15 +215,18 @@ impl Wish {
         let set_at = fields.required("setAt", time, "when it was set");
         let until = fields.optional("until", time);
         let revision = fields.int("revision", &(0..=i64::MAX), None);
+        let key = fields.text_opt("key", "the key of a request");
         Some(Self {
             setpoint: setpoint?,
             set_at: set_at?,
             until: until?,
             revision: revision?,
+            key: key?,
         })
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
 fn time(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
     let time = value.as_str().and_then(|text| text.parse().ok());
     if time.is_none() {

@@ -12,10 +12,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    canonical::Fingerprint,
     document::{
         hold::Scope,
         point::PointKind,
-        setpoint::{Policy, Setpoint, Tolerance},
+        setpoint::{Hold, Policy, Setpoint, Tolerance},
     },
     event::{Context, EventKind},
     fields::Problems,
@@ -39,6 +40,8 @@ pub struct SetRequest {
     pub reason: Option<String>,
     /// When it ends.
     pub until: Option<Timestamp>,
+    /// Key of the request, if it has one.
+    pub key: Option<String>,
 }
 
 /// Why a value can't be set or released, or a loop not be stopped.
@@ -64,9 +67,12 @@ pub enum WishError {
     /// Nothing is set there.
     #[error("nothing is set on point {0}")]
     NotSet(PointId),
-    /// There are too many already.
+    /// There are too many stops and pauses already.
     #[error("a device can have at most {0} stops and pauses")]
     TooMany(usize),
+    /// There are too many setpoints already.
+    #[error("a device can have at most {0} setpoints")]
+    TooManySetpoints(usize),
 }
 
 /// Sets the value that a point shall hold. `None`: that is the wish already.
@@ -85,6 +91,7 @@ pub fn set(
         policy,
         reason,
         until,
+        key,
     } = request;
     let sensor = sensor_of(state, point).ok_or(WishError::NoSuchPoint(point))?;
     let binding = &sensor.content().binding;
@@ -124,12 +131,16 @@ pub fn set(
         policy,
         set_by: context.actor.clone(),
         reason,
+        revision: 0,
         valid_for_ms: None,
         extra: serde_json::Map::new(),
     };
     let old = state.target.values.wishes.get(&point);
-    if old.is_some_and(|old| is_same_wish(old, &setpoint, until)) {
+    if old.is_some_and(|old| is_same_wish(old, &setpoint, until) && !is_given_up(state, old)) {
         return Ok(None);
+    }
+    if old.is_none() && state.target.values.wishes.len() >= limits::SETPOINTS_PER_DEVICE {
+        return Err(WishError::TooManySetpoints(limits::SETPOINTS_PER_DEVICE));
     }
     let mut values = state.target.values.clone();
     values.revision += 1;
@@ -148,6 +159,7 @@ pub fn set(
         set_at: context.now,
         until,
         revision: values.revision,
+        key,
     };
     values.wishes.insert(point, wish);
     Ok(Some(changed(
@@ -159,7 +171,20 @@ pub fn set(
     )))
 }
 
-/// The same value by the same rules, still bound to the same point: who set it, and why, does not matter.
+/// Does the agent say of this wish that it does not try any more? Then the same value, set again, arms it: once, until the
+/// agent has spoken of the new wish.
+fn is_given_up(state: &DeviceState, wish: &Wish) -> bool {
+    let said = state
+        .reported
+        .as_ref()
+        .and_then(|reported| reported.values.items.get(&wish.setpoint.point_id));
+    said.is_some_and(|said| {
+        said.revision >= wish.revision
+            && matches!(said.hold, Hold::Overridden | Hold::Refused | Hold::Expired)
+    })
+}
+
+/// The same value (in whatever spelling) by the same rules, still bound to the same point: who set it, and why, does not matter.
 fn is_same_wish(old: &Wish, new: &Setpoint, until: Option<Timestamp>) -> bool {
     let Setpoint {
         point_id: _,
@@ -169,11 +194,12 @@ fn is_same_wish(old: &Wish, new: &Setpoint, until: Option<Timestamp>) -> bool {
         policy,
         set_by: _,
         reason: _,
+        revision: _,
         valid_for_ms: _,
         extra: _,
     } = &old.setpoint;
     *bound_to == new.bound_to
-        && *value == new.value
+        && Fingerprint::of_value(&value.to_json()) == Fingerprint::of_value(&new.value.to_json())
         && *tolerance == new.tolerance
         && *policy == new.policy
         && old.until == until

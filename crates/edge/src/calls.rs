@@ -6,18 +6,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use holdfast_domain::{Item, Protocol, Report, SensorId, TargetState};
+use holdfast_domain::{
+    Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState, hold::WriteOutcome,
+};
 use holdfast_ports::{
     StoreError,
-    bus::{FieldBus, RunningSensor, StartRequest},
+    bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest},
     hub_link::{HubError, HubLink, Polled, ReportAnswer},
     ledger::{Identity, Ledger, TurnedAway},
     readings::ReadingSink,
 };
+use tokio::sync::RwLock;
 
 use crate::{
     health::HealthBox,
-    machine::{Established, UpdateFailure},
+    machine::{Established, PointsRead, UpdateFailure},
 };
 
 /// A call has ended.
@@ -27,13 +30,22 @@ pub(crate) enum Done {
     Started {
         sensor: SensorId,
         generation: u64,
-        result: Result<(Box<dyn RunningSensor>, Established), String>,
+        result: Result<(Handle, Established), String>,
     },
     Updated {
         sensor: SensorId,
         generation: u64,
         result: Result<Established, UpdateFailure>,
-        handle: Option<Box<dyn RunningSensor>>,
+    },
+    Read(PointsRead),
+    Wrote {
+        point: PointId,
+        outcome: WriteOutcome,
+    },
+    Booked {
+        point: PointId,
+        booked: u64,
+        result: Result<(), String>,
     },
     Stopped {
         sensor: SensorId,
@@ -49,6 +61,10 @@ pub(crate) enum Done {
     Reported(Result<ReportAnswer, HubError>),
     Reincarnated(Result<(Identity, u64), HubError>),
 }
+
+/// A sensor that runs. Whoever uses it holds it for reading; who stops it waits for them, each of whom has a deadline, and
+/// takes it away.
+pub(crate) type Handle = Arc<RwLock<Option<Box<dyn RunningSensor>>>>;
 
 /// The ports, as tasks need them.
 #[derive(Clone)]
@@ -142,7 +158,7 @@ impl Calls {
         item: &Item,
         generation: u64,
         was_established: bool,
-    ) -> Result<Box<dyn RunningSensor>, String> {
+    ) -> Result<Handle, String> {
         let protocol = item.sensor.protocol();
         let bus = self
             .buses
@@ -160,60 +176,122 @@ impl Calls {
             bus.start(request),
         )
         .await?;
-        started.map_err(|error| error.to_string())
+        let handle = started.map_err(|error| error.to_string())?;
+        Ok(Arc::new(RwLock::new(Some(handle))))
     }
 
-    pub(crate) async fn update(
-        self,
-        handle: Box<dyn RunningSensor>,
-        item: Item,
-        generation: u64,
-    ) -> Done {
+    pub(crate) async fn update(self, handle: Handle, item: Item, generation: u64) -> Done {
         let sensor = item.sensor.id();
         let adapter = format!("the {} adapter", item.sensor.protocol());
-        let taken = guarded(&adapter, self.limit, handle.update(item.sensor.clone())).await;
-        let (result, handle) = match taken {
-            Ok(Ok(())) => (Ok(self.note_established(&item).await), Some(handle)),
-            Ok(Err(error)) => (
-                Err(UpdateFailure {
-                    error: error.to_string(),
-                    lost: false,
-                }),
-                Some(handle),
-            ),
+        let update = async {
+            match &*handle.read().await {
+                Some(running) => running.update(item.sensor.clone()).await,
+                None => Err(StartError::Unreachable("it is stopped".into())),
+            }
+        };
+        let result = match guarded(&adapter, self.limit, update).await {
+            Ok(Ok(())) => Ok(self.note_established(&item).await),
+            Ok(Err(error)) => Err(UpdateFailure {
+                error: error.to_string(),
+                lost: false,
+            }),
             Err(fault) => {
                 // What it left behind can't be trusted: dropping it stops it. That may panic too.
-                let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(handle)));
-                (
-                    Err(UpdateFailure {
-                        error: fault,
-                        lost: true,
-                    }),
-                    None,
-                )
+                let left = handle.write().await.take();
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(left)));
+                Err(UpdateFailure {
+                    error: fault,
+                    lost: true,
+                })
             }
         };
         Done::Updated {
             sensor,
             generation,
             result,
-            handle,
         }
     }
 
     pub(crate) async fn stop(
         self,
-        handle: Option<Box<dyn RunningSensor>>,
+        handle: Option<Handle>,
         sensor: SensorId,
         generation: u64,
     ) -> Done {
-        let result = match handle {
-            Some(handle) => guarded("the adapter", self.limit, handle.stop()).await,
-            None => Ok(()),
+        let stop = async {
+            let running = match &handle {
+                Some(handle) => handle.write().await.take(),
+                None => None,
+            };
+            if let Some(running) = running {
+                running.stop().await;
+            }
         };
         Done::Stopped {
             sensor,
             generation,
+            result: guarded("the adapter", self.limit, stop).await,
+        }
+    }
+
+    pub(crate) async fn read(
+        self,
+        handle: Option<Handle>,
+        sensor: SensorId,
+        points: Vec<PointId>,
+        asked_at: u64,
+    ) -> Done {
+        let read = async {
+            let running = match &handle {
+                Some(handle) => handle.read().await,
+                None => return None,
+            };
+            match &*running {
+                Some(running) => Some(running.read(&points).await),
+                None => None,
+            }
+        };
+        let shown = match guarded("the adapter", self.limit, read).await {
+            Ok(Some(shown)) if shown.len() == points.len() => Ok(shown),
+            Ok(Some(_)) => Err("the adapter gave too few readings".to_owned()),
+            Ok(None) => Err("its sensor does not run".to_owned()),
+            Err(fault) => Err(fault),
+        };
+        let shown = shown.unwrap_or_else(|why| vec![not_read(why); points.len()]);
+        Done::Read(PointsRead {
+            sensor,
+            points,
+            asked_at,
+            shown,
+        })
+    }
+
+    pub(crate) async fn write(
+        self,
+        handle: Option<Handle>,
+        point: PointId,
+        value: PointValue,
+    ) -> Done {
+        let write = async {
+            let gone = || WriteOutcome::NotSent("its sensor does not run".into());
+            let Some(handle) = &handle else { return gone() };
+            match &*handle.read().await {
+                Some(running) => running.write(point, &value).await,
+                None => gone(),
+            }
+        };
+        let outcome = guarded("the adapter", self.limit, write).await;
+        Done::Wrote {
+            point,
+            outcome: outcome.unwrap_or_else(WriteOutcome::Unknown),
+        }
+    }
+
+    pub(crate) async fn book_writes(self, point: PointId, booked: u64) -> Done {
+        let result = self.written(self.ledger.book_writes(point, booked)).await;
+        Done::Booked {
+            point,
+            booked,
             result,
         }
     }
@@ -251,6 +329,15 @@ pub(crate) async fn guarded<T>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(panic)) => Err(format!("{who} has a fault: {}", panic_text(panic.as_ref()))),
         Err(_) => Err(format!("{who} gave no answer within {} s", limit.as_secs())),
+    }
+}
+
+/// What is said of a point that could not even be asked for.
+fn not_read(why: String) -> Fresh {
+    Fresh {
+        value: None,
+        quality: Quality::Bad,
+        reason: Some(why),
     }
 }
 

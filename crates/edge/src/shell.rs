@@ -11,7 +11,6 @@ use std::{
 
 use holdfast_domain::{DeviceId, SensorId};
 use holdfast_ports::{
-    bus::RunningSensor,
     clock::{Clock, Entropy},
     ledger::{Identity, TurnedAway},
 };
@@ -19,7 +18,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    calls::{Calls, Done},
+    calls::{Calls, Done, Handle},
     machine::{Effect, Event, Machine, Now},
     status::AgentStatus,
 };
@@ -36,8 +35,8 @@ pub(crate) struct Shell {
     asking: JoinSet<Done>,
     /// Calls that must come to their end.
     acting: JoinSet<Done>,
-    /// What adapters keep, with the number of its start. What is being updated or stopped is with its call.
-    running: BTreeMap<SensorId, (u64, Box<dyn RunningSensor>)>,
+    /// What adapters keep, with the number of its start. What is being stopped is with its call.
+    running: BTreeMap<SensorId, (u64, Handle)>,
 }
 
 enum Input {
@@ -160,7 +159,7 @@ impl Shell {
             }
             Effect::Update { item, generation } => {
                 let sensor = item.sensor.id();
-                let Some((_, handle)) = self.running.remove(&sensor) else {
+                let Some((_, handle)) = self.running.get(&sensor).cloned() else {
                     let error = "the adapter does not keep this sensor".to_string();
                     let result = Err(crate::machine::UpdateFailure { error, lost: true });
                     return Some(Event::Updated {
@@ -182,6 +181,28 @@ impl Shell {
                 say_turned_away(self.identity.device, how);
                 drop(self.acting.spawn(calls.note_turned_away(how)));
             }
+            Effect::ReadPoints {
+                sensor,
+                generation,
+                points,
+                asked_at,
+            } => {
+                let handle = self.handle(sensor, generation);
+                let read = calls.read(handle, sensor, points, asked_at);
+                drop(self.asking.spawn(read));
+            }
+            Effect::WritePoint {
+                sensor,
+                generation,
+                point,
+                value,
+            } => {
+                let handle = self.handle(sensor, generation);
+                drop(self.acting.spawn(calls.write(handle, point, value)));
+            }
+            Effect::BookWrites { point, booked } => {
+                drop(self.acting.spawn(calls.book_writes(point, booked)));
+            }
             Effect::Reincarnate => {
                 drop(self.acting.spawn(calls.reincarnate(self.identity.clone())));
             }
@@ -196,6 +217,12 @@ impl Shell {
             }
         }
         None
+    }
+
+    /// What an adapter keeps of this very start of a sensor.
+    fn handle(&self, sensor: SensorId, generation: u64) -> Option<Handle> {
+        let (started, handle) = self.running.get(&sensor)?;
+        (*started == generation).then(|| handle.clone())
     }
 
     /// Keeps what a call brought and says what it means. Here, once, is said to the log what went wrong.
@@ -229,9 +256,9 @@ impl Shell {
                 let _ = result.as_ref().inspect_err(|error| tracing::info!(%sensor, error, "could not start a sensor"));
                 Event::Started { sensor, generation, result }
             }
-            Done::Updated { sensor, generation, result, handle } => {
-                if let Some(handle) = handle {
-                    self.running.insert(sensor, (generation, handle));
+            Done::Updated { sensor, generation, result } => {
+                if result.as_ref().is_err_and(|failure| failure.lost) {
+                    self.running.remove(&sensor);
                 }
                 let _ = result.as_ref().inspect_err(|failure| {
                     tracing::info!(%sensor, error = failure.error, "could not update a sensor");
@@ -241,6 +268,15 @@ impl Shell {
             Done::Stopped { sensor, generation, result } => {
                 let _ = logged("could not stop a sensor cleanly", result);
                 Event::Stopped { sensor, generation }
+            }
+            Done::Read(read) => Event::Read(read),
+            Done::Wrote { point, outcome } => {
+                tracing::info!(%point, ?outcome, "wrote to a point");
+                Event::Wrote { point, outcome }
+            }
+            Done::Booked { point, booked, result } => {
+                let result = logged("could not book writes of a point", result);
+                Event::Booked { point, booked, result }
             }
             Done::Reincarnated(result) => Event::Reincarnated(result.map(|(identity, boot)| {
                 let incarnation = identity.incarnation;

@@ -15,7 +15,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, SensorId, TargetState};
+use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -140,6 +140,12 @@ impl Ledger for RedbLedger {
         )
         .await
         .map(drop)
+    }
+
+    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
+        self.write("booking writes", Write::BookWrites(point, booked))
+            .await
+            .map(drop)
     }
 
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError> {

@@ -1,13 +1,13 @@
-//! What is inside the file: three tables, and what each write does to them.
+//! What is inside the file: four tables, and what each write does to them.
 //!
 //! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
 //! `turnedAway`, `target`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
-//! text. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
+//! text. `writes`: writes booked, by point. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
 //! written and read in `who.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_domain::{DeviceId, Fingerprint, SensorId, TargetState};
+use holdfast_domain::{DeviceId, Fingerprint, PointId, SensorId, TargetState};
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
     tokens::SecretHash,
@@ -26,6 +26,7 @@ const IDENTITY: &str = "identity";
 const REGISTERING: &str = "registering";
 const TURNED_AWAY: &str = "turnedAway";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
+const WRITES: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.writes");
 
 /// One change of the ledger.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub(crate) enum Write {
     WorkedThrough(u64),
     /// Note what was established.
     Established(SensorId, Fingerprint),
+    /// Book writes of a point.
+    BookWrites(PointId, u64),
     /// Forget what is not in the set.
     KeepEstablished(BTreeSet<SensorId>),
 }
@@ -67,6 +70,7 @@ pub(crate) struct Raw {
     boot: u64,
     worked: u64,
     established: Vec<(String, String)>,
+    writes: Vec<(String, u64)>,
 }
 
 /// Makes the tables of a new file.
@@ -74,6 +78,7 @@ pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(DOCUMENTS)?;
     transaction.open_table(ESTABLISHED)?;
+    transaction.open_table(WRITES)?;
     Ok(())
 }
 
@@ -93,13 +98,14 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
     let mut meta = transaction.open_table(META)?;
     let mut documents = transaction.open_table(DOCUMENTS)?;
     let mut established = transaction.open_table(ESTABLISHED)?;
+    let mut writes = transaction.open_table(WRITES)?;
     match write {
         Write::BeginBoot => {
             let boot = number(&meta, "boot")? + 1;
             meta.insert("boot", boot)?;
-            return read_raw(&meta, &documents, &established);
+            return read_raw(&meta, &documents, &established, &writes);
         }
-        Write::Look => return read_raw(&meta, &documents, &established),
+        Write::Look => return read_raw(&meta, &documents, &established, &writes),
         Write::Identity(new) => {
             let old = who::identity(document(&documents, IDENTITY)?.as_deref());
             if old
@@ -112,6 +118,7 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
                 documents.remove("target")?;
                 meta.remove("worked")?;
                 established.retain(|_, _| false)?;
+                writes.retain(|_, _| false)?;
             }
             if old.is_none_or(|old| old.token != new.token) {
                 documents.remove(TURNED_AWAY)?;
@@ -161,6 +168,9 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
                 fingerprint.to_string().as_str(),
             )?;
         }
+        Write::BookWrites(point, booked) => {
+            writes.insert(point.to_string().as_str(), *booked)?;
+        }
         Write::KeepEstablished(keep) => {
             let keep: BTreeSet<String> = keep.iter().map(ToString::to_string).collect();
             established.retain(|sensor, _| keep.contains(sensor))?;
@@ -181,11 +191,17 @@ fn read_raw(
     meta: &Table<'_, &str, u64>,
     documents: &Table<'_, &str, &[u8]>,
     established: &Table<'_, &str, &str>,
+    writes: &Table<'_, &str, u64>,
 ) -> Result<Raw, redb::Error> {
     let mut noted = Vec::new();
     for entry in established.iter()? {
         let (sensor, fingerprint) = entry?;
         noted.push((sensor.value().to_string(), fingerprint.value().to_string()));
+    }
+    let mut booked = Vec::new();
+    for entry in writes.iter()? {
+        let (point, count) = entry?;
+        booked.push((point.value().to_string(), count.value()));
     }
     Ok(Raw {
         identity: document(documents, IDENTITY)?,
@@ -195,6 +211,7 @@ fn read_raw(
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
         established: noted,
+        writes: booked,
     })
 }
 
@@ -211,6 +228,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         boot,
         worked,
         established,
+        writes,
     } = raw;
     let identity = match identity {
         Some(bytes) => {
@@ -225,6 +243,15 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         .into_iter()
         .map(read_established)
         .collect::<Result<BTreeMap<_, _>, _>>()?;
+    let booked = writes
+        .into_iter()
+        .map(|(point, count)| match point.parse() {
+            Ok(point) => Ok((point, count)),
+            Err(_) => Err(format!(
+                "the account of writes in it can't be read: {point:?}"
+            )),
+        })
+        .collect::<Result<BTreeMap<PointId, u64>, _>>()?;
     Ok(Held {
         identity,
         turned_away,
@@ -232,6 +259,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         target,
         worked_version: worked,
         established,
+        booked,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
+use holdfast_domain::{DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState};
 
 use crate::{StoreError, tokens::SecretHash};
 
@@ -38,6 +38,9 @@ pub trait Ledger: Send + Sync {
         sensor: SensorId,
         fingerprint: Fingerprint,
     ) -> Result<(), StoreError>;
+
+    /// Books writes of a point before they are made: so many count as made, whatever happens.
+    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError>;
 
     /// Forgets what was established of sensors that are not in `keep`.
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError>;
@@ -95,4 +98,6 @@ pub struct Held {
     pub worked_version: u64,
     /// What was ever established.
     pub established: BTreeMap<SensorId, Fingerprint>,
+    /// Writes booked of each point.
+    pub booked: BTreeMap<PointId, u64>,
 }

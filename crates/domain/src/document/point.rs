@@ -333,13 +333,9 @@ pub(crate) fn name(value: Value, path: &Path<'_>, problems: &mut Problems) -> Op
     name
 }
 
-/// A point's value in a document.
+/// Reads a point's value in a document.
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
-pub(crate) fn value(
-    document: Value,
-    path: &Path<'_>,
-    problems: &mut Problems,
-) -> Option<PointValue> {
+pub fn value(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<PointValue> {
     const EXPECTED: &str = "a finite number, true, false or a text of at most 1024 characters";
     let value: Option<PointValue> = serde_json::from_value(document.clone()).ok();
     let fits = |value: &PointValue| match value {

@@ -4,10 +4,7 @@
 //! point. A setpoint speaks of its point by id, and is bound to the point's write identity: if an edit makes the point
 //! another one, nothing is written until someone has armed the setpoint again.
 
-use alloc::{
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -47,6 +44,8 @@ pub struct Setpoint {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The revision of the setpoints that it came with: the same value set again is a new wish.
+    pub revision: u64,
     /// For how long it is valid from when the agent gets it, in ms; for ever where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_for_ms: Option<u64>,
@@ -177,6 +176,7 @@ impl Setpoint {
         let policy = fields.choice("policy", Some(Policy::Enforce));
         let set_by = fields.text("setBy", "who set it");
         let reason = fields.text_opt("reason", "why it was set");
+        let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
         let valid_for_ms = fields.optional("validForMs", duration_ms);
         let extra = fields.rest();
         Some(Self {
@@ -187,13 +187,24 @@ impl Setpoint {
             policy: policy?,
             set_by: Actor::named(&set_by?),
             reason: reason?,
+            revision: revision?,
             valid_for_ms: valid_for_ms?,
             extra,
         })
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Tolerance {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = Value::deserialize(deserializer)?;
+        let mut problems = Problems::default();
+        let tolerance = Self::read(document, &Path::ROOT, &mut problems);
+        problems.check(tolerance).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Tolerance {
+    #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
     /// Reads `{"absolute": 0.1}`, `{"relative": 0.01}` or `{"exact": true}`.
     pub fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         const EXPECTED: &str =
@@ -223,9 +234,9 @@ impl Tolerance {
     }
 }
 
-/// A duration in ms: 1 to ten years.
+/// Reads a duration in ms: 1 to ten years.
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
-pub(crate) fn duration_ms(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+pub fn duration_ms(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
     let fits = |ms: &u64| (1..=limits::DURATION_MAX_MS).contains(ms);
     let duration = value.as_u64().filter(fits);
     if duration.is_none() {
@@ -278,12 +289,6 @@ impl Setpoints {
     #[must_use]
     pub fn of(&self, point: PointId) -> Option<&Setpoint> {
         self.items.iter().find(|item| item.point_id == point)
-    }
-}
-
-impl core::fmt::Display for Setpoint {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} by {}", self.value, self.set_by.as_str().to_string())
     }
 }
 

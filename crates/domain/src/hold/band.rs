@@ -29,7 +29,11 @@ pub struct NotRepresentable {
 
 impl NotRepresentable {
     /// Says what is expected of a value.
-    pub fn new(expected: impl ToString, found: &PointValue) -> Self {
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a text or what is written as one"
+    )]
+    pub fn new(expected: impl core::fmt::Display, found: &PointValue) -> Self {
         Self {
             expected: expected.to_string(),
             found: found.to_string(),

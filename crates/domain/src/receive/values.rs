@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use crate::{
     document::setpoint::{Conformity, Hold, Policy, SetpointReport},
     event::{Context, EventKind},
+    fields::{Path, Problems},
     ids::PointId,
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
+    value::PointValue,
     values::{ReportedValues, Wish},
 };
 
@@ -111,6 +113,62 @@ fn payload(point: PointId, kind: EventKind, item: &SetpointReport, wish: Option<
     })
 }
 
+/// Is it a value that a document can carry?
+fn is_one(value: &PointValue) -> bool {
+    let mut problems = Problems::default();
+    crate::document::point::value(value.to_json(), &Path::ROOT, &mut problems).is_some()
+}
+
+/// Goes on above revisions that the agent holds and this hub does not know: it was restored from a backup, and what it has
+/// would never be taken for new.
+pub(super) fn go_above(
+    change: &mut Change,
+    state: &DeviceState,
+    new: &ReportedValues,
+    context: &Context,
+) {
+    let values = &state.target.values;
+    let held = (
+        new.held_revision,
+        new.hold.as_ref().map_or(0, |hold| hold.held_revision),
+    );
+    if held.0 <= values.revision && held.1 <= values.hold.revision {
+        return;
+    }
+    let before = change.target.take();
+    let is_new_version = before
+        .as_ref()
+        .is_some_and(|before| before.kind == TargetChangeKind::NewVersion);
+    let (mut target, reason) = before.map_or_else(
+        || (state.target.clone(), None),
+        |before| (before.target, before.reason),
+    );
+    if held.0 > values.revision {
+        target.values.revision = held.0 + 1;
+        for wish in target.values.wishes.values_mut() {
+            wish.revision = target.values.revision;
+        }
+    }
+    if held.1 > values.hold.revision {
+        target.values.hold.revision = held.1 + 1;
+    }
+    let payload = json!({
+        "setpointsRevision": target.values.revision,
+        "holdRevision": target.values.hold.revision,
+        "reason": "the agent holds later setpoints or settings than this hub gave: going on above them",
+    });
+    change.event(state, context, EventKind::TargetConflict, None, payload);
+    change.target = Some(TargetChange {
+        target,
+        reason,
+        kind: if is_new_version {
+            TargetChangeKind::NewVersion
+        } else {
+            TargetChangeKind::Values
+        },
+    });
+}
+
 /// Makes values at the hardware the new wish, where the policy says so and the agent speaks of the wish that stands.
 pub(super) fn adopt(
     change: &mut Change,
@@ -128,7 +186,8 @@ pub(super) fn adopt(
         let Some(wish) = values.wishes.get_mut(point) else {
             continue;
         };
-        let is_meant = wish.setpoint.policy == Policy::Adopt
+        let is_meant = is_one(value)
+            && wish.setpoint.policy == Policy::Adopt
             && item.revision >= wish.revision
             && wish.setpoint.value != *value;
         if !is_meant {
@@ -148,6 +207,7 @@ pub(super) fn adopt(
         wish.setpoint.reason = Some("changed at the hardware".into());
         wish.set_at = context.now;
         wish.revision = values.revision;
+        wish.key = None;
         change.event(state, context, EventKind::SetpointAdopted, None, payload);
     }
     if values.revision == state.target.values.revision {

@@ -133,6 +133,7 @@ impl Loop {
             policy,
             set_by: Actor::named("anna"),
             reason: None,
+            revision: 1,
             valid_for_ms: None,
             extra: serde_json::Map::new(),
         };

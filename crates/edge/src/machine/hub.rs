@@ -47,6 +47,10 @@ impl HubView {
         }
     }
 
+    pub(super) const fn access(&self) -> HubAccess {
+        self.access
+    }
+
     /// Has the hub said that it does not want to hear of this device?
     pub(super) fn refuses(&self) -> bool {
         self.access != HubAccess::Granted

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
-    HealthStatus, Incarnation, Item, Report, SensorId, TargetState, backoff::Backoff,
+    HealthStatus, Incarnation, Item, PointId, PointValue, Report, SensorId, TargetState,
+    backoff::Backoff, hold::WriteOutcome,
 };
 use holdfast_ports::{
+    bus::Fresh,
     hub_link::{HubError, Polled, ReportAnswer},
     ledger::TurnedAway,
 };
@@ -80,6 +82,37 @@ pub enum Event {
     Reincarnated(Result<(Incarnation, u64), HubError>),
     /// [`Effect::NoteTurnedAway`] is durable, or why not.
     TurnedAwayNoted(Result<(), String>),
+    /// The answer to [`Effect::ReadPoints`].
+    Read(PointsRead),
+    /// What came of [`Effect::WritePoint`].
+    Wrote {
+        /// The point.
+        point: PointId,
+        /// What became of it.
+        outcome: WriteOutcome,
+    },
+    /// The block of [`Effect::BookWrites`] is durable, or why not.
+    Booked {
+        /// The point.
+        point: PointId,
+        /// Writes that count as made.
+        booked: u64,
+        /// Whether it is durable.
+        result: Result<(), String>,
+    },
+}
+
+/// What points of a sensor showed that were read on demand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointsRead {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// The points.
+    pub points: Vec<PointId>,
+    /// When they were asked for, in ms.
+    pub asked_at: u64,
+    /// What each showed.
+    pub shown: Vec<Fresh>,
 }
 
 /// How a content that runs now was noted in the ledger.
@@ -150,6 +183,35 @@ pub enum Effect {
     /// Note, durably, that the hub turned this agent away, or (`None`) that it knows it again. →
     /// [`Event::TurnedAwayNoted`]
     NoteTurnedAway(Option<TurnedAway>),
+    /// Read points of a running sensor now. → [`Event::Read`]
+    ReadPoints {
+        /// The sensor.
+        sensor: SensorId,
+        /// Which start of it.
+        generation: u64,
+        /// The points.
+        points: Vec<PointId>,
+        /// When this was asked for, in ms.
+        asked_at: u64,
+    },
+    /// Write a value to a point of a running sensor now, once. → [`Event::Wrote`]
+    WritePoint {
+        /// The sensor.
+        sensor: SensorId,
+        /// Which start of it.
+        generation: u64,
+        /// The point.
+        point: PointId,
+        /// The value.
+        value: PointValue,
+    },
+    /// Book writes of a point, durably, before they are made. → [`Event::Booked`]
+    BookWrites {
+        /// The point.
+        point: PointId,
+        /// Writes that count as made.
+        booked: u64,
+    },
 }
 
 /// How long the machine waits for what.

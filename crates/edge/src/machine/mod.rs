@@ -10,11 +10,13 @@
 //! - `sensors.rs`: from wanted and running to steps, and what comes of them;
 //! - `target.rs`: which target is taken, when it is worked through;
 //! - `reporting.rs`: what the hub is told, and when;
-//! - `hub.rs`: whether the hub is there.
+//! - `hub.rs`: whether the hub is there;
+//! - `hold/`: the value loop: what outputs hold.
 //!
 //! How many effects can be under way is bounded by the number of sensors
 //! ([`limits::SENSORS_PER_DEVICE`](holdfast_domain::limits::SENSORS_PER_DEVICE)) and one each of the others.
 
+mod hold;
 mod hub;
 mod io;
 mod reporting;
@@ -28,8 +30,9 @@ use holdfast_domain::{Fingerprint, Item, SensorId};
 use holdfast_ports::ledger::{Held, Identity};
 
 use crate::status::{AgentStatus, SensorStatus};
+use hold::Holding;
 use hub::HubView;
-pub use io::{Effect, Established, Event, MachineSettings, Now, UpdateFailure};
+pub use io::{Effect, Established, Event, MachineSettings, Now, PointsRead, UpdateFailure};
 use reporting::Reporting;
 use slot::Slot;
 use target::{Polling, Target};
@@ -55,6 +58,7 @@ pub struct Machine {
     polling: Polling,
     reporting: Reporting,
     hub: HubView,
+    holding: Holding,
 }
 
 /// The agent has no identity: it must be registered first.
@@ -75,6 +79,7 @@ impl Machine {
             target,
             worked_version,
             established,
+            booked,
         } = held;
         let Identity {
             device,
@@ -93,9 +98,11 @@ impl Machine {
             polling: Polling::default(),
             reporting: Reporting::at_boot(incarnation, boot, now.ms),
             hub: HubView::of(device, turned_away),
+            holding: Holding::from_ledger(booked),
             settings,
         };
         machine.retarget();
+        machine.take_wishes(now);
         Ok(machine)
     }
 
@@ -132,13 +139,22 @@ impl Machine {
             Event::Reported(result) => self.on_reported(result, now, random),
             Event::Reincarnated(result) => self.on_reincarnated(result, now, random),
             Event::TurnedAwayNoted(result) => self.on_turned_away_noted(&result, now, random),
+            Event::Read(read) => self.on_read(read, now, random, &mut effects),
+            Event::Wrote { point, outcome } => {
+                self.on_wrote(point, outcome, now, random, &mut effects);
+            }
+            Event::Booked {
+                point,
+                booked,
+                result,
+            } => self.on_booked(point, booked, &result, now, random, &mut effects),
         }
-        self.drive(now, &mut effects);
+        self.drive(now, random, &mut effects);
         effects
     }
 
     /// Does whatever is due.
-    fn drive(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    fn drive(&mut self, now: Now, random: u32, effects: &mut Vec<Effect>) {
         while let Some(&(at, sensor)) = self.retries.first()
             && at <= now.ms
         {
@@ -149,6 +165,7 @@ impl Machine {
         self.note_worked(now, effects);
         self.note_access(now, effects);
         self.poll(now, effects);
+        self.hold(now, random, effects);
         self.report(now, effects);
     }
 
@@ -164,6 +181,7 @@ impl Machine {
             self.next_poll_at(),
             self.next_report_at(),
             self.incarnation_at(),
+            self.holding.next_at(),
         ];
         wakes.into_iter().flatten().min()
     }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Health, Incarnation, Item, Outcome, Report, ReportOrder, SensorId,
+    Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, SensorId,
     document::report::{REFUSED_VERSION, running_fingerprint},
+    values::ReportedValues,
 };
 use holdfast_ports::hub_link::{HubError, ReportAnswer};
 use serde_json::{Map, json};
@@ -65,6 +66,8 @@ struct Pending {
     outcome: bool,
     /// Whose health.
     health: BTreeSet<SensorId>,
+    /// Which outputs.
+    outputs: BTreeSet<PointId>,
     /// Is there something in it that somebody acts on?
     prompt: bool,
 }
@@ -84,9 +87,10 @@ impl Pending {
             header,
             outcome,
             health,
+            outputs,
             prompt: _,
         } = self;
-        !full && !header && !outcome && health.is_empty()
+        !full && !header && !outcome && health.is_empty() && outputs.is_empty()
     }
 
     fn add(&mut self, other: Self) {
@@ -95,12 +99,14 @@ impl Pending {
             header,
             outcome,
             mut health,
+            mut outputs,
             prompt,
         } = other;
         self.full |= full;
         self.header |= header;
         self.outcome |= outcome;
         self.health.append(&mut health);
+        self.outputs.append(&mut outputs);
         self.prompt |= prompt;
     }
 }
@@ -145,6 +151,17 @@ impl Reporting {
             self.pending.health.insert(id);
         }
         self.pending.prompt |= changed == Changed::Yes;
+    }
+
+    pub(super) fn output_changed(&mut self, point: PointId, prompt: bool) {
+        self.pending.outputs.insert(point);
+        self.pending.prompt |= prompt;
+    }
+
+    pub(super) fn output_changed_as(&mut self, point: PointId, changed: Changed) {
+        if changed != Changed::No {
+            self.output_changed(point, changed == Changed::Yes);
+        }
     }
 
     pub(super) const fn header_changed(&mut self) {
@@ -227,12 +244,12 @@ impl Machine {
             pending.full |= self.reporting.full_from <= now.ms;
             self.reporting.order.sequence += 1;
             self.reporting.last_made_at = Some(now.ms);
-            effects.push(Effect::Report(Box::new(self.make_report(&pending))));
+            effects.push(Effect::Report(Box::new(self.make_report(&pending, now))));
             self.reporting.in_flight = Some(pending);
         }
     }
 
-    fn make_report(&self, pending: &Pending) -> Report {
+    fn make_report(&self, pending: &Pending, now: Now) -> Report {
         let health: BTreeMap<SensorId, Health> = self
             .slots
             .iter()
@@ -250,9 +267,17 @@ impl Machine {
             looked_revision: self.target.looked_revision(),
             outcome: (pending.full || pending.outcome).then(|| self.outcome()),
             health: (pending.full || !health.is_empty()).then_some(health),
+            values: self.values(pending, now),
             agent_version: pending.full.then(|| self.settings.agent_version.clone()),
             extra,
         }
+    }
+
+    /// What is said of outputs, if anything is: with every word on one of them, and with every change of what is held.
+    fn values(&self, pending: &Pending, now: Now) -> Option<ReportedValues> {
+        let says = pending.full || pending.header || !pending.outputs.is_empty();
+        let which = (!pending.full).then_some(&pending.outputs);
+        (says && self.holding.is_used()).then(|| self.holding.report(which, now))
     }
 
     fn running(&self) -> impl Iterator<Item = &Item> {

@@ -56,6 +56,28 @@ impl Slot {
         self.doing.is_some()
     }
 
+    /// Is it with an adapter, so that its points can be read and written?
+    pub(super) fn is_readable(&self) -> bool {
+        let is_stopping = matches!(self.doing, Some(Doing::Stopping));
+        !is_stopping
+            && self
+                .running
+                .as_ref()
+                .is_some_and(|item| item.sensor.enabled())
+    }
+
+    /// Why its points can't be read, if they can't.
+    pub(super) fn why_not_readable(&self) -> Option<String> {
+        if self.is_readable() {
+            return None;
+        }
+        Some(match (&self.running, &self.failed) {
+            (Some(item), _) if !item.sensor.enabled() => "its sensor is disabled".to_owned(),
+            (_, Some(failed)) => format!("its sensor does not run: {}", failed.error),
+            (_, None) => "its sensor is being started".to_owned(),
+        })
+    }
+
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }

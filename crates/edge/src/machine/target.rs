@@ -47,6 +47,10 @@ impl Target {
             .map_or(&[], |target| target.items.as_slice())
     }
 
+    pub(super) fn held(&self) -> Option<Arc<TargetState>> {
+        self.held.clone()
+    }
+
     pub(super) fn held_version(&self) -> u64 {
         self.held.as_ref().map_or(0, |target| target.version)
     }
@@ -140,9 +144,16 @@ fn judge(held: Option<&TargetState>, offered: &TargetState) -> Offer {
         std::cmp::Ordering::Greater => Offer::Take,
         std::cmp::Ordering::Less => Offer::Refuse,
         std::cmp::Ordering::Equal if contents(held) != contents(offered) => Offer::Refuse,
-        std::cmp::Ordering::Equal if held.look_revision != offered.look_revision => Offer::Take,
+        std::cmp::Ordering::Equal if is_older(held, offered) => Offer::Refuse,
+        std::cmp::Ordering::Equal if held.etag() != offered.etag() => Offer::Take,
         std::cmp::Ordering::Equal => Offer::Same,
     }
+}
+
+/// Does it give setpoints, or settings of the value loop, that are older than those held? Old never overwrites new.
+fn is_older(held: &TargetState, offered: &TargetState) -> bool {
+    offered.setpoints.revision < held.setpoints.revision
+        || offered.hold.revision < held.hold.revision
 }
 
 fn contents(target: &TargetState) -> BTreeMap<SensorId, Fingerprint> {
@@ -290,6 +301,7 @@ impl Machine {
         self.set_refused(None);
         self.target.held = Some(target);
         self.retarget();
+        self.take_wishes(now);
         let before = self.established.len();
         self.established
             .retain(|id, _| self.wanted.contains_key(id));

@@ -11,11 +11,15 @@
 //! | old never overwrites new | `targets::the_same_version_with_other_content_is_refused`, `reports::every_attempt_has_a_fresh_sequence` |
 //! | applied means applied | `targets::held_and_worked_through_are_told_apart`, `sensors::what_failed_is_tried_again_though_the_version_was_seen` |
 //! | a tick never cancels work | `targets::a_target_during_a_pass_is_merged_into_one_more_pass` |
-//! | one dead instrument delays no other | `sensors::one_dead_instrument_delays_no_other` |
+//! | one dead instrument delays no other | `sensors::one_dead_instrument_delays_no_other`, `holding::one_dead_instrument_delays_no_other` |
+//! | an unset desired value never acts | `holding::without_a_setpoint_nothing_is_read_or_written`, `holding::a_released_point_is_left_alone` |
+//! | write only outside the tolerance, done means read back | `holding::a_value_is_written_at_once_verified_and_told` |
+//! | stopping stops writes, looking never stops | `holding::a_stop_ends_writing_and_not_looking_and_ends_by_itself` |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod holding;
 mod hub_away;
 mod quiet;
 mod reports;

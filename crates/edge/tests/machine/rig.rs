@@ -29,6 +29,7 @@ pub(crate) fn held(target: Option<TargetState>) -> Held {
         target,
         worked_version,
         established: BTreeMap::new(),
+        booked: BTreeMap::new(),
     }
 }
 
@@ -46,6 +47,9 @@ pub(crate) fn verb(effect: &Effect) -> &'static str {
         Effect::Report(_) => "report",
         Effect::Reincarnate => "reincarnate",
         Effect::NoteTurnedAway(_) => "turned away",
+        Effect::ReadPoints { .. } => "read",
+        Effect::WritePoint { .. } => "write",
+        Effect::BookWrites { .. } => "book",
     }
 }
 
@@ -237,7 +241,10 @@ fn success(effect: &Effect) -> Option<Event> {
             sensor: *sensor,
             generation: *generation,
         },
-        Effect::Verify => return None,
+        Effect::Verify
+        | Effect::ReadPoints { .. }
+        | Effect::WritePoint { .. }
+        | Effect::BookWrites { .. } => return None,
         Effect::NoteWorked(version) => Event::WorkNoted {
             version: *version,
             result: Ok(()),

@@ -127,6 +127,11 @@ pub(crate) fn send(world: &mut World, effect: Effect) {
                 noted(Err("no space left on device".into())),
             );
         }
+        Effect::ReadPoints { .. } | Effect::WritePoint { .. } | Effect::BookWrites { .. } => {
+            unreachable!(
+                "nothing is set in this world, and what is not set is never read or written"
+            )
+        }
         Effect::KeepEstablished(keep) => {
             world.deliver_in(
                 1,

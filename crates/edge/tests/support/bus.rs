@@ -6,8 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdfast_domain::{HealthStatus, Protocol, Sensor, SensorId};
-use holdfast_ports::bus::{FieldBus, RunningSensor, StartError, StartRequest};
+use holdfast_domain::{
+    HealthStatus, PointId, PointValue, Protocol, Quality, Sensor, SensorId, hold::WriteOutcome,
+};
+use holdfast_ports::bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest};
 use tokio::sync::watch;
 
 /// How an instrument behaves from now on.
@@ -31,6 +33,8 @@ pub(crate) struct Bus {
     /// Sensors that have a call under way: never two at once.
     busy: BTreeSet<SensorId>,
     pub(crate) requests: BTreeMap<SensorId, bool>,
+    /// What points show.
+    pub(crate) values: BTreeMap<PointId, PointValue>,
 }
 
 /// The port over a [`Bus`].
@@ -164,6 +168,25 @@ impl RunningSensor for Started {
         *self.sensor.lock().unwrap() = sensor.clone();
         self.bus.with(|bus| bus.running.insert(sensor.id(), sensor));
         Ok(())
+    }
+
+    async fn read(&self, points: &[PointId]) -> Vec<Fresh> {
+        self.bus.with(|bus| {
+            let shown = |point: &PointId| Fresh {
+                value: bus.values.get(point).cloned(),
+                quality: Quality::Good,
+                reason: None,
+            };
+            points.iter().map(shown).collect()
+        })
+    }
+
+    async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome {
+        self.bus.with(|bus| {
+            bus.calls.push(format!("write {value}"));
+            bus.values.insert(point, value.clone());
+        });
+        WriteOutcome::Acknowledged
     }
 
     async fn stop(self: Box<Self>) {

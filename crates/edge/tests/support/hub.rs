@@ -65,7 +65,10 @@ impl HubModel {
             return Polled::Unchanged;
         }
         // Over the wire and back: what can't be read on the other side must not pass here.
-        let document = self.state.target_state().to_json(super::DEVICE);
+        let document = self
+            .state
+            .target_state(super::start_of_time())
+            .to_json(super::DEVICE);
         Polled::Target(Box::new(
             holdfast_domain::TargetState::from_json(document)
                 .expect("a target")

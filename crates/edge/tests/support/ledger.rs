@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, SensorId, TargetState};
+use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -23,6 +23,7 @@ impl Default for Disk {
             target: None,
             worked_version: 0,
             established,
+            booked: std::collections::BTreeMap::new(),
         })
     }
 }
@@ -106,6 +107,12 @@ impl Ledger for MemoryLedger {
 
     async fn worked_through(&self, version: u64) -> Result<(), StoreError> {
         self.write(|disk| disk.0.worked_version = version)
+    }
+
+    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
+        self.write(|disk| {
+            disk.0.booked.insert(point, booked);
+        })
     }
 
     async fn established(

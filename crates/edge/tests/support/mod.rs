@@ -18,6 +18,7 @@ use std::{
 
 use holdfast_domain::{
     DeviceId, Incarnation, Item, Name, PointId, Sensor, SensorId, TargetState,
+    document::{hold::HoldSettings, setpoint::Setpoints},
     row::{Actor, Audit},
     state::{DeviceRecord, DeviceState},
 };
@@ -87,6 +88,8 @@ pub(crate) fn target(version: u64, sensors: impl IntoIterator<Item = Arc<Sensor>
         version,
         needs_deployment: true,
         items,
+        setpoints: Setpoints::default(),
+        hold: HoldSettings::default(),
         look_revision: 0,
         extra: serde_json::Map::new(),
     }

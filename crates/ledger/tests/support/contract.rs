@@ -4,7 +4,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use holdfast_domain::{DeviceId, Fingerprint, Incarnation, SensorId, TargetState};
+use holdfast_domain::{
+    DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
+    document::{hold::HoldSettings, setpoint::Setpoints},
+};
 use holdfast_ports::{
     ledger::{Held, Identity, Ledger, TurnedAway},
     tokens::SecretHash,
@@ -27,6 +30,8 @@ pub(crate) fn target(version: u64) -> TargetState {
         version,
         needs_deployment: false,
         items: Vec::new(),
+        setpoints: Setpoints::default(),
+        hold: HoldSettings::default(),
         look_revision: version / 2,
         extra: serde_json::Map::new(),
     }
@@ -56,6 +61,7 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
         target: None,
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
+        booked: std::collections::BTreeMap::new(),
     };
     assert_eq!(first, empty);
     let ledger = open().await;
@@ -77,6 +83,9 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     ledger.hold(&target(43)).await.expect("a target");
     ledger.worked_through(42).await.expect("a note");
     ledger.established(sensor, content).await.expect("a note");
+    let point = PointId(Uuid::from_u128(8));
+    ledger.book_writes(point, 16).await.expect("a note");
+    ledger.book_writes(point, 32).await.expect("a note");
     drop(ledger);
     let held = open().await.begin_boot().await.expect("a boot");
     let expected = Held {
@@ -86,6 +95,7 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         target: Some(target(43)),
         worked_version: 42,
         established: [(sensor, content)].into(),
+        booked: [(point, 32)].into(),
     };
     assert_eq!(held, expected);
 }
@@ -202,6 +212,7 @@ async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &i
         target: None,
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
+        booked: std::collections::BTreeMap::new(),
     };
     assert_eq!(held, expected);
 }

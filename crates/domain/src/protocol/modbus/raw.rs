@@ -223,7 +223,7 @@ impl Address {
 )]
 fn nearest(raw: f64) -> Option<i128> {
     let whole = round(raw)?;
-    let is_near = (raw - whole as f64).abs() <= SLACK * raw.abs().max(1.0).min(1e6);
+    let is_near = (raw - whole as f64).abs() <= SLACK * raw.abs().clamp(1.0, 1e6);
     is_near.then_some(i128::from(whole))
 }
 

@@ -1,0 +1,185 @@
+//! A setpoint as screens show it: what is wanted beside what its agent says of it.
+//!
+//! What an agent says counts for the wish that it speaks of. Of a wish that it has not spoken of yet nothing is known, so
+//! that no screen shows the last wish's success for this one.
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    document::{
+        sensor::Sensor,
+        setpoint::{Conformity, Hold, Policy, SetpointReport},
+    },
+    ids::{Name, PointId, SensorId},
+    state::DeviceState,
+    values::{Interruption, Wish},
+};
+
+/// A setpoint as screens show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// Sensor and names of the point; `None`: the target has it no more.
+    pub place: Option<Place>,
+    /// What is wanted.
+    pub wish: Wish,
+    /// Does the instrument show it?
+    pub conformity: Conformity,
+    /// Is it being held?
+    pub hold: Hold,
+    /// Why it is not held or not shown.
+    pub why: Option<String>,
+    /// What the agent said of the point last, of this wish or of one before.
+    pub said: Option<SetpointReport>,
+}
+
+/// Where a point is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its sensor.
+    pub sensor: SensorId,
+    /// The sensor's name.
+    pub sensor_name: Name,
+    /// The point's name.
+    pub point_name: Name,
+}
+
+impl Shown {
+    /// Has the agent spoken of this very wish?
+    #[must_use]
+    pub fn is_spoken_of(&self) -> bool {
+        self.said
+            .as_ref()
+            .is_some_and(|said| said.revision >= self.wish.revision)
+    }
+
+    /// Is there nothing more to wait for: the value was read back, or it is said why it will not be?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self.hold {
+            Hold::Paused
+            | Hold::Blocked
+            | Hold::Refused
+            | Hold::Unreachable
+            | Hold::Overridden
+            | Hold::Expired => true,
+            Hold::Pending | Hold::Writing => false,
+            Hold::Active => match self.conformity {
+                Conformity::InSync => true,
+                Conformity::Drifting | Conformity::Deviates => {
+                    self.wish.setpoint.policy == Policy::Observe
+                }
+                Conformity::Unknown | Conformity::AcknowledgedUnverified => false,
+            },
+        }
+    }
+}
+
+/// The setpoint of a point; `None`: nothing is set there.
+#[must_use]
+pub fn of_point(state: &DeviceState, point: PointId, now: Timestamp) -> Option<Shown> {
+    let wish = state.target.values.wishes.get(&point)?;
+    let sensors = state.target.items.iter().map(|item| &*item.sensor);
+    let place = sensors
+        .flat_map(places)
+        .find(|(id, _)| *id == point)
+        .map(|(_, place)| place);
+    Some(shown(state, wish, place, now))
+}
+
+/// Every setpoint of a device, by the names of sensor and point.
+#[must_use]
+pub fn of_device(state: &DeviceState, now: Timestamp) -> Vec<Shown> {
+    let wishes = &state.target.values.wishes;
+    let sensors = state.target.items.iter().map(|item| &*item.sensor);
+    let mut known: BTreeMap<PointId, Place> = sensors
+        .flat_map(places)
+        .filter(|(point, _)| wishes.contains_key(point))
+        .collect();
+    let mut all: Vec<Shown> = wishes
+        .iter()
+        .map(|(point, wish)| shown(state, wish, known.remove(point), now))
+        .collect();
+    let names = |shown: &Shown| {
+        let place = shown.place.as_ref()?;
+        Some((place.sensor_name.clone(), place.point_name.clone()))
+    };
+    all.sort_by_cached_key(|shown| (names(shown), shown.wish.setpoint.point_id));
+    all
+}
+
+fn places(sensor: &Sensor) -> impl Iterator<Item = (PointId, Place)> {
+    let points = sensor.content().binding.point_names();
+    points.into_iter().map(|(point, name)| {
+        let place = Place {
+            sensor: sensor.id(),
+            sensor_name: sensor.name().clone(),
+            point_name: name.clone(),
+        };
+        (point, place)
+    })
+}
+
+fn shown(state: &DeviceState, wish: &Wish, place: Option<Place>, now: Timestamp) -> Shown {
+    let reported = state.reported.as_ref().map(|reported| &reported.values);
+    let said = reported.and_then(|values| values.items.get(&wish.setpoint.point_id));
+    let is_held = reported.is_some_and(|values| values.held_revision >= wish.revision);
+    let of_this = said.filter(|said| said.revision >= wish.revision);
+    let is_over = wish.until.is_some_and(|until| until <= now);
+    let conformity = of_this.map_or(Conformity::Unknown, |said| said.conformity);
+    let (hold, why) = match of_this {
+        _ if is_over => (Hold::Expired, Some("its time is over".to_string())),
+        Some(said) => (said.hold, said.reason.clone()),
+        None => match interruption(state, wish, place.as_ref()) {
+            Some(one) => (Hold::Paused, Some(told(one))),
+            None => (Hold::Pending, Some(waiting(state, is_held).to_string())),
+        },
+    };
+    Shown {
+        place,
+        wish: wish.clone(),
+        conformity,
+        hold,
+        why,
+        said: said.cloned(),
+    }
+}
+
+/// The stop or pause that the point is under.
+fn interruption<'a>(
+    state: &'a DeviceState,
+    wish: &Wish,
+    place: Option<&Place>,
+) -> Option<&'a Interruption> {
+    let sensor = place?.sensor;
+    let all = &state.target.values.hold.interruptions;
+    all.iter()
+        .find(|one| one.scope.covers(sensor, wish.setpoint.point_id))
+}
+
+fn told(one: &Interruption) -> String {
+    let what = if one.scope == crate::document::hold::Scope::Device {
+        "stopped"
+    } else {
+        "paused"
+    };
+    match &one.reason {
+        Some(reason) => format!("recorded; {what} by {}: {reason}", one.by.as_str()),
+        None => format!("recorded; {what} by {}", one.by.as_str()),
+    }
+}
+
+fn waiting(state: &DeviceState, is_held: bool) -> &'static str {
+    match (state.presence.silent, is_held) {
+        (true, false) => "the agent is silent, and has not got it yet",
+        (true, true) => "the agent is silent: it has got it, and has said nothing of it yet",
+        (false, false) => "the agent has not got it yet",
+        (false, true) => "the agent has got it, and has said nothing of it yet",
+    }
+}

@@ -1,0 +1,379 @@
+//! One output: its wish, what it showed last, what is under way, and how it stands.
+
+use holdfast_domain::{
+    PointValue, SensorId,
+    document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
+    event::whole_micros,
+    hold::{
+        Act, Band, Budget, Control, Decision, Guard, GuardFailure, HoldStatus, Observed,
+        PointRules, Situation, Told, Track, WriteOutcome, decide,
+    },
+};
+use jiff::Timestamp;
+
+use super::Now;
+use crate::machine::slot::Changed;
+
+/// A reading says nothing any more when it is older than so many intervals, and a second at least.
+const OLD_AFTER_INTERVALS: u64 = 3;
+
+/// An output that shall hold a value.
+#[derive(Debug)]
+pub(super) struct Output {
+    sensor: SensorId,
+    setpoint: Setpoint,
+    rules: PointRules,
+    band: Band,
+    expires_at: Option<u64>,
+    track: Track,
+    budget: Budget,
+    reading: Option<Observed>,
+    /// What is under way.
+    doing: Doing,
+    /// When it is looked at again, in ms.
+    look_at: Option<u64>,
+    said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Doing {
+    Nothing,
+    /// A block of writes is being booked; then this is written.
+    Booking(PointValue),
+    /// It is booked: this is to be written.
+    Booked(PointValue),
+    Writing,
+}
+
+/// What is said of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Said {
+    conformity: Conformity,
+    hold: Hold,
+    reason: Option<String>,
+    since: Option<Timestamp>,
+    verified_in_ms: Option<u64>,
+    changes: u64,
+    last_change: Option<HandChange>,
+    adopt: Option<PointValue>,
+}
+
+/// What is to be done for an output.
+pub(super) enum Busy {
+    Reading,
+    Booking { booked: u64 },
+    Writing { value: PointValue },
+}
+
+/// What a look came to.
+pub(super) struct Next {
+    pub(super) changed: Changed,
+    pub(super) busy: Option<Busy>,
+}
+
+impl Output {
+    /// An output by its wish; what is known of `before` is kept. Is the wish a new one?
+    pub(super) fn of(
+        before: Option<Self>,
+        setpoint: &Setpoint,
+        sensor: SensorId,
+        rules: PointRules,
+        booked: u64,
+        now: Now,
+    ) -> (Self, bool) {
+        let band = Band::of(setpoint.value.clone(), setpoint.tolerance, rules.resolution);
+        let is_same = |before: &Self| {
+            before.setpoint.revision == setpoint.revision && before.setpoint.value == setpoint.value
+        };
+        let expires_at = setpoint
+            .valid_for_ms
+            .map(|left| now.ms.saturating_add(left));
+        match before {
+            Some(before) if is_same(&before) => {
+                let is_elsewhere = before.rules.identity != rules.identity;
+                let output = Self {
+                    sensor,
+                    setpoint: setpoint.clone(),
+                    // What was read was read of another point.
+                    reading: before.reading.filter(|_| !is_elsewhere),
+                    rules,
+                    band,
+                    look_at: Some(now.ms),
+                    ..before
+                };
+                (output, false)
+            }
+            before => {
+                let (track, budget, reading, doing) = match before {
+                    Some(before) => (
+                        before.track.of_new_wish(),
+                        before.budget,
+                        before.reading,
+                        before.doing,
+                    ),
+                    None => (
+                        Track::default(),
+                        Budget::from_ledger(booked),
+                        None,
+                        Doing::Nothing,
+                    ),
+                };
+                let output = Self {
+                    sensor,
+                    setpoint: setpoint.clone(),
+                    rules,
+                    band,
+                    expires_at,
+                    track,
+                    budget,
+                    reading,
+                    doing,
+                    look_at: None,
+                    said: Said {
+                        conformity: Conformity::Unknown,
+                        hold: Hold::Active,
+                        reason: None,
+                        since: None,
+                        verified_in_ms: None,
+                        changes: 0,
+                        last_change: None,
+                        adopt: None,
+                    },
+                };
+                (output, true)
+            }
+        }
+    }
+
+    pub(super) const fn sensor(&self) -> SensorId {
+        self.sensor
+    }
+
+    pub(super) fn guards(&self) -> &[Guard] {
+        &self.rules.guards
+    }
+
+    /// When it is to be looked at. Not while a write is under way, whose end is looked at.
+    pub(super) fn look_at(&self) -> Option<u64> {
+        let end = self.expires_at.filter(|_| self.said.hold != Hold::Expired);
+        let at = [self.look_at, end].into_iter().flatten().min();
+        at.filter(|_| self.doing == Doing::Nothing)
+    }
+
+    pub(super) const fn look_now(&mut self) {
+        self.look_at = Some(0);
+    }
+
+    /// Is a write under way, or being booked? Its end is looked at.
+    pub(super) const fn is_writing(&self) -> bool {
+        matches!(self.doing, Doing::Booking(_) | Doing::Writing)
+    }
+
+    pub(super) fn read(&mut self, observed: Observed) {
+        self.reading = Some(observed);
+    }
+
+    /// Its sensor does not run: that is known at once, without asking the instrument.
+    pub(super) fn can_not_be_read(&mut self, why: String, now: Now) {
+        self.reading = Some(Observed {
+            value: None,
+            quality: holdfast_domain::Quality::Bad,
+            at_ms: now.ms,
+            reason: Some(why),
+        });
+    }
+
+    pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
+        self.doing = Doing::Nothing;
+        self.track.written(outcome, now.ms, random);
+    }
+
+    pub(super) fn booked(
+        &mut self,
+        booked: u64,
+        result: &Result<(), String>,
+        now: Now,
+        random: u32,
+    ) {
+        match result {
+            Ok(()) => {
+                self.budget.reserved(booked);
+                if let Doing::Booking(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
+                    self.doing = Doing::Booked(value);
+                }
+            }
+            Err(error) => {
+                self.doing = Doing::Nothing;
+                let why = format!("the write could not be booked: {error}");
+                self.track
+                    .written(WriteOutcome::NotSent(why), now.ms, random);
+            }
+        }
+    }
+
+    /// Decides what to do now.
+    pub(super) fn decide(
+        &mut self,
+        control: &Control,
+        guards: &Result<(), GuardFailure>,
+        interval_ms: u64,
+        restores_per_hour: u32,
+        now: Now,
+        random: u32,
+    ) -> Next {
+        if let Doing::Booked(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
+            return self.write_what_is_booked(value, control, now, random);
+        }
+        let situation = Situation {
+            setpoint: &self.setpoint,
+            expires_at_ms: self.expires_at,
+            rules: &self.rules,
+            band: &self.band,
+            control,
+            reading: self.reading.as_ref(),
+            guards,
+            budget: self.budget.view(&self.rules.budget, now.ms),
+            max_age_ms: (interval_ms * OLD_AFTER_INTERVALS).max(1_000),
+            restores_per_hour,
+            now_ms: now.ms,
+            random,
+        };
+        let Decision {
+            track,
+            status,
+            act,
+            look_at_ms,
+            told,
+        } = decide(&situation, self.track.clone());
+        self.track = track;
+        // What is due now was just looked at.
+        self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
+        let adopt = match &act {
+            Act::Adopt(value) => Some(value.clone()),
+            Act::Nothing | Act::Read | Act::Write(_) => None,
+        };
+        let changed = self.say(status, told, adopt, now);
+        let busy = match act {
+            Act::Nothing | Act::Adopt(_) => None,
+            Act::Read => Some(Busy::Reading),
+            Act::Write(value) => match self.budget.to_reserve() {
+                Some(booked) => {
+                    self.doing = Doing::Booking(value);
+                    Some(Busy::Booking { booked })
+                }
+                None => {
+                    self.budget.spend(now.ms);
+                    self.doing = Doing::Writing;
+                    Some(Busy::Writing { value })
+                }
+            },
+        };
+        Next { changed, busy }
+    }
+
+    /// The block is booked. If somebody stopped the loop meanwhile, nothing is written.
+    fn write_what_is_booked(
+        &mut self,
+        value: PointValue,
+        control: &Control,
+        now: Now,
+        random: u32,
+    ) -> Next {
+        let changed = Changed::No;
+        if *control == Control::Active {
+            self.budget.spend(now.ms);
+            self.doing = Doing::Writing;
+            return Next {
+                changed,
+                busy: Some(Busy::Writing { value }),
+            };
+        }
+        self.track
+            .written(WriteOutcome::NotSent("stopped".into()), now.ms, random);
+        self.look_now();
+        Next {
+            changed,
+            busy: None,
+        }
+    }
+
+    fn say(
+        &mut self,
+        status: HoldStatus,
+        told: Vec<Told>,
+        adopt: Option<PointValue>,
+        now: Now,
+    ) -> Changed {
+        let before = self.said.clone();
+        let said = &mut self.said;
+        for happened in told {
+            match happened {
+                Told::Drifted { before, after } => {
+                    said.changes += 1;
+                    said.last_change = Some(HandChange {
+                        before,
+                        after,
+                        at: whole_micros(now.wall),
+                    });
+                }
+                Told::Verified { took_ms, .. } => said.verified_in_ms = Some(took_ms),
+                Told::Failed(_) | Told::Overridden(_) | Told::BackInSync(_) => {}
+            }
+        }
+        let HoldStatus {
+            conformity,
+            hold,
+            reason,
+        } = status;
+        if (said.conformity, said.hold) != (conformity, hold) || said.since.is_none() {
+            said.since = Some(whole_micros(now.wall));
+        }
+        said.conformity = conformity;
+        said.hold = hold;
+        said.reason = reason.map(|reason| reason.to_string());
+        said.adopt = adopt;
+        match () {
+            () if before == *said => Changed::No,
+            () if before.since == said.since
+                && before.changes == said.changes
+                && before.adopt == said.adopt =>
+            {
+                Changed::Detail
+            }
+            () => Changed::Yes,
+        }
+    }
+
+    /// What the hub is told; `None` before the first look.
+    pub(super) fn report(&self, now: Now) -> Option<SetpointReport> {
+        let Said {
+            conformity,
+            hold,
+            reason,
+            since,
+            verified_in_ms,
+            changes,
+            last_change,
+            adopt,
+        } = self.said.clone();
+        let value = self
+            .reading
+            .as_ref()
+            .and_then(|reading| reading.value.clone());
+        let left = self.budget.view(&self.rules.budget, now.ms).lifetime;
+        Some(SetpointReport {
+            conformity,
+            hold,
+            value,
+            reason,
+            since: since?,
+            revision: self.setpoint.revision,
+            writes: self.budget.writes(),
+            budget_left: left,
+            verified_in_ms,
+            changes,
+            last_change,
+            adopt,
+        })
+    }
+}
