@@ -2,7 +2,8 @@
 //!
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
-//! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments. What they share is in [`support`].
+//! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
+//! [`wishes`] what is wanted of outputs. What they share is in [`support`].
 
 mod checking;
 mod documents;
@@ -15,3 +16,4 @@ mod refusals;
 mod reporting;
 mod support;
 mod watching;
+mod wishes;
