@@ -78,6 +78,8 @@ CREATE TABLE device_current_state (
     config              json NOT NULL,
     failures            json NOT NULL,
     health              json NOT NULL,
+    -- What the agent says of its outputs and of its value loop.
+    outputs             json NOT NULL DEFAULT '{}',
     held_version        bigint NOT NULL,
     -- The version that the agent has worked through.
     version             bigint NOT NULL,

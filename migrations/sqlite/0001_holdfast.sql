@@ -75,6 +75,8 @@ CREATE TABLE device_current_state (
     config              TEXT NOT NULL,
     failures            TEXT NOT NULL,
     health              TEXT NOT NULL,
+    -- What the agent says of its outputs and of its value loop.
+    outputs             TEXT NOT NULL DEFAULT '{}',
     held_version        INTEGER NOT NULL,
     -- The version that the agent has worked through.
     version             INTEGER NOT NULL,

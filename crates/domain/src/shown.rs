@@ -48,6 +48,8 @@ pub struct Place {
     pub sensor_name: Name,
     /// The point's name.
     pub point_name: Name,
+    /// Unit of its value.
+    pub unit: Option<String>,
 }
 
 impl Shown {
@@ -93,7 +95,7 @@ pub fn of_point(state: &DeviceState, point: PointId, now: Timestamp) -> Option<S
     Some(shown(state, wish, place, now))
 }
 
-/// Every setpoint of a device, by the names of sensor and point.
+/// Every setpoint of a device, by point id.
 #[must_use]
 pub fn of_device(state: &DeviceState, now: Timestamp) -> Vec<Shown> {
     let wishes = &state.target.values.wishes;
@@ -102,25 +104,20 @@ pub fn of_device(state: &DeviceState, now: Timestamp) -> Vec<Shown> {
         .flat_map(places)
         .filter(|(point, _)| wishes.contains_key(point))
         .collect();
-    let mut all: Vec<Shown> = wishes
+    wishes
         .iter()
         .map(|(point, wish)| shown(state, wish, known.remove(point), now))
-        .collect();
-    let names = |shown: &Shown| {
-        let place = shown.place.as_ref()?;
-        Some((place.sensor_name.clone(), place.point_name.clone()))
-    };
-    all.sort_by_cached_key(|shown| (names(shown), shown.wish.setpoint.point_id));
-    all
+        .collect()
 }
 
 fn places(sensor: &Sensor) -> impl Iterator<Item = (PointId, Place)> {
-    let points = sensor.content().binding.point_names();
-    points.into_iter().map(|(point, name)| {
+    let points = sensor.content().binding.point_labels();
+    points.into_iter().map(|(point, name, unit)| {
         let place = Place {
             sensor: sensor.id(),
             sensor_name: sensor.name().clone(),
             point_name: name.clone(),
+            unit: unit.map(ToString::to_string),
         };
         (point, place)
     })

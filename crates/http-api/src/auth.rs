@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
 };
 use holdfast_domain::{DeviceId, row::Actor};
-use holdfast_hub::{auth::Session, edits::EditRequest};
+use holdfast_hub::{auth::Session, edits::EditRequest, values::Asked};
 use holdfast_ports::tokens::{Grant, Role};
 
 use crate::{
@@ -30,6 +30,15 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// What is asked by this caller.
+    pub(crate) fn asks<'a>(&'a self, reason: Option<&'a str>) -> Asked<'a> {
+        Asked {
+            actor: self.actor(),
+            reason,
+            correlation: self.correlation(),
+        }
+    }
+
     pub(crate) fn actor(&self) -> &Actor {
         &self.session.actor
     }
@@ -78,11 +87,11 @@ role! {
     Viewer
 }
 role! {
-    /// Somebody who may edit sensors and ask devices to reconcile.
+    /// Somebody who may edit sensors, set values, stop a device's value loop and ask devices to reconcile.
     Operator
 }
 role! {
-    /// Somebody who may also manage devices, tokens and provisioning keys.
+    /// Somebody who may also manage devices, tokens and provisioning keys, and stop the whole fleet.
     Admin
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Where to look: `auth` (who may), `extract` (reading requests strictly), `problem` and `finish` (what every
 //! error looks like, request ids, panics); `agent` is the agent's side and hot; `devices`, `sensors`, `target`,
-//! `rows`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
+//! `rows`, `setpoints`, `reconciliation`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
 //! `ui` the pages; `bounds` what is held back at once. Listening is left to `holdfast-runtime`.
 
 mod agent;
@@ -17,8 +17,10 @@ mod extract;
 mod finish;
 mod observe;
 mod problem;
+mod reconciliation;
 mod rows;
 mod sensors;
+mod setpoints;
 mod system;
 mod target;
 mod tokens;
@@ -162,6 +164,16 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(observe::reconcile))
         .routes(routes!(observe::fleet_drift))
         .routes(routes!(observe::fleet_sensors))
+        .routes(routes!(setpoints::list))
+        .routes(routes!(setpoints::get, setpoints::set, setpoints::release))
+        .routes(routes!(reconciliation::get, reconciliation::tune))
+        .routes(routes!(reconciliation::start))
+        .routes(routes!(reconciliation::stop))
+        .routes(routes!(reconciliation::pauses, reconciliation::pause))
+        .routes(routes!(reconciliation::lift))
+        .routes(routes!(reconciliation::fleet, reconciliation::tune_fleet))
+        .routes(routes!(reconciliation::start_fleet))
+        .routes(routes!(reconciliation::stop_fleet))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(tokens::list, tokens::create))

@@ -7,6 +7,7 @@ use holdfast_domain::{
     DeviceId, Name, PointId, Protocol, SensorId,
     drift::{SensorDrift, of_device},
     row::DeploymentStatus,
+    shown::{self, Shown},
     state::DeviceState,
 };
 use holdfast_ports::{page::Page as Wanted, store::SensorFilter};
@@ -49,7 +50,7 @@ pub(crate) async fn current(
 
 /// List last values
 ///
-/// By point id.
+/// By point id. Of a point that has a setpoint, also what is wanted and whether it is held.
 #[utoipa::path(
     get, path = "/api/v1/devices/{uuid}/points", tag = "current", security(("bearer" = ["viewer"])),
     params(
@@ -84,6 +85,10 @@ pub(crate) async fn points_of(
         .points(state.record.id, page)
         .await?;
     let mut known: BTreeMap<SensorId, BTreeMap<PointId, (Name, Option<String>)>> = BTreeMap::new();
+    let set: BTreeMap<PointId, Shown> = shown::of_device(state, app.hub.now())
+        .into_iter()
+        .map(|shown| (shown.wish.setpoint.point_id, shown))
+        .collect();
     let view = |record: holdfast_ports::store::PointRecord| {
         let row = state.rows.get(&record.sensor);
         let points = known.entry(record.sensor).or_insert_with(|| {
@@ -91,6 +96,8 @@ pub(crate) async fn points_of(
                 .unwrap_or_default()
         });
         let (name, unit) = points.get(&record.point).cloned().unzip();
+        let set = set.get(&record.point);
+        let said = set.and_then(|set| set.said.as_ref());
         PointView {
             sensor: record.sensor,
             point: record.point,
@@ -101,6 +108,14 @@ pub(crate) async fn points_of(
             quality: record.quality,
             at: record.at,
             reason: record.reason,
+            desired: set.map(|set| set.wish.setpoint.value.clone()),
+            conformity: set.map(|set| set.conformity),
+            hold: set.map(|set| set.hold),
+            since: said
+                .filter(|_| set.is_some_and(Shown::is_spoken_of))
+                .map(|said| said.since),
+            writes: said.map(|said| said.writes),
+            budget_left: said.map(|said| said.budget_left),
         }
     };
     Ok(Listed {

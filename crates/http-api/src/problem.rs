@@ -278,6 +278,20 @@ impl From<HubError> for ApiProblem {
                     "another version",
                 )
             }
+            HubError::SetpointChanged { found } => {
+                let title = "The setpoint was changed meanwhile";
+                let expected = found.map_or("no setpoint at all".to_owned(), |revision| {
+                    format!("\"{revision}\"")
+                });
+                Self::new(
+                    StatusCode::PRECONDITION_FAILED,
+                    types::PRECONDITION_FAILED,
+                    title,
+                )
+                .because(error.to_string())
+                .field("If-Match", expected, "another revision")
+            }
+            HubError::NotHoldable(problems) => Self::conflict("").problems(&problems),
             HubError::KeyNotAccepted(why) => Self::unauthenticated(why),
             HubError::Refused(why) => Self::conflict(why),
             HubError::NotFound(_) | HubError::DeviceGone(_) => Self::not_found(error.to_string()),

@@ -45,6 +45,7 @@ use crate::{
         (name = "target", description = "What a device should run, as a whole"),
         (name = "current", description = "What a device's agent says is true"),
         (name = "drift", description = "Differences between the two"),
+        (name = "values", description = "The values that outputs shall hold, and the loop that holds them"),
         (name = "events", description = "What happened"),
         (name = "access", description = "Tokens and provisioning keys"),
         (name = "system", description = "Health and metrics"),

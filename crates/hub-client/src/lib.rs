@@ -18,7 +18,7 @@ mod transport;
 pub use address::{AddressError, HubAddress};
 pub use agent::AgentHub;
 pub use follow::{Followed, Follower};
-pub use operator::{EventQuery, Operator, SensorQuery, SensorsView, TargetAnswer};
+pub use operator::{EventQuery, Operator, PointRef, SensorQuery, SensorsView, TargetAnswer};
 pub use problem::CallError;
 pub use register::{RegisterError, register};
 pub use transport::{ClientError, Connection, NoAnswer};

@@ -7,8 +7,8 @@ use holdfast_domain::{
     DeviceId, Incarnation, Name, Problems, Report, ReportOrder,
     event::{Context, Event, EventKind},
     receive::{Received, receive},
-    row::{Actor, Audit, DeploymentStatus, SensorRow},
-    state::{Change, DeviceRecord, DeviceState, Tally},
+    row::{Actor, Audit},
+    state::{Change, DeviceRecord, DeviceState},
 };
 use holdfast_ports::{
     store::{RegisteredDevice, Registration, Seen},
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     Hub, HubError,
+    applied::Applied,
     same_again::SameAgain,
     states::{Decided, Known},
 };
@@ -118,7 +119,7 @@ impl Hub {
             if held != Some(etag.as_str()) {
                 return Ok(PolledTarget::Target {
                     etag,
-                    body: known.document(),
+                    body: known.document(self.inner.parts.clock.now()),
                 });
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -525,60 +526,4 @@ fn first_state(
         json!({ "incarnation": incarnation }),
     );
     (state, change.events)
-}
-
-/// What a report came to, for the log and the metrics.
-struct Applied {
-    version: u64,
-    tally: Tally,
-    /// Seconds from the saved change to its deployment, for each sensor that has just been deployed.
-    deployed_after: Vec<f64>,
-}
-
-impl Applied {
-    fn of(change: &Change, before: &DeviceState, context: &Context) -> Self {
-        // What runs differs from what is wanted since the change was saved.
-        let waited = |row: &SensorRow| {
-            let old = before.rows.get(&row.id)?;
-            let is_new = row.status == DeploymentStatus::Deployed && old.status != row.status;
-            let saved_at = old.drifting_since.filter(|_| is_new)?;
-            Some(context.now.duration_since(saved_at).as_secs_f64())
-        };
-        Self {
-            version: change
-                .reported
-                .as_ref()
-                .map_or(0, |reported| reported.worked_version),
-            tally: change.tally(before),
-            deployed_after: change.upserts.iter().filter_map(waited).collect(),
-        }
-    }
-
-    fn tell(&self, device: DeviceId, took: Duration) {
-        let Self {
-            version,
-            tally:
-                Tally {
-                    inserted,
-                    updated,
-                    removed,
-                    failed,
-                },
-            deployed_after,
-        } = self;
-        for seconds in deployed_after {
-            metrics::histogram!("holdfast_change_to_deployed_seconds").record(*seconds);
-        }
-        let rows = inserted + updated + removed;
-        if rows == 0 {
-            return;
-        }
-        #[allow(clippy::cast_precision_loss, reason = "at most some thousands")]
-        metrics::histogram!("holdfast_report_sensors").record(rows as f64);
-        tracing::info!(
-            %device, version, inserted, updated, removed, failed,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "report applied"
-        );
-    }
 }

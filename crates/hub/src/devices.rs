@@ -11,7 +11,6 @@ use holdfast_domain::{
     state::{Change, DeviceRecord, DeviceState},
 };
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::{
     Hub, HubError,
@@ -202,41 +201,14 @@ impl Hub {
             })
         };
         let wanted = self.inner.states.change(device, decide).await?;
-        let deadline = Instant::now() + wait.min(self.inner.settings.longest_wait);
-        loop {
-            let state = self.wait_for_report(device, wanted, deadline).await?;
-            let answered = has_looked(&state, wanted);
-            if answered || Instant::now() >= deadline {
-                return Ok(Looked {
-                    answered,
-                    silent: state.presence.silent,
-                    drift: drift::of_device(&state),
-                });
-            }
-        }
-    }
-
-    /// The device's state, as soon as it has looked; or after a while, because the report may have come to another
-    /// replica, which wakes nobody here.
-    async fn wait_for_report(
-        &self,
-        device: DeviceId,
-        wanted: u64,
-        deadline: Instant,
-    ) -> Result<Arc<DeviceState>, HubError> {
-        const LOOK_AT_THE_STORE_EVERY: Duration = Duration::from_millis(250);
-        let slot = self.inner.states.slot(device);
-        let reported = slot.reported.notified();
-        tokio::pin!(reported);
-        reported.as_mut().enable();
-        let state = self.inner.states.load(device).await?.state.clone();
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .min(LOOK_AT_THE_STORE_EVERY);
-        if !has_looked(&state, wanted) && !left.is_zero() {
-            let _ = tokio::time::timeout(left, reported).await;
-        }
-        Ok(state)
+        let state = self
+            .wait_for_report(device, wait, |state| has_looked(state, wanted))
+            .await?;
+        Ok(Looked {
+            answered: has_looked(&state, wanted),
+            silent: state.presence.silent,
+            drift: drift::of_device(&state),
+        })
     }
 }
 

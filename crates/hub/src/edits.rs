@@ -2,7 +2,7 @@
 
 use holdfast_domain::row::{Actor, SensorRow};
 use holdfast_domain::{
-    DeviceId, Item, Name, Problems, SensorId,
+    DeviceId, Item, Name, PointId, Problems, SensorId,
     canonical::differing_paths,
     check::{Doubt, doubts},
     document::sensor::Sensor,
@@ -153,7 +153,8 @@ impl Hub {
             None,
             &mut new_id,
             &context,
-        )?;
+        )
+        .map_err(|error| HubError::of_edit(&known.state, error))?;
         let old = &known.state.target;
         let new = edition
             .change
@@ -161,6 +162,21 @@ impl Hub {
             .map(|change| change.target);
         Ok(planned(old, new.as_ref().unwrap_or(old)))
     }
+}
+
+/// What people call a point that is wanted: `sensor/point`.
+pub(crate) fn place_of(state: &DeviceState, point: PointId) -> String {
+    let sensors = state.target.items.iter().map(|item| &item.sensor);
+    let mut names = sensors.flat_map(|sensor| {
+        let points = sensor.content().binding.point_names();
+        points
+            .into_iter()
+            .map(|(id, name)| (id, sensor.name(), name))
+    });
+    names.find(|(id, _, _)| *id == point).map_or_else(
+        || point.to_string(),
+        |(_, sensor, name)| format!("{sensor}/{name}"),
+    )
 }
 
 /// Why, in somebody's words: a line or two, of characters that every store keeps.
@@ -194,7 +210,8 @@ fn decide(
             found: state.target.version,
         });
     }
-    let edition = edit(state, what, request.reason, new_id, context)?;
+    let edition = edit(state, what, request.reason, new_id, context)
+        .map_err(|error| HubError::of_edit(state, error))?;
     let row = |id: SensorId| {
         let upserts = edition
             .change

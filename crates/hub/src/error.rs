@@ -1,7 +1,9 @@
 //! Why the hub refused or could not do what it was asked.
 
-use holdfast_domain::{DeviceId, Name, Problems, edit::EditError};
+use holdfast_domain::{DeviceId, Name, Problems, edit::EditError, state::DeviceState};
 use holdfast_ports::{StoreError, store::CommitError};
+
+use crate::edits::place_of;
 
 /// Why a use case came to nothing. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,15 @@ pub enum HubError {
         /// The version now.
         found: u64,
     },
+    /// The setpoint was changed since it was read.
+    #[error("the setpoint has {} by now: read it again and repeat the change on it", revision(*found))]
+    SetpointChanged {
+        /// Its revision now; `None`: nothing is set.
+        found: Option<u64>,
+    },
+    /// The point can't be held.
+    #[error("{0}")]
+    NotHoldable(Problems),
     /// It is not allowed as things stand.
     #[error("{0}")]
     Refused(String),
@@ -46,6 +57,13 @@ pub enum HubError {
     Store(#[from] StoreError),
 }
 
+fn revision(found: Option<u64>) -> String {
+    match found {
+        Some(revision) => format!("revision {revision}"),
+        None => "been released".to_owned(),
+    }
+}
+
 impl HubError {
     pub(crate) fn name_taken(name: &Name) -> Self {
         Self::NameTaken(Problems::one(
@@ -56,12 +74,19 @@ impl HubError {
     }
 }
 
-impl From<EditError> for HubError {
-    fn from(error: EditError) -> Self {
+impl HubError {
+    pub(crate) fn of_edit(state: &DeviceState, error: EditError) -> Self {
         match error {
             EditError::Invalid(problems) => Self::Invalid(problems),
             EditError::NameTaken(problems) => Self::NameTaken(problems),
             EditError::NoSuchSensor(id) => Self::NotFound(format!("sensor {id} in the target")),
+            EditError::HasSetpoint(point) => {
+                let name = place_of(state, point);
+                Self::Refused(format!(
+                    "a value is set on point {name}, which would go: release it first (DELETE its setpoint), so that no \
+                     output is left at a value that nobody holds any more"
+                ))
+            }
         }
     }
 }

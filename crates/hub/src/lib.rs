@@ -5,10 +5,11 @@
 //! to what the domain decides; it knows of tokens, caches, waiting, and nothing of HTTP or SQL.
 //!
 //! Where to look: [`auth`] (who is it?), [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
-//! (devices, their registration keys, "look again"),
+//! (devices, their registration keys, "look again"), [`values`] (setpoints, stops and pauses),
 //! `readings` (last values), [`states`] (the cache and the one way to change a device).
 
 pub mod agents;
+mod applied;
 pub mod auth;
 pub mod devices;
 pub mod edits;
@@ -17,6 +18,8 @@ mod readings;
 mod same_again;
 mod seen;
 mod states;
+pub mod values;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 

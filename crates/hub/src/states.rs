@@ -23,6 +23,7 @@ use holdfast_ports::{
     store::{CommitError, DeviceStore},
     wakeups::Wakeups,
 };
+use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::{
     sync::{Mutex, Notify},
@@ -36,7 +37,7 @@ pub(crate) struct Known {
     pub(crate) state: Arc<DeviceState>,
     /// Entity tag of the target.
     pub(crate) etag: String,
-    /// The target document, made when first asked for.
+    /// The target document, made when first asked for; not where what it says depends on the time.
     document: OnceLock<Bytes>,
     /// The sensor of each point, made when first asked for.
     points: OnceLock<HashMap<PointId, SensorId>>,
@@ -65,16 +66,13 @@ impl Known {
         }
     }
 
-    /// The target document as its agent gets it.
-    pub(crate) fn document(&self) -> Bytes {
-        let make = || {
-            Bytes::from(
-                self.state
-                    .target_state()
-                    .to_json(self.state.record.id)
-                    .to_string(),
-            )
-        };
+    /// The target document as its agent gets it at `now`: the same at any time, unless something of it ends by itself.
+    pub(crate) fn document(&self, now: Timestamp) -> Bytes {
+        let state = &self.state;
+        let make = || Bytes::from(state.target_state(now).to_json(state.record.id).to_string());
+        if state.target.values.has_ends() {
+            return make();
+        }
         self.document.get_or_init(make).clone()
     }
 
@@ -177,7 +175,9 @@ impl States {
         cached_sensors: u64,
     ) -> Self {
         let weight = |_: &DeviceId, known: &Arc<Known>| {
-            u32::try_from(known.state.target.items.len() + known.state.rows.len())
+            let state = &known.state;
+            let wishes = state.target.values.wishes.len();
+            u32::try_from(state.target.items.len() + state.rows.len() + wishes)
                 .unwrap_or(u32::MAX)
                 .max(1)
         };

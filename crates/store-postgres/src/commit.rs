@@ -16,7 +16,7 @@ use crate::{
     PostgresStore,
     columns::{Fault, bigint, put, put_opt, time, time_opt},
     parts::{EventArrays, Parts},
-    rows::config_json,
+    rows::{config_json, json},
 };
 
 /// Commits a change in a transaction of its own.
@@ -107,6 +107,7 @@ pub(crate) async fn apply(
         &g.device_uuid, &g.sensor_uuid,
         &e.device_uuid, &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _,
         &e.payload,
+        &p.outputs,
     );
     query.fetch_all(executor).await
 }
@@ -122,11 +123,14 @@ async fn retarget(
         reason,
         kind,
     } = change;
-    let is_new = match kind {
-        TargetChangeKind::NewVersion => true,
-        TargetChangeKind::Look | TargetChangeKind::Deployed => false,
+    let (is_new, has_values) = match kind {
+        TargetChangeKind::NewVersion => (true, true),
+        TargetChangeKind::Values => (false, true),
+        TargetChangeKind::Look | TargetChangeKind::Deployed => (false, false),
     };
     let config = is_new.then(|| config_json(&target.items)).transpose()?;
+    let setpoints = has_values.then(|| target.values.wishes_to_json().to_string());
+    let hold = has_values.then(|| json(&target.values.hold)).transpose()?;
     let (deployed_at, deployed_version) = target.last_deployed.unzip();
     let audit = &target.audit;
     #[rustfmt::skip]
@@ -136,6 +140,7 @@ async fn retarget(
         time(audit.created_at), &*put(audit.created_by.as_str()), time(audit.updated_at),
         &*put(audit.updated_by.as_str()), time_opt(deployed_at) as _, deployed_version.map(bigint).transpose()? as _,
         is_new, put_opt(reason.as_deref()) as _, i32::try_from(target.items.len())?, wakes,
+        setpoints as _, hold as _,
     );
     query.fetch_optional(executor).await?;
     Ok(())

@@ -39,16 +39,17 @@ WITH hot AS (
 ), reported AS (
     INSERT INTO device_current_state AS c (
         device_uuid, config, failures, health, held_version, version, incarnation, boot, sequence,
-        running_fingerprint, looked_revision, agent_version, reported_at
+        running_fingerprint, looked_revision, agent_version, reported_at, outputs
     )
     SELECT r.device_uuid, r.config::json, r.failures::json, r.health::json, r.held_version, r.version, r.incarnation,
-        r.boot, r.sequence, r.running_fingerprint, r.looked_revision, r.agent_version, r.reported_at
+        r.boot, r.sequence, r.running_fingerprint, r.looked_revision, r.agent_version, r.reported_at,
+        r.outputs::json
     FROM unnest(
         $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
-        $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::timestamptz[]
+        $19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::timestamptz[], $61::text[]
     ) AS r (
         device_uuid, config, failures, health, held_version, version, incarnation, boot,
-        sequence, running_fingerprint, looked_revision, agent_version, reported_at
+        sequence, running_fingerprint, looked_revision, agent_version, reported_at, outputs
     )
     WHERE r.device_uuid = ANY ((SELECT devices FROM won)::uuid[])
     ON CONFLICT (device_uuid) DO UPDATE SET
@@ -56,6 +57,7 @@ WITH hot AS (
         config = CASE WHEN c.running_fingerprint = excluded.running_fingerprint THEN c.config ELSE excluded.config END,
         failures = excluded.failures,
         health = excluded.health,
+        outputs = CASE WHEN c.outputs::text = excluded.outputs::text THEN c.outputs ELSE excluded.outputs END,
         held_version = excluded.held_version,
         version = excluded.version,
         incarnation = excluded.incarnation,

@@ -57,7 +57,7 @@ fn first_change(state: &DeviceState, events: &[Event]) -> Change {
     let kind = if target.version > 0 {
         TargetChangeKind::NewVersion
     } else {
-        TargetChangeKind::Look
+        TargetChangeKind::Values
     };
     Change {
         device: record.id,

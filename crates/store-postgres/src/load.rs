@@ -7,6 +7,7 @@ use holdfast_domain::{
     DeviceId, Failure, Fingerprint, Health, Incarnation, Name, ReportOrder, SensorId,
     row::{Audit, SensorRow},
     state::{DeviceRecord, DeviceState, DriftNote, Presence, Reported, Target},
+    values::{ReportedValues, Values},
 };
 use serde_json::Value;
 use sqlx::PgPool;
@@ -56,6 +57,7 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
         version: natural(first.target_version)?,
         items: config_items(&target_config, &mut known)?,
         look_revision: natural(first.look_revision)?,
+        values: values(first.setpoints.take(), first.hold.take())?,
         event: natural(first.event)?,
         audit: audit((
             first.target_created_at,
@@ -79,6 +81,7 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
                     config: first.running_config.take()?,
                     failures: first.failures.take()?,
                     health: first.reported_health.take()?,
+                    outputs: first.outputs.take()?,
                     versions: [
                         first.held_version?,
                         first.worked_version?,
@@ -114,6 +117,15 @@ pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<Devic
         rows,
         ..device
     }))
+}
+
+/// What is wanted of outputs.
+fn values(setpoints: Option<Value>, hold: Option<Value>) -> Result<Values, Fault> {
+    let (setpoints, hold) = setpoints
+        .zip(hold)
+        .ok_or("the first line of a device has no setpoints")?;
+    Values::from_json(setpoints, hold)
+        .map_err(|problems| format!("stored setpoints are not valid: {problems}").into())
 }
 
 /// Who made and last changed something, as columns.
@@ -211,6 +223,7 @@ struct ReportedColumns {
     config: String,
     failures: Value,
     health: Value,
+    outputs: String,
     /// Held, worked through, looked.
     versions: [i64; 3],
     order: OrderColumns,
@@ -233,6 +246,7 @@ impl ReportedColumns {
             health,
             running_fingerprint: self.running_fingerprint.parse()?,
             looked_revision: natural(looked_revision)?,
+            values: serde_json::from_str::<ReportedValues>(&self.outputs)?,
             agent_version: self.agent_version.map(take),
             reported_at: self.reported_at.to_jiff(),
         })

@@ -194,6 +194,7 @@ arrays! {
         config: String,
         failures: String,
         health: String,
+        outputs: String,
         held_version: i64,
         version: i64,
         incarnation: Uuid,
@@ -224,6 +225,7 @@ impl ReportArrays {
             health,
             running_fingerprint,
             looked_revision,
+            values,
             agent_version,
             reported_at,
         } = reported;
@@ -231,6 +233,7 @@ impl ReportArrays {
         self.config.push(config_json(running)?);
         self.failures.push(json(failures)?);
         self.health.push(json(health)?);
+        self.outputs.push(json(values)?);
         self.held_version.push(bigint(*held_version)?);
         self.version.push(bigint(*worked_version)?);
         self.incarnation.push(order.incarnation.0);

@@ -108,7 +108,7 @@ pub(crate) async fn create(
     .execute(&mut *connection)
     .await?;
     write_presence(connection, &id, presence).await?;
-    write_target(connection, &id, target).await?;
+    write_target(connection, &id, target, TargetChangeKind::NewVersion).await?;
     if let Some(reported) = reported {
         write_reported(connection, &id, reported).await?;
     }
@@ -160,7 +160,7 @@ pub(crate) async fn apply(
         kind,
     }) = target
     {
-        write_target(connection, &id, target).await?;
+        write_target(connection, &id, target, *kind).await?;
         if *kind == TargetChangeKind::NewVersion {
             write_history(connection, &id, target, reason.as_deref()).await?;
         }

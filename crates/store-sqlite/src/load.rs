@@ -7,6 +7,7 @@ use holdfast_domain::{
     document::report::ReportOrder,
     row::SensorRow,
     state::{DeviceRecord, DeviceState, DriftNote, Presence, Reported, Target},
+    values::Values,
 };
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -36,6 +37,8 @@ struct DeviceColumns {
     version: i64,
     config: String,
     look_revision: i64,
+    setpoints: String,
+    hold: String,
     event: i64,
     target_created_at: i64,
     target_created_by: String,
@@ -50,6 +53,7 @@ struct ReportedColumns {
     config: String,
     failures: String,
     health: String,
+    outputs: String,
     held_version: i64,
     version: i64,
     incarnation: String,
@@ -73,7 +77,7 @@ pub(crate) async fn load(
         r#"SELECT d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
                h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.seen_incarnation,
                h.seen_boot, h.seen_sequence, h.drift_since,
-               h.drift_fingerprint, t.version, t.config, t.look_revision, t.event,
+               h.drift_fingerprint, t.version, t.config, t.look_revision, t.setpoints, t.hold, t.event,
                t.created_at AS target_created_at, t.created_by AS target_created_by,
                t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,
                t.last_deployed_at, t.last_deployed_version
@@ -88,7 +92,7 @@ pub(crate) async fn load(
     let Some(found) = found else { return Ok(None) };
     let reported = sqlx::query_as!(
         ReportedColumns,
-        "SELECT config, failures, health, held_version, version, incarnation, boot, sequence, running_fingerprint,
+        "SELECT config, failures, health, outputs, held_version, version, incarnation, boot, sequence, running_fingerprint,
              looked_revision, agent_version, reported_at
          FROM device_current_state WHERE device_uuid = ?",
         id
@@ -147,6 +151,8 @@ fn state(
             version: natural(found.version)?,
             items: config_items(&found.config)?,
             look_revision: natural(found.look_revision)?,
+            values: Values::from_json(from_json(&found.setpoints)?, from_json(&found.hold)?)
+                .map_err(|problems| format!("stored setpoints are not valid: {problems}"))?,
             event: natural(found.event)?,
             audit: audit(
                 found.target_created_at,
@@ -196,6 +202,7 @@ fn what_was_reported(found: ReportedColumns) -> Result<Reported, Fault> {
         health: from_json(&found.health)?,
         running_fingerprint: parsed(&found.running_fingerprint)?,
         looked_revision: natural(found.looked_revision)?,
+        values: from_json(&found.outputs)?,
         agent_version: found.agent_version,
         reported_at: instant(found.reported_at)?,
     })

@@ -5,7 +5,7 @@
 use holdfast_domain::{
     DeviceId,
     event::Event,
-    state::{Presence, Reported, Target},
+    state::{Presence, Reported, Target, TargetChangeKind},
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -15,16 +15,18 @@ use crate::{
     rows::config_json,
 };
 
-/// Writes the target.
+/// Writes the target; what is wanted of outputs only where that changes.
 pub(crate) async fn write_target(
     connection: &mut SqliteConnection,
     id: &str,
     target: &Target,
+    kind: TargetChangeKind,
 ) -> Result<(), Fault> {
     let Target {
         version,
         items,
         look_revision,
+        values,
         event,
         audit,
         last_deployed,
@@ -35,6 +37,12 @@ pub(crate) async fn write_target(
         integer(*event)?,
     );
     let config = config_json(items)?;
+    let has_values = match kind {
+        TargetChangeKind::NewVersion | TargetChangeKind::Values => true,
+        TargetChangeKind::Look | TargetChangeKind::Deployed => false,
+    };
+    let setpoints = has_values.then(|| values.wishes_to_json().to_string());
+    let hold = has_values.then(|| json(&values.hold)).transpose()?;
     let (created_at, updated_at) = (micros(audit.created_at), micros(audit.updated_at));
     let (created_by, updated_by) = (audit.created_by.as_str(), audit.updated_by.as_str());
     let deployed_at = last_deployed.map(|(at, _)| micros(at));
@@ -43,14 +51,17 @@ pub(crate) async fn write_target(
         .transpose()?;
     sqlx::query!(
         "INSERT INTO device_target_state (device_uuid, version, config, look_revision, event, created_at, created_by,
-             updated_at, updated_by, last_deployed_at, last_deployed_version, deployed_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?11 IS NULL, NULL, ?9))
+             updated_at, updated_by, last_deployed_at, last_deployed_version, deployed_by,
+             setpoints, hold)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?11 IS NULL, NULL, ?9),
+             coalesce(?12, '{}'), coalesce(?13, '{}'))
          ON CONFLICT (device_uuid) DO UPDATE
          SET version = excluded.version, config = excluded.config, look_revision = excluded.look_revision,
              event = excluded.event, created_at = excluded.created_at, created_by = excluded.created_by,
              updated_at = excluded.updated_at, updated_by = excluded.updated_by,
              last_deployed_at = excluded.last_deployed_at, last_deployed_version = excluded.last_deployed_version,
-             deployed_by = iif(last_deployed_version IS excluded.last_deployed_version, deployed_by, excluded.deployed_by)",
+             deployed_by = iif(last_deployed_version IS excluded.last_deployed_version, deployed_by, excluded.deployed_by),
+             setpoints = coalesce(?12, setpoints), hold = coalesce(?13, hold)",
         id,
         version,
         config,
@@ -61,7 +72,9 @@ pub(crate) async fn write_target(
         updated_at,
         updated_by,
         deployed_at,
-        deployed_version
+        deployed_version,
+        setpoints,
+        hold
     )
     .execute(connection)
     .await?;
@@ -115,10 +128,12 @@ pub(crate) async fn write_reported(
         health,
         running_fingerprint,
         looked_revision,
+        values,
         agent_version,
         reported_at,
     } = reported;
     let (config, failures, health) = (config_json(running)?, json(failures)?, json(health)?);
+    let outputs = json(values)?;
     let (held_version, version) = (integer(*held_version)?, integer(*worked_version)?);
     let (incarnation, boot, sequence) = (
         order.incarnation.to_string(),
@@ -130,14 +145,14 @@ pub(crate) async fn write_reported(
     let (agent_version, reported_at) = (agent_version.as_deref(), micros(*reported_at));
     sqlx::query!(
         "INSERT INTO device_current_state (device_uuid, config, failures, health, held_version, version, incarnation,
-             boot, sequence, running_fingerprint, looked_revision, agent_version, reported_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             boot, sequence, running_fingerprint, looked_revision, agent_version, reported_at, outputs)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (device_uuid) DO UPDATE
          SET config = excluded.config, failures = excluded.failures, health = excluded.health,
              held_version = excluded.held_version, version = excluded.version, incarnation = excluded.incarnation,
              boot = excluded.boot, sequence = excluded.sequence, running_fingerprint = excluded.running_fingerprint,
              looked_revision = excluded.looked_revision, agent_version = excluded.agent_version,
-             reported_at = excluded.reported_at",
+             reported_at = excluded.reported_at, outputs = excluded.outputs",
         id,
         config,
         failures,
@@ -150,7 +165,8 @@ pub(crate) async fn write_reported(
         fingerprint,
         looked_revision,
         agent_version,
-        reported_at
+        reported_at,
+        outputs
     )
     .execute(connection)
     .await?;

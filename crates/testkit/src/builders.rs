@@ -4,7 +4,11 @@
 
 use std::sync::Arc;
 
-use holdfast_domain::{DeviceId, Item, Protocol, Sensor, TargetState, TokenId, row::Actor};
+use holdfast_domain::{
+    DeviceId, Item, Protocol, Sensor, TargetState, TokenId,
+    document::{hold::HoldSettings, setpoint::Setpoints},
+    row::Actor,
+};
 use holdfast_ports::tokens::{Grant, ProvisioningKey, Role, SecretHash, TokenRecord};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -135,6 +139,8 @@ pub fn target(version: u64, items: Vec<Item>) -> TargetState {
         needs_deployment: true,
         items,
         look_revision: 0,
+        setpoints: Setpoints::default(),
+        hold: HoldSettings::default(),
         extra: Map::new(),
     }
 }

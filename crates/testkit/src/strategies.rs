@@ -236,6 +236,7 @@ pub fn full_report(
                     running,
                     failures,
                 }),
+                values: None,
                 agent_version: None,
                 extra: Map::new(),
             }

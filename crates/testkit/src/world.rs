@@ -13,12 +13,17 @@ use std::{
 use holdfast_domain::{
     DeviceId, Failure, Health, HealthStatus, Incarnation, Item, Name, Report, ReportOrder,
     SensorId,
-    document::report::{Outcome, running_fingerprint},
+    document::{
+        hold::{HoldReport, LoopState},
+        report::{Outcome, running_fingerprint},
+        setpoint::{Conformity, Hold, SetpointReport},
+    },
     edit::{Edit, EditError, Edition, edit},
     event::{Context, Event, EventKind, whole_micros},
     receive::{Received, receive},
     row::{Actor, Audit},
     state::{Change, DeviceRecord, DeviceState},
+    values::{ReportedValues, Wish},
 };
 use holdfast_ports::clock::{Clock, Entropy};
 use jiff::{SignedDuration, Timestamp};
@@ -224,6 +229,8 @@ pub struct FakeAgent {
     pub health: BTreeMap<SensorId, Health>,
     /// The last request to look again that it carried out.
     pub looked_revision: u64,
+    /// What it says of its outputs; `None`: nothing.
+    pub values: Option<ReportedValues>,
 }
 
 impl FakeAgent {
@@ -246,6 +253,7 @@ impl FakeAgent {
             failures: Vec::new(),
             health: BTreeMap::new(),
             looked_revision: 0,
+            values: None,
         }
     }
 
@@ -299,6 +307,42 @@ impl FakeAgent {
             .collect();
     }
 
+    /// Says of every setpoint of the device that its value is held and was read back.
+    pub fn hold_all(&mut self, state: &DeviceState) {
+        let values = &state.target.values;
+        let held = |wish: &Wish| SetpointReport {
+            conformity: Conformity::InSync,
+            hold: Hold::Active,
+            value: Some(wish.setpoint.value.clone()),
+            reason: None,
+            since: wish.set_at,
+            revision: values.revision,
+            writes: 1,
+            budget_left: 99,
+            verified_in_ms: Some(38),
+            changes: 0,
+            last_change: None,
+            adopt: None,
+        };
+        self.values = Some(ReportedValues {
+            held_revision: values.revision,
+            items: values
+                .wishes
+                .iter()
+                .map(|(point, wish)| (*point, held(wish)))
+                .collect(),
+            hold: Some(HoldReport {
+                held_revision: values.hold.revision,
+                state: match values.hold.stops().next() {
+                    Some(_) => LoopState::Stopped,
+                    None => LoopState::Active,
+                },
+                interval_ms: values.hold.interval_ms,
+                overruns: 0,
+            }),
+        });
+    }
+
     /// A report of everything.
     pub fn full_report(&mut self) -> Report {
         self.sequence += 1;
@@ -317,6 +361,7 @@ impl FakeAgent {
                 failures: self.failures.clone(),
             }),
             health: Some(self.health.clone()),
+            values: self.values.clone(),
             agent_version: Some("0.1.0".to_owned()),
             extra: Map::new(),
         }
@@ -327,6 +372,7 @@ impl FakeAgent {
         Report {
             outcome: None,
             health: None,
+            values: None,
             agent_version: None,
             ..self.full_report()
         }

@@ -4,8 +4,8 @@
 //! by [`Request::from_json`], which names every field that is wrong or unknown; answers are plain serde types, and a client
 //! ignores fields that it does not know.
 //!
-//! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`], [`event`],
-//! [`token`] the operators'; [`problem`] is what every error looks like.
+//! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
+//! [`setpoint`], [`reconciliation`], [`event`], [`token`] the operators'; [`problem`] is what every error looks like.
 
 pub mod agent;
 pub mod device;
@@ -14,9 +14,11 @@ pub mod event;
 pub mod page;
 pub mod point;
 pub mod problem;
+pub mod reconciliation;
 pub mod request;
 pub mod routes;
 pub mod sensor;
+pub mod setpoint;
 pub mod target;
 pub mod token;
 
@@ -30,8 +32,12 @@ pub use event::EventView;
 pub use page::Listed;
 pub use point::PointView;
 pub use problem::ProblemDetails;
+pub use reconciliation::{
+    FleetReconciliation, LoopCounts, PauseCreate, ReconciliationUpdate, ReconciliationView, Stop,
+};
 pub use request::Request;
 pub use sensor::{EditAnswer, Running, SensorView};
+pub use setpoint::{SetpointSet, SetpointView};
 pub use target::{
     CurrentStateView, HistoryEntry, PlanAction, PlanView, PlannedSensor, Rollback, TargetStateView,
 };

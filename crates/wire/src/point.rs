@@ -1,6 +1,9 @@
 //! Last values of points.
 
-use holdfast_domain::{Name, PointId, PointValue, Quality, SensorId};
+use holdfast_domain::{
+    Name, PointId, PointValue, Quality, SensorId,
+    document::setpoint::{Conformity, Hold},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,4 +31,23 @@ pub struct PointView {
     pub at: Timestamp,
     /// Why it is not good.
     pub reason: Option<String>,
+    /// The value that it shall hold; null: nothing is set.
+    #[serde(default)]
+    pub desired: Option<PointValue>,
+    /// Does the instrument show that value?
+    #[serde(default)]
+    pub conformity: Option<Conformity>,
+    /// Is it being held?
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Since when conformity and hold are so.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
+    pub since: Option<Timestamp>,
+    /// Writes made to the point in its instrument's life.
+    #[serde(default)]
+    pub writes: Option<u64>,
+    /// Writes that may still be made.
+    #[serde(default)]
+    pub budget_left: Option<u64>,
 }

@@ -21,6 +21,10 @@ pub const EVENT_STREAM: &str = "/api/v1/events/stream";
 pub const STREAM_EVENT: &str = "event";
 /// The request's id, in requests and answers; it is the correlation id of the events that come of the request.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The value loops of the fleet.
+pub const RECONCILIATION: &str = "/api/v1/reconciliation";
+/// `PUT` of a setpoint: the request's key, so that the same request again changes nothing.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest long poll, in s: below what proxies cut off.
 pub const MAX_WAIT_S: u32 = 60;
 

@@ -125,6 +125,7 @@ impl CurrentStateView {
             health,
             running_fingerprint: _,
             looked_revision: _,
+            values: _,
             agent_version,
             reported_at,
         } = reported;

@@ -23,6 +23,12 @@ pub enum GetCommand {
         #[arg(long)]
         sensor: Option<String>,
     },
+    /// The values that points shall hold, and what became of them.
+    #[command(visible_alias = "setpoint")]
+    Setpoints {
+        /// Device, by name or UUID; left out: all devices.
+        device: Option<String>,
+    },
     /// What differs between target and reality.
     Drift {
         /// Device, by name or UUID; left out: the fleet.

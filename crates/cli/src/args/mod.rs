@@ -4,6 +4,7 @@ mod access;
 mod edit;
 mod look;
 mod roles;
+mod values;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,11 +16,12 @@ pub use look::{
     DevicesFilter, EventsArgs, EventsFilter, GetCommand, HistoryArgs, SensorsFilter, WhyArgs,
 };
 pub use roles::{StoreArgs, UpArgs};
+pub use values::{PointPath, PolicyArg, ReleaseArgs, SetArgs};
 
 /// Keeps field devices in the state that their operators asked for, and proves it.
 ///
 /// Exit status: 0 all is as wanted; 1 an error; 2 done, and something is not as wanted (a sensor failed, something
-/// differs); 3 not known in time.
+/// differs, a value is not held); 3 not known in time.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 120)]
 pub struct Cli {
@@ -100,6 +102,10 @@ pub enum Command {
     Get(GetCommand),
     /// Say why a sensor is as it is: what is wanted, what runs, what was tried, what comes next.
     Why(WhyArgs),
+    /// Set the value that a point shall hold, and wait until it was read back.
+    Set(SetArgs),
+    /// Release a point: nothing is wanted of it any more, and nothing acts on it.
+    Release(ReleaseArgs),
     /// Ask a device's agent to look at everything again, now.
     Reconcile(ReconcileArgs),
     /// Add, remove, re-key and list devices.

@@ -10,6 +10,7 @@ mod merge;
 mod plan;
 mod reconcile;
 mod resolve;
+mod values;
 mod versions;
 mod wait;
 mod why;
@@ -84,8 +85,13 @@ pub(crate) async fn run(
             get::points(session, &device, sensor.as_deref()).await
         }
         Command::Get(GetCommand::Drift { device }) => get::drift(session, device.as_deref()).await,
+        Command::Get(GetCommand::Setpoints { device }) => {
+            values::list(session, device.as_deref()).await
+        }
         Command::Get(GetCommand::Events(filter)) => events::latest(session, filter).await,
         Command::Why(args) => why::why(session, args).await,
+        Command::Set(args) => values::set(session, args).await,
+        Command::Release(args) => values::release(session, args).await,
         Command::Reconcile(args) => reconcile::reconcile(session, args).await,
         Command::Device(command) => device::device(session, command).await,
         Command::Token(command) => access::token(session, global, command).await,

@@ -25,13 +25,18 @@ const OPTIONAL: &[&str] = &[
     "enabled",
     "extended",
     "fd",
+    "guards",
     "id",
     "identity",
     "kind",
+    "lifetime",
+    "maxAgeMs",
     "maxGap",
     "offset",
+    "onStop",
     "parity",
     "payload",
+    "perDay",
     "port",
     "protocolVersion",
     "qos",
@@ -43,6 +48,7 @@ const OPTIONAL: &[&str] = &[
     "signed",
     "stopBits",
     "template",
+    "then",
     "timeoutMs",
     "tls",
     "trust",
@@ -179,6 +185,13 @@ impl Parts {
         {
             members.insert("description".to_owned(), description.into());
         }
+        if let Some(items) = members.get("items").map(|items| self.closed(items)) {
+            members.insert("items".to_owned(), items);
+        }
+        if let Some(types) = self.plain_types(&members) {
+            members.remove("oneOf");
+            members.insert("type".to_owned(), types);
+        }
         match members
             .get("enum")
             .and_then(Value::as_array)
@@ -187,6 +200,24 @@ impl Parts {
             Some([only]) => json!({ "const": only }),
             _ => Value::Object(members),
         }
+    }
+
+    /// The types of a choice among plain values, where a whole number is a number too: `oneOf` would then fit twice.
+    fn plain_types(&self, members: &Map<String, Value>) -> Option<Value> {
+        let choices = members.get("oneOf")?.as_array()?;
+        let mut types: Vec<String> = Vec::new();
+        for choice in choices {
+            let choice = self.resolved(choice);
+            let kind = match choice.get("type")?.as_str()? {
+                "integer" => "number",
+                "object" | "array" => return None,
+                other => other,
+            };
+            if !types.iter().any(|known| known == kind) {
+                types.push(kind.to_owned());
+            }
+        }
+        Some(json!(types))
     }
 
     fn object(&self, form: Form) -> Value {

@@ -191,7 +191,7 @@ pub fn points(points: &[PointView], now: Timestamp) -> Table {
 }
 
 /// A value in its own digits: one that was a 32-bit float is not shown with the digits that 64 bits add to it.
-fn shown(value: &PointValue) -> String {
+pub(super) fn shown(value: &PointValue) -> String {
     match value {
         #[allow(
             clippy::cast_possible_truncation,

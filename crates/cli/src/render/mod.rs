@@ -4,5 +4,6 @@ pub mod access;
 pub mod events;
 pub mod lists;
 pub mod plan;
+pub mod setpoints;
 pub mod time;
 pub mod why;

@@ -4,3 +4,4 @@ mod access;
 mod apply;
 mod look;
 mod plant;
+mod values;

@@ -156,6 +156,7 @@ impl Plant {
             failures: Vec::new(),
             health: BTreeMap::new(),
             looked_revision: 0,
+            values: None,
         };
         Agent {
             device: registered.device,
@@ -220,6 +221,7 @@ impl Agent {
             .map(|item| item.sensor.id())
             .collect();
         self.says.establish_but(&state, &failing, Timestamp::now());
+        self.says.hold_all(&state);
         let report = self.says.full_report();
         self.link.report(&report).await.expect("taken");
     }

@@ -245,8 +245,14 @@ impl Report {
         let looked_revision = fields.int("lookedRevision", &any, Some(0));
         let outcome = Outcome::read(&mut fields);
         let health = fields.optional("health", health_map);
-        let setpoints = fields.optional("setpoints", by_serde::<ReportedValues>);
-        let hold = fields.optional("hold", by_serde::<HoldReport>);
+        let setpoints = fields.optional("setpoints", |value, path, problems| {
+            let values: ReportedValues = by_serde(value, path, problems)?;
+            can_go_above(values.held_revision, path, problems).then_some(values)
+        });
+        let hold = fields.optional("hold", |value, path, problems| {
+            let hold: HoldReport = by_serde(value, path, problems)?;
+            can_go_above(hold.held_revision, path, problems).then_some(hold)
+        });
         let agent_version = fields.text_opt("agentVersion", "the agent's version");
         let extra = fields.rest();
         let order = ReportOrder {
@@ -272,6 +278,16 @@ impl Report {
             extra,
         })
     }
+}
+
+/// The hub must be able to go on above a revision that an agent claims to hold.
+fn can_go_above(revision: u64, path: &Path<'_>, problems: &mut Problems) -> bool {
+    let fits = revision <= limits::HELD_VERSION.unsigned_abs();
+    if !fits {
+        let expected = format_args!("at most {}", limits::HELD_VERSION);
+        problems.add(path.key("heldRevision"), expected, revision);
+    }
+    fits
 }
 
 /// What has no reader of its own, by serde: one problem at a time.

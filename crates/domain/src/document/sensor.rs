@@ -127,6 +127,15 @@ impl Binding {
         each_binding!(self, _, points => points.iter().map(|point| (point.id, &point.name)).collect())
     }
 
+    /// Ids, names and units of the points, in the order of the document.
+    #[must_use]
+    pub fn point_labels(&self) -> Vec<(PointId, &Name, Option<&str>)> {
+        each_binding!(self, _, points => points
+            .iter()
+            .map(|point| (point.id, &point.name, point.unit.as_deref()))
+            .collect())
+    }
+
     /// What a point's document says of writing it.
     #[must_use]
     pub fn point_rules(&self, id: PointId) -> Option<PointRules> {

@@ -44,4 +44,5 @@ mod refusals;
 mod replicas;
 mod reports;
 mod support;
+mod values;
 mod worked_examples;

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderName, HeaderValue, header, request::Parts},
 };
-use holdfast_wire::routes::MAX_WAIT_S;
+use holdfast_wire::routes::{self, MAX_WAIT_S};
 
 use crate::{
     App,
@@ -46,6 +46,51 @@ impl FromRequestParts<App> for IfMatch {
                 format!("{:?}", shortened(text)),
             )),
         }
+    }
+}
+
+/// `If-Match`: the revision that a setpoint must have; `None`: any, or none.
+pub(crate) struct IfRevision(pub(crate) Option<u64>);
+
+impl FromRequestParts<App> for IfRevision {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        let Some(given) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
+        let text = given.to_str().unwrap_or_default().trim();
+        let tag = text.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let revision = tag.and_then(|digits| digits.parse().ok());
+        match revision {
+            Some(revision) => Ok(Self(Some(revision))),
+            None => Err(ApiProblem::bad_request(
+                "If-Match",
+                "the setpoint's revision in quotes, such as \"7\"",
+                format!("{:?}", shortened(text)),
+            )),
+        }
+    }
+}
+
+/// `Idempotency-Key`: the same request with the same key changes nothing.
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+
+impl FromRequestParts<App> for IdempotencyKey {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        const MOST: usize = 255;
+        let Some(given) = parts.headers.get(routes::IDEMPOTENCY_KEY) else {
+            return Ok(Self(None));
+        };
+        let text = given.to_str().unwrap_or_default().trim();
+        if (1..=MOST).contains(&text.len()) {
+            return Ok(Self(Some(text.to_owned())));
+        }
+        let expected = format!("1 to {MOST} visible ASCII characters");
+        let found = format!("{:?}", shortened(text));
+        Err(ApiProblem::bad_request("Idempotency-Key", expected, found))
     }
 }
 

@@ -8,6 +8,6 @@ mod path;
 mod query;
 
 pub(crate) use body::{Form, JsonBytes, JsonDocument, SmallDocument};
-pub(crate) use headers::{IfMatch, IfNoneMatch, Wait};
-pub(crate) use path::{DevicePath, SensorPath, TokenPath};
+pub(crate) use headers::{IdempotencyKey, IfMatch, IfNoneMatch, IfRevision, Wait};
+pub(crate) use path::{DevicePath, PausePath, PointPath, SensorPath, TokenPath};
 pub(crate) use query::Query;

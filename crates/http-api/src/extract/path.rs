@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use holdfast_domain::{DeviceId, Name, SensorId, TokenId, state::DeviceState};
+use holdfast_domain::{DeviceId, Name, PauseId, PointId, SensorId, TokenId, state::DeviceState};
 
 use crate::{
     App,
@@ -86,6 +86,75 @@ impl SensorKey {
             };
             ApiProblem::not_found(format!("device {} has no sensor {key}", state.record.id))
         })
+    }
+}
+
+/// `{uuid}`, `{sensor}` and `{point}`: a device and one of its points.
+pub(crate) struct PointPath(pub(crate) DeviceId, pub(crate) PointKey);
+
+/// How a point is named in a path.
+pub(crate) struct PointKey {
+    sensor: SensorKey,
+    point: PointName,
+}
+
+enum PointName {
+    Id(PointId),
+    Name(Name),
+}
+
+impl FromRequestParts<App> for PointPath {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let SensorPath(device, sensor) = SensorPath::from_request_parts(parts, app).await?;
+        let params = params(parts, app).await?;
+        let point = match value(&params, "point").parse() {
+            Ok(id) => PointName::Id(id),
+            Err(_) => PointName::Name(read(&params, "point", "a point's UUID or name")?),
+        };
+        Ok(Self(device, PointKey { sensor, point }))
+    }
+}
+
+impl PointKey {
+    /// The point that is meant: one of the target.
+    pub(crate) fn find(&self, state: &DeviceState) -> ApiResult<PointId> {
+        let sensor = self.sensor.find(state)?;
+        let item = state.target.item(sensor).ok_or_else(|| {
+            ApiProblem::not_found(format!(
+                "sensor {sensor} still runs, but the target has it no more: nothing can be set there"
+            ))
+        })?;
+        let points = item.sensor.content().binding.point_names();
+        let is_meant = |(id, name): &(PointId, &Name)| match &self.point {
+            PointName::Id(wanted) => id == wanted,
+            PointName::Name(wanted) => *name == wanted,
+        };
+        let found = points.into_iter().find(is_meant).map(|(id, _)| id);
+        found.ok_or_else(|| {
+            let key = match &self.point {
+                PointName::Id(id) => id.to_string(),
+                PointName::Name(name) => format!("named {name:?}"),
+            };
+            let sensor = item.sensor.name();
+            ApiProblem::not_found(format!("sensor {sensor} has no point {key}"))
+        })
+    }
+}
+
+/// `{uuid}` and `{id}`: a device and one of its pauses.
+pub(crate) struct PausePath(pub(crate) DeviceId, pub(crate) PauseId);
+
+impl FromRequestParts<App> for PausePath {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let params = params(parts, app).await?;
+        Ok(Self(
+            read(&params, "uuid", "a device's UUID")?,
+            read(&params, "id", "a UUID")?,
+        ))
     }
 }
 

@@ -204,6 +204,12 @@ impl PointLine {
             quality,
             at,
             reason,
+            desired: _,
+            conformity: _,
+            hold: _,
+            since: _,
+            writes: _,
+            budget_left: _,
         } = point;
         let (tone, word) = match quality {
             Quality::Good => ("good", None),

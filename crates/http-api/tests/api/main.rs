@@ -7,6 +7,8 @@ mod lists;
 mod openapi;
 mod pages;
 mod roles;
+mod stops;
 mod stream;
 mod strict;
 mod support;
+mod values;

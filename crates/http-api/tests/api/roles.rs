@@ -58,6 +58,7 @@ async fn every_route_opens_for_its_roles_and_for_no_other() {
             .path
             .replace("{uuid}", &server.a.id.to_string())
             .replace("{sensor}", "boiler-1")
+            .replace("{point}", "target-temperature")
             .replace("{id}", "0192b3a4-0000-7000-8000-00000000dead");
         for (token, who) in callers {
             let request =

@@ -1,12 +1,14 @@
 //! The operators' side of the API, call by call. No call retries.
 //!
 //! Here: the client and how its calls are made. [`devices`] are devices and what is true of them, [`target`] what they
-//! should run, [`log`] the event log (following it is [`crate::follow`]), [`access`] tokens and keys.
+//! should run, [`values`] the values that outputs shall hold, [`log`] the event log (following it is [`crate::follow`]),
+//! [`access`] tokens and keys.
 
 mod access;
 mod devices;
 mod log;
 mod target;
+mod values;
 
 use holdfast_wire::{Listed, page::MOST};
 use reqwest::Method;
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 pub use devices::{SensorQuery, SensorsView};
 pub use log::EventQuery;
 pub use target::TargetAnswer;
+pub use values::PointRef;
 
 use crate::{
     problem::{self, CallError},

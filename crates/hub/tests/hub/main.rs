@@ -1,5 +1,5 @@
 //! The hub's use cases over the store in memory: [`tokens`], [`registering`], [`polling`], [`reports`], [`edits`],
-//! [`devices`]. What they share is in [`support`].
+//! [`devices`], [`values`]. What they share is in [`support`].
 
 mod devices;
 mod edits;
@@ -9,3 +9,4 @@ mod registering;
 mod reports;
 mod support;
 mod tokens;
+mod values;

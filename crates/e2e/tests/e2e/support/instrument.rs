@@ -1,37 +1,35 @@
-//! Instruments that agents read. At its end each checks that nobody wrote to it: reading never writes, and without a
-//! setpoint nothing is written, whatever happens.
+//! Instruments that agents read. At its end each checks that nobody wrote to it but where a test sets values: reading never
+//! writes, and without a setpoint nothing is written, whatever happens.
 
 use std::ops::Deref;
 
-use holdfast_device_sim::modbus::{ModbusInstrument, Unit};
+use holdfast_device_sim::modbus::{ModbusInstrument, Table, Unit};
 use serde_json::{Value, json};
 
 use super::wait::in_time;
 
+/// The register of the point "target".
+const TARGET: u16 = 101;
+
 /// A Modbus TCP instrument with one unit, id 1.
-pub(crate) struct Instrument(ModbusInstrument);
+pub(crate) struct Instrument {
+    modbus: ModbusInstrument,
+    /// Values are set on it.
+    is_set: bool,
+}
 
 impl Instrument {
     /// One that is plugged in.
     pub(crate) async fn start() -> Self {
-        Self(
-            ModbusInstrument::builder()
-                .unit(1, unit())
-                .bind("127.0.0.1:0")
-                .await
-                .expect("a free port"),
-        )
+        let builder = ModbusInstrument::builder().unit(1, unit());
+        Self::of(builder.bind("127.0.0.1:0").await.expect("a free port"))
     }
 
     /// One whose port refuses connections until it is plugged in.
     pub(crate) async fn unplugged() -> Self {
-        Self(
-            ModbusInstrument::builder()
-                .unit(1, unit())
-                .bind_unplugged("127.0.0.1:0")
-                .await
-                .expect("a free port"),
-        )
+        let builder = ModbusInstrument::builder().unit(1, unit());
+        let unplugged = builder.bind_unplugged("127.0.0.1:0").await;
+        Self::of(unplugged.expect("a free port"))
     }
 
     /// One with several units behind one connection.
@@ -41,7 +39,41 @@ impl Instrument {
             .fold(ModbusInstrument::builder(), |builder, id| {
                 builder.unit(*id, unit())
             });
-        Self(builder.bind("127.0.0.1:0").await.expect("a free port"))
+        Self::of(builder.bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    const fn of(modbus: ModbusInstrument) -> Self {
+        Self {
+            modbus,
+            is_set: false,
+        }
+    }
+
+    /// The same, and values are set on it.
+    pub(crate) const fn that_is_set(self) -> Self {
+        // A value with a destructor can't be taken apart.
+        let mut this = self;
+        this.is_set = true;
+        this
+    }
+
+    /// What its register for the set temperature holds.
+    pub(crate) fn target(&self) -> u16 {
+        self.modbus
+            .registers(1, Table::Holding, TARGET, 1)
+            .expect("the register is there")[0]
+    }
+
+    /// Somebody turns the knob.
+    pub(crate) fn turn(&self, register: u16) {
+        self.modbus
+            .set_registers(1, Table::Holding, TARGET, &[register])
+            .expect("the register is there");
+    }
+
+    /// How often its register for the set temperature was written to over the wire.
+    pub(crate) fn writes(&self) -> u64 {
+        self.modbus.writes_of(1, Table::Holding, TARGET)
     }
 
     /// A sensor that is this instrument's unit 1, as an operator declares it. One of its points could be written.
@@ -97,13 +129,13 @@ impl Deref for Instrument {
     type Target = ModbusInstrument;
 
     fn deref(&self) -> &ModbusInstrument {
-        &self.0
+        &self.modbus
     }
 }
 
 impl Drop for Instrument {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.is_set {
             let totals = self.totals();
             assert_eq!(
                 totals.write_requests, 0,

@@ -3,15 +3,21 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
-    Fingerprint, Health, HealthStatus, Incarnation, Item, Protocol, SensorId,
+    Fingerprint, Health, HealthStatus, Incarnation, Item, PauseId, PointId, PointValue, Protocol,
+    SensorId,
+    document::{
+        hold::{HoldReport, LoopState, Scope},
+        setpoint::{Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport, Tolerance},
+    },
     drift::DriftKind,
     event::{EventKind, whole_micros},
     row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
+    values::{HoldWish, Interruption, ReportedValues, Values, Wish},
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{Fixture, Scene, compare, random};
 use crate::{
@@ -52,6 +58,120 @@ fn full_row(shown: Arc<holdfast_domain::Sensor>, at: Timestamp) -> SensorRow {
     }
 }
 
+/// Setpoints, stops and pauses in which every optional field is there.
+fn full_values(at: Timestamp) -> Values {
+    let until = Some(at + SignedDuration::from_micros(5));
+    let wish =
+        |point: &str, value: PointValue, tolerance: Option<Tolerance>, policy: Policy| Wish {
+            setpoint: Setpoint {
+                point_id: PointId(uuid_of(point)),
+                bound_to: Fingerprint::of_bytes(point.as_bytes()),
+                value,
+                tolerance,
+                policy,
+                set_by: Actor::named("anna"),
+                reason: Some(format!("{point} 'because' \u{7} ␀ ✓")),
+                revision: 3,
+                valid_for_ms: None,
+                extra: Map::from_iter([("ofALaterVersion".to_owned(), json!([1, 2.5, "x\0"]))]),
+            },
+            set_at: at,
+            until,
+            revision: u64::from(u32::MAX),
+            key: Some("request ✓".to_owned()),
+        };
+    let number = PointValue::Number(0.1 + 0.2);
+    let mut last = wish("d", PointValue::Integer(-1), None, Policy::Enforce);
+    (last.until, last.key, last.setpoint.reason) = (None, None, None);
+    let wishes = [
+        wish(
+            "a",
+            number,
+            Some(Tolerance::Absolute(0.1 + 0.7)),
+            Policy::Adopt,
+        ),
+        wish(
+            "b",
+            PointValue::Bool(true),
+            Some(Tolerance::Exact),
+            Policy::Observe,
+        ),
+        wish(
+            "c",
+            PointValue::from_u64(u64::MAX),
+            Some(Tolerance::Relative(0.01)),
+            Policy::Enforce,
+        ),
+        last,
+    ];
+    let scopes = [
+        Scope::Device,
+        Scope::Sensor(SensorId(uuid_of("s"))),
+        Scope::Point(PointId(uuid_of("a"))),
+    ];
+    Values {
+        revision: i64::MAX as u64,
+        wishes: wishes.map(|wish| (wish.setpoint.point_id, wish)).into(),
+        hold: HoldWish {
+            revision: i64::MAX as u64,
+            shadow: true,
+            interval_ms: 3_600_000,
+            dynamic: false,
+            restores_per_hour: 0,
+            interruptions: scopes
+                .map(|scope| Interruption {
+                    id: PauseId(uuid_of(&format!("{scope:?}"))),
+                    scope,
+                    by: Actor::named("ben"),
+                    reason: (scope != Scope::Device).then(|| "belt \0 change".to_owned()),
+                    since: at,
+                    until: until.filter(|_| scope == Scope::Device),
+                })
+                .into(),
+        },
+    }
+}
+
+/// What an agent says of its outputs, with every optional field.
+fn full_reported_values(at: Timestamp) -> ReportedValues {
+    let item = SetpointReport {
+        conformity: Conformity::Deviates,
+        hold: Hold::Overridden,
+        value: Some(PointValue::Number(0.1 + 0.7)),
+        reason: Some("changed \"by hand\" \0".to_owned()),
+        since: at + SignedDuration::from_nanos(1),
+        revision: 118,
+        writes: 1 << 53 | 1,
+        budget_left: u64::MAX,
+        verified_in_ms: Some(38),
+        changes: 3,
+        last_change: Some(HandChange {
+            before: PointValue::Bool(false),
+            after: PointValue::from_u64(u64::MAX),
+            at,
+        }),
+        adopt: Some(PointValue::Text("\0 ✓".to_owned())),
+    };
+    let bare = SetpointReport {
+        value: None,
+        reason: None,
+        verified_in_ms: None,
+        last_change: None,
+        adopt: None,
+        ..item.clone()
+    };
+    ReportedValues {
+        held_revision: 1 << 52,
+        items: BTreeMap::from([(PointId(uuid_of("a")), item), (PointId(uuid_of("b")), bare)]),
+        hold: Some(HoldReport {
+            held_revision: 7,
+            state: LoopState::Shadow,
+            interval_ms: u32::MAX,
+            overruns: 9,
+        }),
+    }
+}
+
 /// Every field of a device comes back as it was, of sensors of every protocol.
 pub async fn every_field_comes_back(fixture: &dyn Fixture) {
     let scene = Scene::of(fixture);
@@ -72,6 +192,7 @@ pub async fn every_field_comes_back(fixture: &dyn Fixture) {
             version: 1_u64 << 53 | 1,
             items: items.clone(),
             look_revision: 9,
+            values: full_values(at),
             event: 1,
             audit: state.target.audit.touched(at, &Actor::named("ben")),
             last_deployed: Some((at, 42)),
@@ -107,6 +228,7 @@ pub async fn every_field_comes_back(fixture: &dyn Fixture) {
         )]),
         running_fingerprint: report.running_fingerprint,
         looked_revision: 9,
+        values: full_reported_values(at),
         agent_version: report.agent_version,
         reported_at: at,
     });
@@ -141,6 +263,58 @@ pub async fn every_field_comes_back(fixture: &dyn Fixture) {
         .await
         .expect("works");
     assert_eq!(stored, Some(items));
+}
+
+/// What is wanted of outputs changes alone, and stays where something else changes.
+pub async fn setpoints_come_back(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let mut first = scene.world.device("gateway-1");
+    let at = first.record.audit.created_at;
+    first.target.values = full_values(at);
+    scene.create(&first).await.expect("it is new");
+    let mut state = scene.load(first.record.id).await;
+    assert_eq!(state.target.values, first.target.values);
+    for kind in [
+        TargetChangeKind::Values,
+        TargetChangeKind::Look,
+        TargetChangeKind::Deployed,
+    ] {
+        let mut change = Change::of(&state);
+        let mut target = state.target.clone();
+        match kind {
+            TargetChangeKind::Values => {
+                target.values.revision = 4;
+                target.values.wishes.remove(&PointId(uuid_of("a")));
+                target.values.hold = HoldWish::default();
+            }
+            TargetChangeKind::Deployed => target.last_deployed = Some((at, 1)),
+            TargetChangeKind::Look | TargetChangeKind::NewVersion => {}
+        }
+        target.look_revision += 1;
+        change.target = Some(TargetChange {
+            target,
+            reason: None,
+            kind,
+        });
+        state = scene.commit(&state, change).await;
+    }
+    let mut agent = FakeAgent::of(&state);
+    let mut said = full_reported_values(at);
+    // No later revisions than were given: the hub would go on above them.
+    said.held_revision = 4;
+    said.hold.as_mut().expect("it is full").held_revision = 0;
+    for values in [Some(said), None] {
+        agent.values = values;
+        agent.looked_revision += 1;
+        let change = scene.world.report(&state, agent.full_report());
+        state = scene.commit(&state, change.expect("it says more")).await;
+    }
+    let kept = &state.reported.as_ref().expect("it reported").values;
+    assert_eq!(
+        kept.items.len(),
+        1,
+        "of what is not set any more nothing is kept"
+    );
 }
 
 /// What can be left out and is left out comes back so, also where it was there before.

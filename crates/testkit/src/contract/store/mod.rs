@@ -176,7 +176,7 @@ macro_rules! store_contract {
                 an_interrupted_commit_leaves_all_or_nothing;
             presence: a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale,
                 a_report_that_was_overtaken_is_a_conflict;
-            exact: every_field_comes_back, nothing_optional_comes_back_as_nothing, odd_texts_come_back,
+            exact: every_field_comes_back, setpoints_come_back, nothing_optional_comes_back_as_nothing, odd_texts_come_back,
                 random_histories_match_the_model;
             register: a_new_device_registers, an_existing_device_gets_another_agent, a_key_has_so_many_uses,
                 a_revoked_key_registers_nothing, a_registration_that_fails_leaves_nothing,

@@ -1,13 +1,18 @@
-//! What can happen to a device, at random: edits, reports, passing time, readings.
+//! What can happen to a device, at random: edits, setpoints and pauses, reports, passing time, readings.
 
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
     Name, PointId, PointValue, Quality, SensorId,
+    document::{
+        hold::Scope,
+        setpoint::{Conformity, Hold, Policy, Tolerance},
+    },
     edit::{Edit, look_again},
     event::EventKind,
     state::{Change, DeviceState},
     watch::{Patience, watch},
+    wish::{SetRequest, Tuning, interrupt, release, resume, set, tune},
 };
 use holdfast_ports::{
     clock::Entropy,
@@ -30,7 +35,8 @@ pub(super) async fn change(
     state: &DeviceState,
     model: &MemoryStore,
 ) -> Option<Change> {
-    match world.entropy.below(20) {
+    match world.entropy.below(28) {
+        20..28 => wish(world, state),
         0..8 => {
             let what = edit(world, state, model).await?;
             // A name that exists already is refused: then nothing happens.
@@ -92,8 +98,88 @@ fn report(world: &World, agent: &mut FakeAgent, state: &DeviceState) -> Option<C
     } else {
         agent.held_version = state.target.version;
     }
+    say_values(world, agent, state);
     let report = agent.full_report();
     world.report(state, report)
+}
+
+/// What an operator changes of what outputs shall hold; `None` where that is refused, or so already.
+fn wish(world: &World, state: &DeviceState) -> Option<Change> {
+    let entropy = &world.entropy;
+    let context = world.context("anna");
+    let later = |percent: usize| {
+        let ms = 1 + entropy.below(20) as i64;
+        entropy
+            .chance(percent)
+            .then(|| context.now + SignedDuration::from_millis(ms))
+    };
+    let points: Vec<(SensorId, PointId)> = state
+        .target
+        .items
+        .iter()
+        .flat_map(|item| {
+            let points = item.sensor.content().binding.point_names();
+            points
+                .into_iter()
+                .map(|(point, _)| (item.sensor.id(), point))
+        })
+        .collect();
+    let (sensor, point) = *points.get(entropy.below(points.len().max(1)))?;
+    let scope = [Scope::Device, Scope::Sensor(sensor), Scope::Point(point)][entropy.below(3)];
+    let reason = entropy.chance(50).then_some("because 'so' ␀");
+    match entropy.below(8) {
+        0..4 => {
+            let values = [
+                json!(20.1),
+                json!(72.5),
+                json!(90),
+                json!(true),
+                json!("on"),
+            ];
+            let value = values[entropy.below(values.len())].clone();
+            let request = SetRequest {
+                value: serde_json::from_value(value).expect("a value"),
+                tolerance: [None, Some(Tolerance::Absolute(0.1)), Some(Tolerance::Exact)]
+                    [entropy.below(3)],
+                policy: [Policy::Enforce, Policy::Observe, Policy::Adopt][entropy.below(3)],
+                reason: reason.map(str::to_owned),
+                until: later(30),
+                key: entropy.chance(20).then(|| "request".to_owned()),
+            };
+            set(state, point, request, &context).ok()?
+        }
+        4 => release(state, point, reason, &context).ok(),
+        5 => interrupt(state, scope, reason, later(50), entropy.uuid(), &context).ok(),
+        6 => resume(state, |one| one.scope == scope, reason, &context),
+        _ => {
+            let tuning = Tuning {
+                interval_ms: entropy.chance(50).then(|| 100 + entropy.jitter() % 10_000),
+                dynamic: Some(entropy.chance(50)),
+                shadow: Some(entropy.chance(50)),
+                restores_per_hour: entropy.chance(50).then(|| entropy.jitter() % 100),
+            };
+            tune(state, tuning, reason, &context)
+        }
+    }
+}
+
+/// What an agent says of its outputs: nothing, or of each that it is held, or that it was changed by hand and may be kept so.
+fn say_values(world: &World, agent: &mut FakeAgent, state: &DeviceState) {
+    agent.hold_all(state);
+    let values = agent.values.as_mut().expect("it was just said");
+    for item in values.items.values_mut() {
+        if world.entropy.chance(30) {
+            (item.conformity, item.hold) = (Conformity::Drifting, Hold::Overridden);
+            item.adopt = Some(PointValue::Number(
+                f64::from(world.entropy.jitter() % 900) / 10.0,
+            ));
+            item.writes += world.entropy.next() % 3;
+            item.reason = Some("changed \0 by hand".to_owned());
+        }
+    }
+    if world.entropy.chance(30) {
+        agent.values = None;
+    }
 }
 
 fn rename(world: &World, state: &DeviceState) -> Change {
