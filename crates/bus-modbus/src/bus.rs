@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use holdfast_domain::{Protocol, Sensor};
-use holdfast_ports::bus::{FieldBus, RunningSensor, StartError, StartRequest};
+use holdfast_domain::hold::WriteOutcome;
+use holdfast_domain::{PointId, PointValue, Protocol, Sensor};
+use holdfast_ports::bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest};
 use holdfast_ports::clock::{Clock, Entropy};
 use tokio::sync::oneshot;
 
 use crate::data::{Endpoint, Spec};
-use crate::link::{Command, Key, Link, NewUnit, Registry, TASK_FAILED};
+use crate::link::{Command, Key, Link, NewUnit, Registry, TASK_FAILED, unread};
 use crate::settings::{Settings, Waits};
 use crate::stats::{LinkStats, LinkView};
 
-/// The Modbus adapter. Modbus TCP, reading.
+/// The Modbus adapter: Modbus TCP.
 ///
 /// `start` ends well with the first answer of the unit, an exception included; with two exceptions that say that the
 /// unit was not reached (10 and 11, from a gateway) it does not. It ends with an error after the deadline for connecting
@@ -100,6 +101,25 @@ struct RunningUnit {
 
 #[async_trait]
 impl RunningSensor for RunningUnit {
+    async fn read(&self, points: &[PointId]) -> Vec<Fresh> {
+        let (answer, fresh) = oneshot::channel();
+        self.link
+            .send(Command::Read(self.key, points.to_vec(), answer));
+        fresh
+            .await
+            .unwrap_or_else(|_| unread(points.len(), TASK_FAILED))
+    }
+
+    async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome {
+        let (answer, outcome) = oneshot::channel();
+        let write = Command::Write(self.key, point, value.clone(), answer);
+        if !self.link.send(write) {
+            return WriteOutcome::NotSent(TASK_FAILED.to_owned());
+        }
+        let failed = |_| WriteOutcome::Unknown(TASK_FAILED.to_owned());
+        outcome.await.unwrap_or_else(failed)
+    }
+
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError> {
         let (endpoint, spec) = Spec::of(&sensor)?;
         if endpoint != self.endpoint {

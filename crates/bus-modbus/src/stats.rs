@@ -36,6 +36,10 @@ macro_rules! counters {
 counters! {
     /// Requests sent.
     requests,
+    /// Those of them that write.
+    writes,
+    /// Requests to write or read on demand that were turned away because too many waited for the line.
+    turned_away,
     /// Requests that nobody answered in time.
     timeouts,
     /// Requests that were answered with an exception.

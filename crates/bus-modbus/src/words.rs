@@ -1,11 +1,14 @@
 //! What the codes of the protocol and of the system mean, in words that an operator reads.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 /// The exception codes that are decided on (Application Protocol, section 7).
 pub(crate) mod code {
+    pub(crate) const ILLEGAL_FUNCTION: u8 = 1;
     pub(crate) const ILLEGAL_DATA_ADDRESS: u8 = 2;
     pub(crate) const ILLEGAL_DATA_VALUE: u8 = 3;
+    pub(crate) const ACKNOWLEDGE: u8 = 5;
     pub(crate) const GATEWAY_PATH_UNAVAILABLE: u8 = 10;
     pub(crate) const GATEWAY_TARGET_SILENT: u8 = 11;
 }
@@ -13,11 +16,11 @@ pub(crate) mod code {
 /// `illegal data address (exception 2)`.
 pub(crate) fn exception(code: u8) -> String {
     let name = match code {
-        1 => "illegal function",
+        code::ILLEGAL_FUNCTION => "illegal function",
         code::ILLEGAL_DATA_ADDRESS => "illegal data address",
         code::ILLEGAL_DATA_VALUE => "illegal data value",
         4 => "server device failure",
-        5 => "acknowledge",
+        code::ACKNOWLEDGE => "acknowledge",
         6 => "server device busy",
         8 => "memory parity error",
         code::GATEWAY_PATH_UNAVAILABLE => "gateway path unavailable",
@@ -41,6 +44,15 @@ pub(crate) const fn is_about_addresses(exception: u8) -> bool {
         exception,
         code::ILLEGAL_DATA_ADDRESS | code::ILLEGAL_DATA_VALUE
     )
+}
+
+/// How long from now, for people: "40 ms", "3.2 s", "12 s".
+pub(crate) fn about(wait: Duration) -> String {
+    match wait.as_millis() {
+        ms @ ..1_000 => format!("{ms} ms"),
+        ms @ 1_000..10_000 => format!("{}.{} s", ms / 1_000, ms / 100 % 10),
+        ms => format!("{} s", ms / 1_000),
+    }
 }
 
 /// Why a connection could not be made.

@@ -34,6 +34,13 @@ impl Place {
         })
     }
 
+    /// Do they share an address?
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.table == other.table
+            && u32::from(self.first) < other.end()
+            && u32::from(other.first) < self.end()
+    }
+
     /// How many addresses lie between this and `later`, which does not begin before it; 0 if they touch or overlap.
     pub(crate) fn gap_to(self, later: Self) -> u32 {
         u32::from(later.first).saturating_sub(self.end())

@@ -61,10 +61,20 @@ pub(crate) fn in_order(points: &[Point<Address>]) -> Vec<PlannedPoint> {
 
 /// The requests for points in order, with at most `max_gap` unwanted addresses between two wanted ones.
 pub(crate) fn blocks(points: &[PlannedPoint], max_gap: u16) -> Vec<Block> {
+    blocks_of(points, max_gap, |_, _| true)
+}
+
+/// The same; two points, next to each other in order, share a request only if they `may`.
+pub(crate) fn blocks_of(
+    points: &[PlannedPoint],
+    max_gap: u16,
+    may: impl Fn(usize, usize) -> bool,
+) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for (index, point) in points.iter().enumerate() {
         match blocks
             .last_mut()
+            .filter(|_| may(index - 1, index))
             .and_then(|last| Some((joined(last.place, point.place, max_gap)?, last)))
         {
             Some((place, last)) => {

@@ -4,11 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_domain::protocol::modbus::Link;
-use holdfast_domain::{Binding, Sensor, SensorId};
+use holdfast_domain::document::point::Point;
+use holdfast_domain::protocol::modbus::{Address, Link};
+use holdfast_domain::{Binding, PointId, PointValue, Sensor, SensorId};
 use holdfast_ports::bus::StartError;
 
+use super::Write;
 use super::plan::{self, Block, PlannedPoint};
+
+/// What is said of a point that the sensor does not have.
+pub(crate) const NO_SUCH_POINT: &str =
+    "the sensor, as it runs on this device, has no such point; it may have been removed";
 
 /// The other end of a TCP link. Sensors with the same one share a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +41,7 @@ pub(crate) struct Spec {
     pub(crate) unit_id: u8,
     pub(crate) timeout: Duration,
     pub(crate) interval: Duration,
+    pub(crate) max_gap: u16,
     /// In the order of their addresses.
     pub(crate) points: Vec<PlannedPoint>,
     pub(crate) blocks: Vec<Block>,
@@ -74,6 +81,7 @@ impl Spec {
             unit_id: connection.unit_id,
             timeout: Duration::from_millis(connection.timeout_ms.into()),
             interval: Duration::from_millis(content.poll_interval_ms.into()),
+            max_gap: connection.max_gap,
             points,
             blocks,
         };
@@ -91,10 +99,24 @@ impl Spec {
 
     /// The name of a point, by its order in the plan.
     pub(crate) fn point_name(&self, index: usize) -> &str {
+        self.document()[self.points[index].document_index]
+            .name
+            .as_str()
+    }
+
+    /// The request that writes `value` to a point.
+    ///
+    /// # Errors
+    /// Why nothing can be sent: for the operator.
+    pub(crate) fn write(&self, point: PointId, value: &PointValue) -> Result<Write, String> {
+        let found = self.document().iter().find(|found| found.id == point);
+        Write::of(found.ok_or(NO_SUCH_POINT)?, value)
+    }
+
+    /// The points as the document has them.
+    fn document(&self) -> &[Point<Address>] {
         match &self.sensor.content().binding {
-            Binding::Modbus { points, .. } => {
-                points[self.points[index].document_index].name.as_str()
-            }
+            Binding::Modbus { points, .. } => points,
             Binding::Can { .. } | Binding::Opcua { .. } | Binding::Mqtt { .. } => {
                 unreachable!("only Modbus sensors become a spec")
             }

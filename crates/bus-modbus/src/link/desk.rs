@@ -1,26 +1,35 @@
 //! Takes every decision of one link: what comes next, and what follows from what happened. Synchronous: time comes in
 //! as a parameter, and what it decides is carried out by the task in `mod.rs`.
 //!
-//! A poll that has begun is worked through before another begins; which one that is, `order.rs` says. A write will find
-//! its place before either, between two requests.
+//! A poll that has begun is worked through before another begins; what is to be written or read on demand comes between
+//! two requests. Whose turn it is, `order.rs` says.
+//!
+//! Read next: `desk/polls.rs`, `desk/errands.rs`.
+
+mod errands;
+mod polls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_domain::hold::WriteOutcome;
+use holdfast_domain::{PointId, PointValue};
+use holdfast_ports::bus::Fresh;
 use holdfast_ports::clock::Clock;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::order::{Choice, choose};
-use super::pace::{Demand, in_words, paced};
-use super::unit::{NewUnit, Presence, Unit};
-use super::wire::{Answer, Failure, Read};
+use super::errand::{ReadErrand, WriteErrand};
+use super::order::{Choice, PassedOver, Rank, choose};
+use super::pace::Demand;
+use super::queue::Queue;
+use super::unit::{NewUnit, Unit};
+use super::wire::{Answer, Ask, Failure};
 use crate::data::{Endpoint, Spec};
 use crate::poll::Request;
 use crate::settings::Waits;
 use crate::stats::Counts;
-use crate::words;
 
 /// On a link with units that answer, the silent ones together take at most one in so many parts of its time.
 const SILENT_UNITS_SHARE: u32 = 10;
@@ -28,6 +37,9 @@ const SILENT_UNITS_SHARE: u32 = 10;
 /// What is said of units whose link's task has panicked.
 pub(crate) const TASK_FAILED: &str =
     "the agent's Modbus adapter has failed (a bug); restart the agent and report it";
+
+/// What is said of errands of a sensor that was stopped.
+const STOPPED: &str = "the sensor was stopped";
 
 /// Names a unit within the process; a sensor that is started again is another one.
 pub(crate) type Key = u64;
@@ -39,6 +51,10 @@ pub(crate) enum Command {
     Update(Key, Box<Spec>, oneshot::Sender<()>),
     /// Answers when nothing is sent for it any more, and the connection is closed if it was the last.
     Remove(Key, Option<oneshot::Sender<()>>),
+    /// Reads points on demand.
+    Read(Key, Vec<PointId>, oneshot::Sender<Vec<Fresh>>),
+    /// Writes a value to a point.
+    Write(Key, PointId, PointValue, oneshot::Sender<WriteOutcome>),
 }
 
 /// What the task shall do next.
@@ -49,7 +65,7 @@ pub(crate) enum Next {
     /// Make a connection; then tell [`Desk::connected`].
     Connect,
     /// Ask; then tell [`Desk::answered`].
-    Ask(Read),
+    Ask(Ask),
 }
 
 /// The state of the connection.
@@ -68,11 +84,19 @@ enum Line {
     },
 }
 
-/// A request that is to be made, or under way.
+/// A request of a poll that is to be made, or under way.
 #[derive(Debug, Clone)]
 struct Asking {
     request: Request,
-    read: Read,
+    ask: Ask,
+}
+
+/// What the request that is under way is for.
+enum UnderWay {
+    Poll,
+    Write(WriteErrand, Ask),
+    /// Without a request: the unit has other content since, so that the answer says nothing.
+    Read(ReadErrand, Option<Request>, Ask),
 }
 
 /// One link and the units behind it.
@@ -83,6 +107,11 @@ pub(crate) struct Desk {
     /// The unit whose poll has begun.
     polling: Option<Key>,
     asking: Option<Asking>,
+    /// None also if what it was for is gone.
+    under_way: Option<UnderWay>,
+    /// What waits to be written or read on demand.
+    queue: Queue,
+    passed_over: PassedOver,
     /// When a unit last did not answer.
     failed_last: Option<Instant>,
     /// Shortest time between two polls of a unit that the line carries; none: what is declared is kept.
@@ -108,6 +137,9 @@ impl Desk {
             units,
             polling: None,
             asking: None,
+            under_way: None,
+            queue: Queue::default(),
+            passed_over: PassedOver::default(),
             failed_last: None,
             floor: None,
             demands: Vec::new(),
@@ -150,14 +182,24 @@ impl Desk {
                 {
                     self.give_up_poll();
                 }
+                self.plan_errands_again(key);
                 Some(done)
             }
             Command::Remove(key, done) => {
+                self.abandon_errands(key);
                 self.units.remove(&key);
                 if self.polling == Some(key) {
                     self.give_up_poll();
                 }
                 done
+            }
+            Command::Read(key, points, answer) => {
+                self.read(key, points, answer, now);
+                None
+            }
+            Command::Write(key, point, value, answer) => {
+                self.write(key, point, value, answer, now);
+                None
             }
         }
     }
@@ -168,7 +210,8 @@ impl Desk {
             return Next::Wait(None);
         }
         if let Line::Down { retry_at, .. } = self.line {
-            return if retry_at <= now {
+            // Errands are taken on a line that is down only for a unit that is alone on it.
+            return if retry_at <= now || !self.queue.is_empty() {
                 Next::Connect
             } else {
                 Next::Wait(Some(retry_at))
@@ -177,34 +220,28 @@ impl Desk {
         loop {
             let patience = self.waits.settings.patience;
             let choice = || choose(&self.units, patience, self.failed_last, now);
-            let key = match self.polling.map_or_else(choice, Choice::Now) {
-                Choice::Now(key) => key,
-                Choice::Later(at) => return Next::Wait(at),
-            };
-            if !matches!(self.line, Line::Open { .. }) {
+            let poll = self.polling.map_or_else(choice, Choice::Now);
+            let read = self.queue.turn(Rank::Read);
+            let (reads, polls) = (read.is_some(), matches!(poll, Choice::Now(_)));
+            let writes = self.queue.turn(Rank::Write);
+            let rank = self.passed_over.choose(writes.is_some(), reads, polls);
+            if rank.is_some() && !matches!(self.line, Line::Open { .. }) {
                 return Next::Connect;
             }
-            if let Some(asking) = &self.asking {
+            let next = match (rank, poll) {
+                (Some(Rank::Write), _) => writes.and_then(|turn| self.begin_errand(turn, now)),
+                (Some(Rank::Read), _) => read.and_then(|turn| self.begin_errand(turn, now)),
+                (Some(Rank::Poll), Choice::Now(key)) => self.poll(key, now),
+                (_, Choice::Later(at)) => return Next::Wait(at),
+                (None, Choice::Now(_)) => unreachable!("a poll that is due has a rank"),
+            };
+            if let (Some(next), Some(rank)) = (next, rank) {
                 self.counts.requests(1);
-                return Next::Ask(asking.read);
-            }
-            if self.polling.is_none() {
-                self.begin_poll(key, now);
-            }
-            let unit = self
-                .units
-                .get_mut(&key)
-                .expect("a unit that is removed is not polled on");
-            match unit.reader.next(self.clock.now()) {
-                Some(request) => {
-                    let read = Read {
-                        unit_id: unit.spec.unit_id,
-                        place: request.place,
-                        deadline: unit.spec.timeout,
-                    };
-                    self.asking = Some(Asking { request, read });
+                self.passed_over.made(rank, reads, polls);
+                if rank == Rank::Poll {
+                    self.under_way = Some(UnderWay::Poll);
                 }
-                None => self.end_poll(key, now),
+                return next;
             }
         }
     }
@@ -238,6 +275,7 @@ impl Desk {
                     reason: Arc::clone(&reason),
                 };
                 self.give_up_poll();
+                self.fail_all_errands(&format!("{reason}; nothing was sent"));
                 let at = self.clock.now();
                 self.units.retain(|_, unit| {
                     if unit.refuse_start(&reason) {
@@ -253,187 +291,57 @@ impl Desk {
 
     /// The request has ended. Answers whether the connection can be used on.
     pub(crate) fn answered(&mut self, result: Result<Answer, Failure>, now: Instant) -> bool {
-        // None: the poll was given up while the request was under way. It still says how the line is.
-        let asked = self.polling.zip(self.asking.take());
-        match result {
+        let used_before = matches!(self.line, Line::Open { served: 1.. });
+        let is_usable = match &result {
             Ok(answer) => {
                 if let Line::Open { served } = &mut self.line {
                     *served += 1;
                 }
                 match answer {
                     Answer::Exception(_) => self.counts.exceptions(1),
-                    Answer::Data(_) => {}
-                }
-                if let Some((key, asking)) = asked {
-                    self.take_answer(key, &asking.request, &answer, now);
+                    Answer::Data(_) | Answer::Written => {}
                 }
                 true
             }
             Err(failure) => {
                 self.counts.drops(1);
-                let used_before = matches!(self.line, Line::Open { served: 1.. });
                 self.line = Line::Closed;
-                if failure == Failure::TimedOut {
-                    self.counts.timeouts(1);
-                }
-                match (asked, &failure) {
-                    // The other side may close what was idle for a while. Reading twice harms nothing.
-                    (Some((_, asking)), Failure::Lost(_)) if used_before => {
-                        self.asking = Some(asking);
-                    }
-                    (Some((key, asking)), failure) => {
-                        let reason = failure.of(&asking.read, &self.endpoint).into();
-                        self.unit_failed(key, &reason, now);
-                    }
-                    (None, _) => {}
+                match failure {
+                    Failure::TimedOut => self.counts.timeouts(1),
+                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Stale => {}
                 }
                 false
             }
+        };
+        match self.under_way.take() {
+            Some(UnderWay::Poll) => self.poll_answered(result, used_before, now),
+            Some(UnderWay::Write(errand, ask)) => {
+                self.write_answered(errand, &ask, result, used_before, now);
+            }
+            Some(UnderWay::Read(errand, request, ask)) => {
+                self.read_answered(errand, request.as_ref(), &ask, &result, used_before, now);
+            }
+            None => {}
         }
+        is_usable
     }
 
     /// The connection was closed because nobody needs it.
     pub(crate) fn closed(&mut self) {
         self.line = Line::Closed;
         self.give_up_poll();
+        self.give_up_errands(STOPPED);
     }
 
     /// The link's task has failed: nobody polls these units any more, and somebody must know.
     pub(crate) fn task_failed(&mut self) {
         tracing::error!(link = %self.endpoint, "the task of this link has failed");
         let reason: Arc<str> = TASK_FAILED.into();
+        self.give_up_errands(TASK_FAILED);
         for unit in self.units.values_mut() {
             if !unit.refuse_start(&reason) {
                 unit.report_failed(&reason);
             }
         }
-    }
-
-    fn take_answer(&mut self, key: Key, request: &Request, answer: &Answer, now: Instant) {
-        let unit = self
-            .units
-            .get_mut(&key)
-            .expect("a unit that is removed is not polled on");
-        let at = self.clock.now();
-        match answer {
-            Answer::Data(data) => unit.reader.answered(&unit.spec.points, request, data, at),
-            Answer::Exception(code) if words::is_unit_silent(*code) => {
-                let (unit_id, endpoint) = (unit.spec.unit_id, &self.endpoint);
-                let reason =
-                    format!("unit {unit_id} at {endpoint}: {}", words::exception(*code)).into();
-                return self.unit_failed(key, &reason, now);
-            }
-            Answer::Exception(code) => {
-                unit.reader
-                    .exception(&unit.spec.points, request, *code, (now, at), &self.waits);
-            }
-        }
-        unit.established();
-    }
-
-    fn begin_poll(&mut self, key: Key, now: Instant) {
-        let unit = self
-            .units
-            .get_mut(&key)
-            .expect("a unit was chosen that is there");
-        let missed = unit.schedule_next(now);
-        if unit.presence == Presence::Answering && missed > 0 {
-            self.counts.skipped_polls(missed);
-        }
-        unit.reader.begin(now, &self.waits);
-        self.polling = Some(key);
-    }
-
-    fn end_poll(&mut self, key: Key, now: Instant) {
-        self.polling = None;
-        self.counts.polls(1);
-        let unit = self
-            .units
-            .get_mut(&key)
-            .expect("a unit that is removed is not polled on");
-        if matches!(unit.presence, Presence::Silent { .. }) {
-            unit.reader.look_again(now);
-        }
-        unit.presence = Presence::Answering;
-        unit.measure(now);
-        // A unit without points is established by the connection alone.
-        unit.established();
-        self.pace(now);
-        if let Some(unit) = self.units.get_mut(&key) {
-            unit.report_poll();
-        }
-    }
-
-    /// Adapts how often units are polled to what the line carries.
-    fn pace(&mut self, now: Instant) {
-        self.demands.clear();
-        self.demands
-            .extend(self.units.values().filter_map(Unit::demand));
-        let floor = paced(self.floor, &mut self.demands);
-        if floor == self.floor {
-            return;
-        }
-        self.floor = floor;
-        self.counts.paced(floor);
-        self.units
-            .values_mut()
-            .for_each(|unit| unit.set_floor(floor, now));
-        match floor {
-            Some(floor) => {
-                let floor = in_words(floor);
-                tracing::info!(link = %self.endpoint, floor, "the line carries no more: units are polled no more often");
-            }
-            None => {
-                tracing::info!(link = %self.endpoint, "the line carries it again: units are polled as declared");
-            }
-        }
-    }
-
-    fn give_up_poll(&mut self) {
-        self.polling = None;
-        self.asking = None;
-    }
-
-    fn unit_failed(&mut self, key: Key, reason: &Arc<str>, now: Instant) {
-        self.give_up_poll();
-        self.failed_last = Some(now);
-        let silent = self
-            .units
-            .values()
-            .filter(|unit| matches!(unit.presence, Presence::Silent { .. }))
-            .count();
-        let answering = self
-            .units
-            .iter()
-            .any(|(other, unit)| *other != key && unit.presence == Presence::Answering);
-        let at = self.clock.now();
-        let unit = self
-            .units
-            .get_mut(&key)
-            .expect("a unit that is removed is not polled on");
-        if unit.refuse_start(reason) {
-            self.units.remove(&key);
-            return;
-        }
-        let failures = match unit.presence {
-            Presence::Silent { failures, .. } => failures.saturating_add(1),
-            Presence::Unknown | Presence::Answering => 1,
-        };
-        let mut wait = self.waits.after(self.waits.settings.dead_unit, failures);
-        if answering {
-            let all = u32::try_from(silent + 1).unwrap_or(u32::MAX);
-            wait = wait.max(
-                unit.spec
-                    .timeout
-                    .saturating_mul(SILENT_UNITS_SHARE)
-                    .saturating_mul(all),
-            );
-        }
-        unit.presence = Presence::Silent {
-            failures,
-            probe_at: now + wait,
-        };
-        unit.reader.fail_rest(reason, at);
-        unit.report_offline(reason);
     }
 }

@@ -1,144 +1,15 @@
-//! The desk, without sockets and without time passing: an instrument that takes so long for an answer, units that are
-//! dead, and the time of every question.
+//! The desk's polls, on a stage.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_domain::HealthStatus;
 use holdfast_ports::bus::StartError;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
-use super::desk::{Command, Desk, Next};
-use super::unit::NewUnit;
-use super::wire::{Answer, Failure, Read};
-use crate::data::{Endpoint, Spec};
-use crate::fakes::{Document, NoJitter, SystemClock, Witness, sensor_id};
-use crate::poll::Data;
-use crate::settings::{Settings, Waits};
-use crate::stats::{Counts, LinkStats};
-
-struct Stage {
-    desk: Desk,
-    counts: Counts,
-    witness: Arc<Witness>,
-    start: Instant,
-    now: Instant,
-    /// How long the answering units take.
-    service: Duration,
-    dead: BTreeSet<u8>,
-    /// Nobody listens.
-    refused: bool,
-    /// When which unit was asked, in ms from the start.
-    asked: Vec<(u64, u8)>,
-    connects: Vec<u64>,
-}
-
-impl Stage {
-    fn new(service_ms: u64) -> Self {
-        let endpoint = Endpoint {
-            host: "plc".into(),
-            port: 502,
-        };
-        let waits = Waits {
-            settings: Settings::default(),
-            entropy: Arc::new(NoJitter),
-        };
-        let counts = Counts::default();
-        let start = Instant::now();
-        Self {
-            desk: Desk::new(endpoint, Arc::new(SystemClock), waits, counts.clone()),
-            counts,
-            witness: Witness::new(),
-            start,
-            now: start,
-            service: Duration::from_millis(service_ms),
-            dead: BTreeSet::new(),
-            refused: false,
-            asked: Vec::new(),
-            connects: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, unit: u8, interval_ms: u32, timeout_ms: u32) {
-        let document = Document::new(unit.into(), 502)
-            .unit(unit)
-            .interval_ms(interval_ms)
-            .timeout_ms(timeout_ms)
-            .holdings(0..1);
-        let new = self.new_unit(&document, None);
-        self.desk
-            .obey(Command::Add(unit.into(), Box::new(new)), self.now);
-    }
-
-    fn new_unit(
-        &self,
-        document: &Document,
-        starting: Option<oneshot::Sender<Result<(), StartError>>>,
-    ) -> NewUnit {
-        let (_, spec) = Spec::of(&document.sensor()).unwrap();
-        let (readings, health) = (Arc::clone(&self.witness), Arc::clone(&self.witness));
-        NewUnit {
-            spec,
-            readings,
-            health,
-            starting,
-        }
-    }
-
-    fn elapsed(&self) -> u64 {
-        u64::try_from((self.now - self.start).as_millis()).expect("a short test")
-    }
-
-    fn run_until(&mut self, end_ms: u64) {
-        let end = self.start + Duration::from_millis(end_ms);
-        while self.now < end {
-            match self.desk.next(self.now) {
-                Next::Wait(until) => {
-                    let until = until.expect("units are polled for ever");
-                    assert!(until > self.now, "waits for what has come: this spins");
-                    self.now = until;
-                }
-                Next::Connect => {
-                    self.connects.push(self.elapsed());
-                    let result = if self.refused {
-                        Err("connection refused".to_owned())
-                    } else {
-                        Ok(())
-                    };
-                    self.desk.connected(result, self.now);
-                }
-                Next::Ask(read) => self.answer(read),
-            }
-        }
-    }
-
-    fn answer(&mut self, read: Read) {
-        self.asked.push((self.elapsed(), read.unit_id));
-        if self.dead.contains(&read.unit_id) {
-            self.now += read.deadline;
-            assert!(!self.desk.answered(Err(Failure::TimedOut), self.now));
-        } else {
-            self.now += self.service;
-            let data = Data::Words(vec![7; read.place.count.into()]);
-            assert!(self.desk.answered(Ok(Answer::Data(data)), self.now));
-        }
-    }
-
-    fn times(&self, unit: u8) -> Vec<u64> {
-        self.asked
-            .iter()
-            .filter(|(_, asked)| *asked == unit)
-            .map(|(time, _)| *time)
-            .collect()
-    }
-
-    fn stats(&self) -> LinkStats {
-        self.counts.link.snapshot()
-    }
-}
+use super::desk::{Command, Next};
+use super::stage::Stage;
+use crate::fakes::{Document, sensor_id};
 
 #[test]
 fn polls_keep_their_phase() {
@@ -374,14 +245,14 @@ fn a_unit_that_goes_while_it_is_asked_takes_nobody_along() {
     stage.add(2, 100, 1_000);
     assert_eq!(stage.desk.next(stage.now), Next::Connect);
     stage.desk.connected(Ok(()), stage.now);
-    let Next::Ask(read) = stage.desk.next(stage.now) else {
+    let Next::Ask(ask) = stage.desk.next(stage.now) else {
         panic!("a poll is due")
     };
-    assert_eq!(read.unit_id, 1);
+    assert_eq!(ask.unit_id, 1);
     let (done, mut is_done) = oneshot::channel();
     let answer = stage.desk.obey(Command::Remove(1, Some(done)), stage.now);
     assert!(answer.is_some() && is_done.try_recv().is_err());
-    stage.answer(read);
+    stage.answer(&ask);
     assert_eq!(stage.witness.of(sensor_id(1)).polls, 0);
     stage.run_until(1_000);
     assert_eq!(stage.times(2).len(), 10);

@@ -1,13 +1,20 @@
 //! One task for each link: carries out what the desk decides, and lets commands in while it waits or asks.
 //!
-//! Read next: `desk.rs` (the decisions; whose turn it is stands in `order.rs`, how often in `pace.rs`), `wire.rs` (the connection), `registry.rs` (which links there are).
+//! Read next: `desk.rs` (the decisions; whose turn it is stands in `order.rs` and `queue.rs`, how often
+//! in `pace.rs`), `wire.rs` (the connection), `registry.rs` (which links there are).
 
 mod desk;
 #[cfg(test)]
 mod desk_tests;
+mod errand;
+#[cfg(test)]
+mod errand_tests;
 mod order;
 mod pace;
+mod queue;
 mod registry;
+#[cfg(test)]
+mod stage;
 mod unit;
 mod wire;
 
@@ -20,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) use self::desk::{Command, Key, TASK_FAILED};
+pub(crate) use self::errand::unread;
 pub(crate) use self::registry::{Link, Registry};
 pub(crate) use self::unit::NewUnit;
 
@@ -56,11 +64,11 @@ async fn work(desk: &mut Desk, mut commands: UnboundedReceiver<Command>, setting
                         desk.connected(opened, Instant::now());
                     })
             }
-            Next::Ask(read) => {
+            Next::Ask(ask) => {
                 let open = connection
                     .as_mut()
                     .expect("the desk asks only on a connection that was made");
-                meanwhile(open.read(read), false, desk, &mut commands)
+                meanwhile(open.ask(&ask), false, desk, &mut commands)
                     .await
                     .map(|result| {
                         if !desk.answered(result, Instant::now()) {

@@ -1,4 +1,6 @@
-//! Whose turn it is on a link that several units share:
+//! Whose turn it is on a link that several units share. What is written on demand comes before what is read on demand,
+//! and that before polls, but nothing waits for ever: what was passed over so many times in a row gets one request. Which
+//! unit's errand it is stands in `queue.rs`; whose poll it is:
 //! 1. units that answer, the one that is due the longest first;
 //! 2. units that were not asked yet;
 //! 3. units that do not answer, one question a backoff period each, and at a moment when no poll falls into their
@@ -15,6 +17,54 @@ use tokio::time::Instant;
 
 use super::desk::Key;
 use super::unit::{Presence, Unit};
+
+/// After so many requests of higher rank in a row, one of those that wait behind them is made: a flood of writes delays
+/// polls to a tenth of their pace, and costs the writes less than a tenth of theirs.
+const PASSED_OVER: u32 = 10;
+
+/// What requests are made for, the first first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Write,
+    Read,
+    Poll,
+}
+
+/// How often reads and polls were passed over in a row.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PassedOver {
+    reads: u32,
+    polls: u32,
+}
+
+impl PassedOver {
+    /// What the next request is for, of what waits.
+    pub(crate) fn choose(self, writes: bool, reads: bool, polls: bool) -> Option<Rank> {
+        let is_due = |passed_over: u32| passed_over >= PASSED_OVER;
+        [
+            (polls && is_due(self.polls), Rank::Poll),
+            (reads && is_due(self.reads), Rank::Read),
+            (writes, Rank::Write),
+            (reads, Rank::Read),
+            (polls, Rank::Poll),
+        ]
+        .into_iter()
+        .find_map(|(has_turn, rank)| has_turn.then_some(rank))
+    }
+
+    /// A request is made for that, while others wait.
+    pub(crate) fn made(&mut self, rank: Rank, reads: bool, polls: bool) {
+        let count = |passed_over: &mut u32, own: Rank, wait: bool| {
+            if rank == own || !wait {
+                *passed_over = 0;
+            } else if rank < own {
+                *passed_over = passed_over.saturating_add(1);
+            }
+        };
+        count(&mut self.reads, Rank::Read, reads);
+        count(&mut self.polls, Rank::Poll, polls);
+    }
+}
 
 /// Which unit is asked next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

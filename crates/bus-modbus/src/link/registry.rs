@@ -22,7 +22,8 @@ pub(crate) struct Registry {
 /// A link in use; each sensor behind it holds one of these, and when the last is dropped the link's task ends.
 pub(crate) struct Link {
     endpoint: Endpoint,
-    /// Unbounded as a type; what is in it is bounded by the callers, who have one command under way for each sensor.
+    /// Unbounded as a type. The task takes commands out also while it waits for an answer, and those that read or write
+    /// into a queue that is bounded; of others, callers have one under way for each sensor.
     commands: UnboundedSender<Command>,
     counts: Counts,
     registry: Arc<Registry>,

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use holdfast_domain::HealthStatus;
 use holdfast_ports::bus::{HealthListener, StartError};
-use holdfast_ports::readings::ReadingSink;
+use holdfast_ports::readings::{Reading, ReadingSink};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::pace::{Demand, Passes, in_words};
-use crate::data::Spec;
+use super::wire::{Ask, What};
+use crate::data::{Place, Spec, Write};
 use crate::poll::{Bad, Reader};
+use crate::words;
 
 /// What a unit joins a link with.
 pub(crate) struct NewUnit {
@@ -53,6 +55,8 @@ pub(crate) struct Unit {
     health: Arc<dyn HealthListener>,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
     told: Option<Told>,
+    /// It does not know function 6.
+    writes_one_with_16: bool,
 }
 
 /// What the listener knows.
@@ -91,6 +95,7 @@ impl Unit {
             health,
             starting,
             told: None,
+            writes_one_with_16: false,
         }
     }
 
@@ -152,6 +157,56 @@ impl Unit {
             pass,
             interval: self.spec.interval,
         })
+    }
+
+    /// The function that writes one register here: 16 where 6 is not known. Learned.
+    pub(crate) fn prefers(&self, write: &Write) -> Option<Write> {
+        let other = write.with_other_function()?;
+        (self.writes_one_with_16 && other.function() == 16).then_some(other)
+    }
+
+    /// The instrument took this.
+    pub(crate) fn wrote(&mut self, write: &Write) {
+        if write.with_other_function().is_some() {
+            self.writes_one_with_16 = write.function() == 16;
+        }
+    }
+
+    /// What a poll has read there before is not told any more.
+    pub(crate) fn overwritten(&mut self, place: Place) {
+        self.reader.written(&self.spec.points, place);
+    }
+
+    /// The request for that, with what the unit declares.
+    pub(crate) fn ask(&self, what: What) -> Ask {
+        Ask {
+            unit_id: self.spec.unit_id,
+            deadline: self.spec.timeout,
+            what,
+        }
+    }
+
+    /// If it does not answer: why, and when it is asked again.
+    pub(crate) fn silence(&self, now: Instant) -> Option<String> {
+        match (self.presence, &self.told) {
+            (Presence::Silent { probe_at, .. }, Some(Told::Offline(reason))) => {
+                let wait = words::about(probe_at.saturating_duration_since(now));
+                Some(format!("{reason}; it is asked again in {wait}"))
+            }
+            (Presence::Silent { .. } | Presence::Answering | Presence::Unknown, _) => None,
+        }
+    }
+
+    /// Takes what was read on demand, and passes on what is new.
+    pub(crate) fn note<'a>(&mut self, read: impl Iterator<Item = (usize, &'a Reading)>) {
+        let reader = &mut self.reader;
+        let news: Vec<Reading> = read
+            .filter(|(index, reading)| reader.note(*index, reading))
+            .map(|(_, reading)| reading.clone())
+            .collect();
+        if !news.is_empty() {
+            self.readings.accept(self.spec.id(), &news);
+        }
     }
 
     /// The line is back after it was down: no reason to wait for the next interval.
@@ -230,8 +285,17 @@ impl Unit {
     }
 
     fn deliver(&self) {
-        if !self.reader.readings().is_empty() {
-            self.readings.accept(self.spec.id(), self.reader.readings());
+        let (readings, overwritten) = (self.reader.readings(), self.reader.overwritten());
+        if readings.is_empty() {
+        } else if overwritten.is_empty() {
+            self.readings.accept(self.spec.id(), readings);
+        } else {
+            let told = readings.iter().enumerate();
+            let told: Vec<Reading> = told
+                .filter(|(index, _)| !overwritten.contains(index))
+                .map(|(_, reading)| reading.clone())
+                .collect();
+            self.readings.accept(self.spec.id(), &told);
         }
     }
 

@@ -3,6 +3,9 @@
 //! "The line failed" ([`Failure`]), "the instrument said no" ([`Answer::Exception`]) and values are three things here;
 //! what follows from them is decided in `desk.rs`.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use holdfast_domain::protocol::modbus::Table;
@@ -12,22 +15,31 @@ use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{Error, ProtocolError, Slave};
 
-use crate::data::{Endpoint, Place};
+use crate::data::{Endpoint, Place, Write};
 use crate::poll::Data;
 use crate::words;
 
-/// A request that reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Read {
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ask {
     pub(crate) unit_id: u8,
-    pub(crate) place: Place,
     pub(crate) deadline: Duration,
+    pub(crate) what: What,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    Read(Place),
+    Write(Write),
 }
 
 /// The instrument answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Data(Data),
+    /// It says that it wrote what was asked for.
+    Written,
     /// It said no, with this code.
     Exception(u8),
 }
@@ -41,29 +53,43 @@ pub(crate) enum Failure {
     Lost(&'static str),
     /// What came is no answer to what was asked: "9 registers where 10 were asked for".
     NoAnswer(String),
+    /// Nothing was sent: the connection had ended before, or something had come on it that nobody waits for.
+    Stale,
 }
 
 impl Failure {
     /// For the operator: what was asked of whom, and what came of it.
-    pub(crate) fn of(&self, read: &Read, endpoint: &Endpoint) -> String {
-        let Read {
+    pub(crate) fn of(&self, ask: &Ask, endpoint: &Endpoint) -> String {
+        let Ask {
             unit_id,
-            place,
             deadline,
-        } = read;
+            what,
+        } = ask;
         match self {
             Self::TimedOut => {
                 let deadline = deadline.as_millis();
+                format!("no answer from unit {unit_id} at {endpoint} within {deadline} ms ({what})")
+            }
+            Self::Lost(how) => {
+                format!("the connection to {endpoint} {how} when unit {unit_id} was {what}")
+            }
+            Self::NoAnswer(came) => {
+                format!("unit {unit_id} at {endpoint} was {what} and sent {came}")
+            }
+            Self::Stale => {
                 format!(
-                    "no answer from unit {unit_id} at {endpoint} within {deadline} ms (asked for {place})"
+                    "the connection to {endpoint} was closed by the other side before unit {unit_id} was {what}"
                 )
             }
-            Self::Lost(how) => format!(
-                "the connection to {endpoint} {how} when unit {unit_id} was asked for {place}"
-            ),
-            Self::NoAnswer(what) => {
-                format!("unit {unit_id} at {endpoint} was asked for {place} and sent {what}")
-            }
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(place) => write!(f, "asked for {place}"),
+            Self::Write(write) => write!(f, "asked to write {write}"),
         }
     }
 }
@@ -71,6 +97,8 @@ impl Failure {
 /// A connection that is open.
 pub(crate) struct Connection {
     context: Context,
+    /// The same connection, to look at what the library holds.
+    look: std::net::TcpStream,
 }
 
 impl Connection {
@@ -88,30 +116,50 @@ impl Connection {
         // A request of a few bytes must not wait for the one before it to be acknowledged. Where the system does not
         // grant it, all goes on, slower.
         let _ = stream.set_nodelay(true);
+        let (look, stream) = two(stream).map_err(|error| words::connect_error(&error))?;
         Ok(Self {
             context: tcp::attach(stream),
+            look,
         })
     }
 
     /// Asks, and waits for the answer until the deadline. After a failure the connection must be dropped.
-    pub(crate) async fn read(&mut self, read: Read) -> Result<Answer, Failure> {
-        let Read {
-            unit_id,
-            place,
-            deadline,
-        } = read;
-        self.context.set_slave(Slave(unit_id));
-        match timeout(deadline, self.context.call(request(place))).await {
+    ///
+    /// What is to be written is sent only on a connection that is known to be in order: instruments close idle ones, and a
+    /// write into one of those would be a write of which nobody knows.
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer, Failure> {
+        let request = match &ask.what {
+            What::Read(place) => read_request(*place),
+            What::Write(_) if !self.is_in_order() => return Err(Failure::Stale),
+            What::Write(write) => write_request(write),
+        };
+        self.context.set_slave(Slave(ask.unit_id));
+        match timeout(ask.deadline, self.context.call(request)).await {
             Err(_) => Err(Failure::TimedOut),
-            Ok(Ok(Ok(response))) => data(place, response).map(Answer::Data),
+            Ok(Ok(Ok(response))) => match &ask.what {
+                What::Read(place) => data(*place, response).map(Answer::Data),
+                What::Write(write) => written(write, &response).map(|()| Answer::Written),
+            },
             Ok(Ok(Err(exception))) => Ok(Answer::Exception(exception.into())),
             Ok(Err(Error::Transport(error))) => Err(transport_failure(&error)),
             Ok(Err(Error::Protocol(error))) => Err(Failure::NoAnswer(protocol_failure(&error))),
         }
     }
+
+    /// Is it open, as far as the system knows, and silent?
+    fn is_in_order(&self) -> bool {
+        let looked = self.look.peek(&mut [0]);
+        looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
 }
 
-fn request(place: Place) -> tokio_modbus::Request<'static> {
+/// A second handle of a connection.
+fn two(stream: TcpStream) -> std::io::Result<(std::net::TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    Ok((stream.try_clone()?, TcpStream::from_std(stream)?))
+}
+
+fn read_request(place: Place) -> tokio_modbus::Request<'static> {
     let Place {
         table,
         first,
@@ -122,6 +170,60 @@ fn request(place: Place) -> tokio_modbus::Request<'static> {
         Table::Discrete => tokio_modbus::Request::ReadDiscreteInputs(first, count),
         Table::Input => tokio_modbus::Request::ReadInputRegisters(first, count),
         Table::Holding => tokio_modbus::Request::ReadHoldingRegisters(first, count),
+    }
+}
+
+fn write_request(write: &Write) -> tokio_modbus::Request<'_> {
+    use tokio_modbus::Request::{
+        MaskWriteRegister, WriteMultipleRegisters, WriteSingleCoil, WriteSingleRegister,
+    };
+    match write {
+        Write::Coil { address, on } => WriteSingleCoil(*address, *on),
+        Write::Register { address, word } => WriteSingleRegister(*address, *word),
+        Write::Registers { first, words } => WriteMultipleRegisters(*first, Cow::Borrowed(words)),
+        Write::Bits {
+            address,
+            mask,
+            bits,
+        } => MaskWriteRegister(*address, !mask, *bits),
+    }
+}
+
+/// Does the answer say that just this was written?
+fn written(write: &Write, response: &tokio_modbus::Response) -> Result<(), Failure> {
+    use tokio_modbus::Response::{
+        MaskWriteRegister, WriteMultipleRegisters, WriteSingleCoil, WriteSingleRegister,
+    };
+    let says_so = match (write, response) {
+        (Write::Coil { address, on }, WriteSingleCoil(at, now)) => (address, on) == (at, now),
+        (Write::Register { address, word }, WriteSingleRegister(at, now)) => {
+            (address, word) == (at, now)
+        }
+        (Write::Registers { first, words }, WriteMultipleRegisters(at, count)) => {
+            first == at && words.len() == usize::from(*count)
+        }
+        (
+            Write::Bits {
+                address,
+                mask,
+                bits,
+            },
+            MaskWriteRegister(at, and, or),
+        ) => (*address, !mask, *bits) == (*at, *and, *or),
+        (
+            Write::Coil { .. }
+            | Write::Register { .. }
+            | Write::Registers { .. }
+            | Write::Bits { .. },
+            _,
+        ) => false,
+    };
+    if says_so {
+        Ok(())
+    } else {
+        Err(Failure::NoAnswer(format!(
+            "an answer that is not to that: {response:?}"
+        )))
     }
 }
 

@@ -53,8 +53,8 @@ pub(crate) struct Reader {
     budget: u32,
     /// One for each point, in the order of the plan.
     readings: Vec<Reading>,
-    /// Points that are bad so far in this poll, and the first of them.
-    bad: Option<Bad>,
+    /// Points that were written after this poll had read them: what it read is not what stands there.
+    overwritten: Vec<usize>,
 }
 
 /// The bad points of a poll.
@@ -79,23 +79,28 @@ impl Reader {
             at: 0,
             budget: 0,
             readings: points.iter().map(unread).collect(),
-            bad: None,
+            overwritten: Vec::new(),
         }
     }
 
     /// A poll begins.
     pub(crate) fn begin(&mut self, now: Instant, waits: &Waits) {
+        self.begin_with(now, waits.settings.search_requests);
+    }
+
+    /// A poll begins that may make so many requests to find out which addresses are refused.
+    pub(crate) fn begin_with(&mut self, now: Instant, search_requests: u32) {
         self.at = 0;
-        self.budget = waits.settings.search_requests;
-        self.bad = None;
+        self.budget = search_requests;
+        self.overwritten.clear();
         self.regions.iter_mut().for_each(|region| region.begin(now));
     }
 
     /// The next request of the poll; none: all is read. The same until it is answered.
     pub(crate) fn next(&mut self, at: Timestamp) -> Option<Request> {
         while let Some(region) = self.regions.get_mut(self.at) {
-            let (readings, bad) = (&mut self.readings, &mut self.bad);
-            let request = region.next(&mut self.budget, |unread| mark(readings, bad, unread, at));
+            let readings = &mut self.readings;
+            let request = region.next(&mut self.budget, |unread| mark(readings, unread, at));
             if request.is_some() {
                 return request;
             }
@@ -115,13 +120,7 @@ impl Reader {
     ) {
         self.regions[self.at].answered();
         let range = request.points.clone();
-        let mut bad = 0;
-        let mut first_bad = None;
-        for (offset, (point, reading)) in points[range.clone()]
-            .iter()
-            .zip(&mut self.readings[range.clone()])
-            .enumerate()
-        {
+        for (point, reading) in points[range.clone()].iter().zip(&mut self.readings[range]) {
             let from = usize::from(point.place.first - request.place.first);
             let value = match data {
                 Data::Words(words) => point
@@ -140,13 +139,8 @@ impl Reader {
                     reading.value = None;
                     reading.quality = Quality::Bad;
                     reading.reason = Some(no_value.reason());
-                    bad += 1;
-                    first_bad.get_or_insert(range.start + offset);
                 }
             }
-        }
-        if let Some(first) = first_bad {
-            count(&mut self.bad, first, bad);
         }
     }
 
@@ -167,32 +161,28 @@ impl Reader {
             region.failed(&reason, now, waits)
         };
         if let Some(unread) = unread {
-            mark(&mut self.readings, &mut self.bad, unread, at);
+            mark(&mut self.readings, unread, at);
         }
     }
 
     /// Nothing more can be read in this poll.
     pub(crate) fn fail_rest(&mut self, reason: &Arc<str>, at: Timestamp) {
-        let first = self
-            .regions
-            .get(self.at)
-            .map_or(self.readings.len(), Region::position);
         let unread = Unread {
-            points: first..self.readings.len(),
+            points: self.position()..self.readings.len(),
             reason: Arc::clone(reason),
         };
-        mark(&mut self.readings, &mut self.bad, unread, at);
+        mark(&mut self.readings, unread, at);
         self.at = self.regions.len();
     }
 
     /// Nothing can be read.
     pub(crate) fn fail_all(&mut self, reason: &Arc<str>, at: Timestamp) {
-        self.bad = None;
+        self.overwritten.clear();
         let unread = Unread {
             points: 0..self.readings.len(),
             reason: Arc::clone(reason),
         };
-        mark(&mut self.readings, &mut self.bad, unread, at);
+        mark(&mut self.readings, unread, at);
         self.at = self.regions.len();
     }
 
@@ -203,6 +193,56 @@ impl Reader {
             .for_each(|region| region.look_again(now));
     }
 
+    /// The first point that the poll has not dealt with.
+    fn position(&self) -> usize {
+        self.regions
+            .get(self.at)
+            .map_or(self.readings.len(), Region::position)
+    }
+
+    /// Are these two, next to each other in the plan, known to be readable in one request?
+    pub(crate) fn is_one_part(&self, one: usize, other: usize) -> bool {
+        let region = self.regions.partition_point(|region| region.end() <= one);
+        self.regions
+            .get(region)
+            .is_some_and(|region| region.is_one_part(one, other))
+    }
+
+    /// `place` was written, or may have been: what this poll has read there before is not told any more.
+    pub(crate) fn written(&mut self, points: &[PlannedPoint], place: Place) {
+        let position = self.position();
+        let read = points[..position].iter().enumerate();
+        self.overwritten.extend(
+            read.filter(|(_, point)| point.place.overlaps(place))
+                .map(|(index, _)| index),
+        );
+    }
+
+    /// A point was read outside of the poll; answers whether that says something new. What was read later than that
+    /// stays.
+    pub(crate) fn note(&mut self, index: usize, reading: &Reading) -> bool {
+        let known = &mut self.readings[index];
+        if reading.at < known.at {
+            return false;
+        }
+        self.overwritten.retain(|other| *other != index);
+        let Reading {
+            point: _,
+            value,
+            quality,
+            at: _,
+            reason,
+        } = reading;
+        let is_new = (value, quality, reason) != (&known.value, &known.quality, &known.reason);
+        known.clone_from(reading);
+        is_new
+    }
+
+    /// Points whose readings are not to be told.
+    pub(crate) fn overwritten(&self) -> &[usize] {
+        &self.overwritten
+    }
+
     /// What the last poll gave, in the order of the plan.
     pub(crate) fn readings(&self) -> &[Reading] {
         &self.readings
@@ -210,30 +250,19 @@ impl Reader {
 
     /// Which of them are bad.
     pub(crate) fn bad(&self) -> Option<Bad> {
-        self.bad
+        let is_bad = |reading: &&Reading| reading.value.is_none();
+        let first = self.readings.iter().position(|reading| is_bad(&reading))?;
+        let count = self.readings[first..].iter().filter(is_bad).count();
+        Some(Bad { first, count })
     }
 }
 
-fn mark(readings: &mut [Reading], bad: &mut Option<Bad>, unread: Unread, at: Timestamp) {
+fn mark(readings: &mut [Reading], unread: Unread, at: Timestamp) {
     let Unread { points, reason } = unread;
-    if points.is_empty() {
-        return;
-    }
-    count(bad, points.start, points.len());
     for reading in &mut readings[points] {
         reading.value = None;
         reading.quality = Quality::Bad;
         reading.at = at;
         reading.reason = Some(Arc::clone(&reason));
-    }
-}
-
-fn count(bad: &mut Option<Bad>, first: usize, more: usize) {
-    match bad {
-        Some(bad) => {
-            bad.first = bad.first.min(first);
-            bad.count += more;
-        }
-        None => *bad = Some(Bad { first, count: more }),
     }
 }

@@ -129,6 +129,21 @@ impl Region {
             .map_or(self.block.points.end, |part| part.block.points.start)
     }
 
+    /// The point behind the last of this region.
+    pub(crate) fn end(&self) -> usize {
+        self.block.points.end
+    }
+
+    /// Are both points in one part that is readable, as far as is known?
+    pub(crate) fn is_one_part(&self, one: usize, other: usize) -> bool {
+        self.parts.iter().any(|part| {
+            let points = &part.block.points;
+            matches!(part.state, PartState::Good)
+                && points.contains(&one)
+                && points.contains(&other)
+        })
+    }
+
     /// The request was answered.
     pub(crate) fn answered(&mut self) {
         if self.trial {

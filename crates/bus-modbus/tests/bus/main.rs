@@ -11,3 +11,5 @@ mod refusals;
 mod starting;
 mod trouble;
 mod updating;
+mod writing;
+mod writing_trouble;

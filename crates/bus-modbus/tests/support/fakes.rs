@@ -234,6 +234,18 @@ impl Document {
         })
     }
 
+    /// Adds a point that can be written.
+    pub(crate) fn output(self, table: &str, address: u16, data_type: &str) -> Self {
+        self.point_with(table, address, data_type, &json!({ "writable": true }))
+    }
+
+    /// Adds holding registers as unsigned points that can be written, numbered by their order.
+    pub(crate) fn outputs(self, addresses: impl IntoIterator<Item = u16>) -> Self {
+        addresses.into_iter().fold(self, |document, address| {
+            document.output("holding", address, "uint16")
+        })
+    }
+
     pub(crate) fn sensor(&self) -> Arc<Sensor> {
         Arc::new(Sensor::from_json(self.0.clone()).expect("a valid document"))
     }

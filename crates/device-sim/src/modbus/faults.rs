@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bank::Table;
-use super::codes::Exception;
+use super::codes::{Exception, Function};
 use super::pdu::{Request, Span};
 
 /// Everything that is wrong at the moment. The default is a healthy instrument.
@@ -22,6 +22,8 @@ pub struct Faults {
     pub delay: Duration,
     /// Addresses that answer with an exception.
     pub refusals: Vec<Refusal>,
+    /// Functions that it does not know: they get exception 1.
+    pub unknown_functions: Vec<Function>,
     /// Reads of more registers than this get exception 3 (some instruments take far fewer than 125).
     pub max_read_registers: Option<u16>,
     /// Each connection is closed right after its so-many-th request, counted from its start, was answered.
@@ -36,6 +38,7 @@ impl Faults {
         answering: Answering::Healthy,
         delay: Duration::ZERO,
         refusals: Vec::new(),
+        unknown_functions: Vec::new(),
         max_read_registers: None,
         close_after: None,
         write_rule: WriteRule::Obey,
@@ -80,6 +83,15 @@ impl Faults {
         }
     }
 
+    /// Knows all functions but these.
+    #[must_use]
+    pub fn without(functions: &[Function]) -> Self {
+        Self {
+            unknown_functions: functions.to_vec(),
+            ..Self::NONE
+        }
+    }
+
     /// Acknowledges writes according to `write_rule`.
     #[must_use]
     pub fn writing(write_rule: WriteRule) -> Self {
@@ -118,6 +130,8 @@ pub enum Answering {
     WrongUnit,
     /// A well-formed answer to a read that lacks its last register (for bits: its last byte).
     TooFewValues,
+    /// A write is carried out; its answer names the next address. Reads are answered well.
+    OtherEcho,
     /// Each request is answered with this exception and not carried out.
     Exception(Exception),
 }
@@ -230,6 +244,14 @@ impl<'a> FaultsInForce<'a> {
         [self.whole, self.unit]
             .iter()
             .any(|faults| faults.close_after.is_some_and(|limit| served >= limit))
+    }
+
+    /// Whether the instrument knows a function.
+    pub(super) fn knows(self, code: u8) -> bool {
+        let mut unknown = self.whole.unknown_functions.iter();
+        let mut of_unit = self.unit.unknown_functions.iter();
+        unknown.all(|function| function.code() != code)
+            && of_unit.all(|function| function.code() != code)
     }
 
     /// Refuses what these faults don't let through.

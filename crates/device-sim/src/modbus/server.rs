@@ -228,6 +228,10 @@ async fn deliver(
             (frame::encode_frame(id.wrapping_sub(1), unit, &pdu), then)
         }
         Answering::WrongUnit => (frame::encode_frame(id, unit.wrapping_add(1), &pdu), then),
+        Answering::OtherEcho => {
+            name_next_address(&mut pdu);
+            (frame::encode_frame(id, unit, &pdu), then)
+        }
         Answering::TooFewValues => {
             drop_last_value(&mut pdu);
             (frame::encode_frame(id, unit, &pdu), then)
@@ -240,6 +244,15 @@ async fn deliver(
 fn first_half(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.len() / 2);
     bytes
+}
+
+/// Adds one to the address in the answer to a write.
+fn name_next_address(pdu: &mut [u8]) {
+    if let [5 | 6 | 15 | 16 | 22, high, low, ..] = pdu {
+        [*high, *low] = u16::from_be_bytes([*high, *low])
+            .wrapping_add(1)
+            .to_be_bytes();
+    }
 }
 
 /// Takes the last register (or byte of bits) out of the answer to a read, and sets its byte count right.

@@ -160,6 +160,9 @@ impl State {
             };
         };
         let mut carry_out = || {
+            if !faults.knows(pdu[0]) {
+                return Err(Exception::IllegalFunction);
+            }
             let request = pdu::parse(pdu)?;
             faults.check(&request)?;
             let mut answer = vec![pdu[0]];

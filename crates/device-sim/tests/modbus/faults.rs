@@ -310,3 +310,30 @@ async fn what_is_no_modbus_ends_the_connection_and_is_counted() {
         (1, 0)
     );
 }
+
+#[tokio::test]
+async fn a_function_that_is_not_known_is_exception_1_and_does_nothing() {
+    let instrument = instrument().await;
+    instrument.set_unit_faults(1, Faults::without(&[Function::WriteSingleRegister]));
+    let mut client = client(instrument.local_addr(), 1).await;
+    let before = instrument.registers(1, Table::Holding, 0, 1);
+    let refused = client.write_single_register(0, 77).await.unwrap();
+    assert_eq!(refused, Err(tokio_modbus::ExceptionCode::IllegalFunction));
+    assert_eq!(instrument.registers(1, Table::Holding, 0, 1), before);
+    client
+        .write_multiple_registers(0, &[77])
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(instrument.registers(1, Table::Holding, 0, 1), Ok(vec![77]));
+}
+
+#[tokio::test]
+async fn the_answer_to_another_write_names_another_address() {
+    let instrument = instrument().await;
+    instrument.set_faults(Faults::answering(Answering::OtherEcho));
+    let mut raw = RawClient::connect(instrument.local_addr()).await.unwrap();
+    raw.send(1, 1, &[6, 0, 0, 0, 9]).await;
+    assert_eq!(raw.receive().await.unwrap().pdu, [6, 0, 1, 0, 9]);
+    assert_eq!(instrument.registers(1, Table::Holding, 0, 1), Ok(vec![9]));
+}

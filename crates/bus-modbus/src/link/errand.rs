@@ -1,0 +1,210 @@
+//! What is asked for on demand: one value to write, or some points to read. How an errand is answered, and what it is
+//! planned with.
+//!
+//! Which errand is next is `queue.rs`; what comes of its requests is `desk/errands.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_domain::hold::WriteOutcome;
+use holdfast_domain::{PointId, PointValue, Quality};
+use holdfast_ports::bus::Fresh;
+use holdfast_ports::readings::Reading;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::desk::Key;
+use crate::data::{NO_SUCH_POINT, Place, PlannedPoint, Spec, Write, blocks_of};
+use crate::poll::{Data, Reader, Request};
+use crate::settings::Waits;
+
+/// A value that waits to be written.
+pub(crate) struct WriteErrand {
+    pub(super) key: Key,
+    /// Its place in the order of all calls.
+    pub(super) call: u64,
+    /// The last read of this unit that was called before and is about what is written: that goes first.
+    pub(super) after: Option<u64>,
+    pub(super) point: PointId,
+    pub(super) value: PointValue,
+    pub(super) write: Write,
+    /// The function that the instrument said it does not know.
+    pub(super) refused_function: Option<u8>,
+    pub(super) answer: oneshot::Sender<WriteOutcome>,
+}
+
+impl WriteErrand {
+    pub(super) fn finish(self, outcome: WriteOutcome) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.answer.send(outcome);
+    }
+
+    /// Does nobody wait for it any more?
+    pub(super) fn is_deserted(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+/// Points that wait to be read, or are being read.
+pub(crate) struct ReadErrand {
+    pub(super) key: Key,
+    /// Its place in the order of all calls.
+    pub(super) call: u64,
+    /// In the order of the answer.
+    pub(super) points: Vec<PointId>,
+    pub(super) answer: oneshot::Sender<Vec<Fresh>>,
+    plan: Plan,
+}
+
+/// Which requests fetch the points, and what came of them so far.
+struct Plan {
+    /// In the order of their addresses.
+    points: Vec<PlannedPoint>,
+    /// Where each stands in the plan of the unit.
+    indexes: Vec<usize>,
+    reader: Reader,
+    has_begun: bool,
+}
+
+impl ReadErrand {
+    pub(super) fn new(
+        key: Key,
+        points: Vec<PointId>,
+        answer: oneshot::Sender<Vec<Fresh>>,
+        (spec, known): (&Spec, &Reader),
+        at: Timestamp,
+    ) -> Self {
+        let plan = Plan::new(&points, spec, known, at);
+        Self {
+            key,
+            call: 0,
+            points,
+            answer,
+            plan,
+        }
+    }
+
+    /// The unit has other content now: what was read so far may have been something else.
+    pub(super) fn plan_again(&mut self, spec: &Spec, known: &Reader, at: Timestamp) {
+        self.plan = Plan::new(&self.points, spec, known, at);
+    }
+
+    /// The next request; none: all is read. The same until it is answered.
+    pub(super) fn next(&mut self, now: Instant, at: Timestamp) -> Option<Request> {
+        let Plan {
+            points,
+            reader,
+            has_begun,
+            ..
+        } = &mut self.plan;
+        if !*has_begun {
+            *has_begun = true;
+            // Halving asks for fewer than two requests a point, and these points are all wanted.
+            let search = u32::try_from(points.len() * 2).unwrap_or(u32::MAX);
+            reader.begin_with(now, search);
+        }
+        reader.next(at)
+    }
+
+    pub(super) fn answered(&mut self, request: &Request, data: &Data, at: Timestamp) {
+        let Plan { points, reader, .. } = &mut self.plan;
+        reader.answered(points, request, data, at);
+    }
+
+    pub(super) fn exception(
+        &mut self,
+        request: &Request,
+        code: u8,
+        now: (Instant, Timestamp),
+        waits: &Waits,
+    ) {
+        let Plan { points, reader, .. } = &mut self.plan;
+        reader.exception(points, request, code, now, waits);
+    }
+
+    /// Nothing more can be read.
+    pub(super) fn fail(&mut self, reason: &Arc<str>, at: Timestamp) {
+        self.plan.reader.fail_rest(reason, at);
+    }
+
+    /// What was read, each with the point's order in the plan of the unit.
+    pub(super) fn readings(&self) -> impl Iterator<Item = (usize, &Reading)> {
+        self.plan
+            .indexes
+            .iter()
+            .copied()
+            .zip(self.plan.reader.readings())
+    }
+
+    /// Is one of the points there?
+    pub(super) fn is_about(&self, place: Place) -> bool {
+        let mut points = self.plan.points.iter();
+        points.any(|point| point.place.overlaps(place))
+    }
+
+    /// Answers with what was read.
+    pub(super) fn finish(self) {
+        let read: BTreeMap<PointId, &Reading> = self
+            .plan
+            .reader
+            .readings()
+            .iter()
+            .map(|reading| (reading.point, reading))
+            .collect();
+        let fresh = self.points.iter().map(|point| match read.get(point) {
+            Some(reading) => Fresh {
+                value: reading.value.clone(),
+                quality: reading.quality,
+                reason: reading.reason.as_deref().map(str::to_owned),
+            },
+            None => bad(NO_SUCH_POINT),
+        });
+        // Whoever asked may have stopped waiting.
+        let _ = self.answer.send(fresh.collect());
+    }
+
+    /// Answers that nothing could be read.
+    pub(super) fn finish_unread(self, reason: &str) {
+        let _ = self.answer.send(unread(self.points.len(), reason));
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
+impl Plan {
+    /// As few requests as the poll would make for these points, and none over what it has found to be refused.
+    fn new(wanted: &[PointId], spec: &Spec, known: &Reader, at: Timestamp) -> Self {
+        let wanted: std::collections::BTreeSet<PointId> = wanted.iter().copied().collect();
+        let found = spec.points.iter().enumerate();
+        let (indexes, points): (Vec<usize>, Vec<PlannedPoint>) = found
+            .filter(|(_, point)| wanted.contains(&point.id))
+            .map(|(index, point)| (index, point.clone()))
+            .unzip();
+        let blocks = blocks_of(&points, spec.max_gap, |one, other| {
+            known.is_one_part(indexes[one], indexes[other])
+        });
+        Self {
+            reader: Reader::new(&points, &blocks, at),
+            points,
+            indexes,
+            has_begun: false,
+        }
+    }
+}
+
+/// A point that could not be read.
+pub(crate) fn bad(reason: &str) -> Fresh {
+    Fresh {
+        value: None,
+        quality: Quality::Bad,
+        reason: Some(reason.to_owned()),
+    }
+}
+
+/// So many points that could not be read.
+pub(crate) fn unread(count: usize, reason: &str) -> Vec<Fresh> {
+    vec![bad(reason); count]
+}
