@@ -11,7 +11,6 @@ use holdfast_domain::{
     edit::{Edit, EditError},
     event::EventKind,
     receive::Received,
-    state::TargetChangeKind,
     values::{ReportedValues, Values},
     wish::{SetRequest, Tuning, WishError, interrupt, release, resume, set, tune},
 };
@@ -21,89 +20,8 @@ use serde_json::{Value, json};
 use crate::support::{
     documents::uuid,
     life::{Agent, Life, start},
+    wishes::{boiler, item, point, request, says, wish},
 };
-
-/// A device with a boiler whose set temperature can be written, and its agent, which runs it.
-fn boiler() -> (Life, Agent, SensorId, PointId) {
-    let mut life = Life::new();
-    let (_, id) = life
-        .edit(Edit::Add(json!({
-            "name": "boiler-1", "protocol": "modbus",
-            "connection": { "type": "tcp", "host": "10.0.0.5", "unitId": 1 },
-            "dataPoints": [
-                { "name": "target", "table": "holding", "address": 200, "dataType": "int16", "scale": 0.1,
-                  "writable": true, "limits": { "min": 20, "max": 90 } },
-                { "name": "temperature", "table": "input", "address": 100, "dataType": "int16", "scale": 0.1 },
-                { "name": "start", "kind": "pulse", "table": "coil", "address": 1, "dataType": "bool", "writable": true },
-            ],
-        })))
-        .expect("a valid sensor");
-    let id = id.expect("it has an id");
-    let mut agent = Agent::new();
-    agent.work(&life, |_| false);
-    let full = agent.full();
-    life.report(full);
-    let point = point(&life, id, "target");
-    (life, agent, id, point)
-}
-
-fn point(life: &Life, sensor: SensorId, name: &str) -> PointId {
-    let item = life.state.target.item(sensor).expect("it is wanted");
-    let points = item.sensor.content().binding.point_names();
-    let found = points.iter().find(|(_, of)| of.as_str() == name);
-    found.expect("the point is there").0
-}
-
-fn request(value: f64) -> SetRequest {
-    SetRequest {
-        value: PointValue::Number(value),
-        tolerance: None,
-        policy: Policy::Enforce,
-        reason: Some("winter".into()),
-        until: None,
-        key: None,
-    }
-}
-
-fn wish(life: &mut Life, point: PointId, request: SetRequest) -> Option<u64> {
-    let context = life.context("anna");
-    let change = set(&life.state, point, request, &context).expect("it can be set")?;
-    assert_eq!(
-        change.target.as_ref().map(|target| target.kind),
-        Some(TargetChangeKind::Values)
-    );
-    assert!(change.changes_desired(), "the agent waits for it");
-    life.commit(change);
-    Some(life.state.target.values.revision)
-}
-
-fn item(conformity: Conformity, hold: Hold, value: f64, revision: u64) -> SetpointReport {
-    SetpointReport {
-        conformity,
-        hold,
-        value: Some(PointValue::Number(value)),
-        reason: None,
-        since: start(),
-        revision,
-        writes: 0,
-        budget_left: 50_000,
-        verified_in_ms: None,
-        changes: 0,
-        last_change: None,
-        adopt: None,
-    }
-}
-
-fn says(agent: &mut Agent, life: &mut Life, point: PointId, item: SetpointReport) -> Received {
-    let values = ReportedValues {
-        held_revision: life.state.target.values.revision,
-        items: BTreeMap::from([(point, item)]),
-        hold: None,
-    };
-    let mut report = agent.heartbeat();
-    report.values = Some(values);
-    life.report(report)
-}
 
 #[test]
 fn setting_a_value_makes_no_sensor_look_behind() {
