@@ -354,7 +354,8 @@ fn what_is_left_out_of_a_report_is_unchanged_and_of_what_is_released_nothing_is_
 fn a_stop_has_who_why_and_until_when_and_ends_by_itself() {
     let (mut life, _, sensor, point) = boiler();
     let context = life.context("ben");
-    let until = Some(context.now + SignedDuration::from_secs(60));
+    let end = context.now + SignedDuration::from_secs(60);
+    let until = Some(end);
     let change = interrupt(
         &life.state,
         Scope::Device,
@@ -418,7 +419,7 @@ fn a_stop_has_who_why_and_until_when_and_ends_by_itself() {
 
     let from = life.log.len();
     let watched = life.watch(SignedDuration::from_secs(10));
-    assert_eq!(watched.next, until.expect("it ends"));
+    assert_eq!(watched.next, end);
     life.watch(SignedDuration::from_secs(60));
     assert_eq!(life.kinds_since(from), [EventKind::ReconciliationStarted]);
     assert!(life.state.target_state(life.now).hold.is_active());
