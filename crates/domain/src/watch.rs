@@ -66,13 +66,20 @@ pub fn watch(
     }
     let drifting = drift::of_device(state);
     let since = drifting.iter().map(|drift| drift.since).min();
-    let told_at = since.map(|since| since + patience.drift_after);
+    // What has not lasted long enough yet is not told of, whatever else drifts: it may be an ordinary deployment.
+    let (lasting, young): (Vec<SensorDrift>, Vec<SensorDrift>) = drifting
+        .into_iter()
+        .partition(|drift| drift.since + patience.drift_after <= now);
+    let told_at = young
+        .iter()
+        .map(|drift| drift.since + patience.drift_after)
+        .min();
     let mut ended_after = None;
     match (since, presence.drift.as_ref()) {
-        (Some(since), note) if told_at.is_some_and(|at| at <= now) => {
-            let fingerprint = identity(&drifting);
+        (Some(since), note) if !lasting.is_empty() => {
+            let fingerprint = identity(&lasting);
             if note.is_none_or(|note| note.fingerprint != fingerprint) {
-                tell(&mut change, state, &drifting, since, context);
+                tell(&mut change, state, &lasting, since, context);
                 presence.drift = Some(DriftNote { since, fingerprint });
             }
         }
@@ -127,11 +134,12 @@ pub fn heard(state: &DeviceState, context: &Context) -> Option<Change> {
     })
 }
 
-/// What drifts and how, without since when or how often it was tried.
+/// What drifts and how, without since when, from which version, or how often it was tried: a sensor that fails goes on
+/// failing while it is edited.
 fn identity(drifting: &[SensorDrift]) -> Fingerprint {
     let parts: Vec<_> = drifting
         .iter()
-        .map(|drift| json!([drift.id, drift.kind, drift.wanted_version]))
+        .map(|drift| json!([drift.id, drift.kind]))
         .collect();
     Fingerprint::of_value(&json!(parts))
 }

@@ -194,8 +194,11 @@ pub(crate) async fn readings(
     State(app): State<App>,
     JsonBytes(body): JsonBytes,
 ) -> ApiResult<StatusCode> {
-    let Readings { device, readings } =
-        Readings::from_slice(&body).map_err(|problems| ApiProblem::invalid(&problems))?;
+    let Readings {
+        device,
+        sent_at,
+        readings,
+    } = Readings::from_slice(&body).map_err(|problems| ApiProblem::invalid(&problems))?;
     agent.must_be(device, "device")?;
     let records: Vec<PointRecord> = readings
         .into_iter()
@@ -209,7 +212,7 @@ pub(crate) async fn readings(
         })
         .collect();
     app.hub
-        .readings(device, &records)
+        .readings(device, &records, sent_at)
         .await
         .map_err(|error| gone(device, error))?;
     Ok(StatusCode::NO_CONTENT)

@@ -7,30 +7,41 @@ use holdfast_domain::{
     state::{Change, DeviceState},
 };
 use holdfast_ports::store::PointRecord;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{Hub, HubError};
 
-/// A reading's time may be so far ahead of the hub's clock.
+/// An agent's clock may differ from the hub's by so much: the way between them takes time.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
 
 impl Hub {
-    /// Keeps the last values of a device's points. Those of points that are neither wanted nor run are left out; a time that
-    /// is still to come counts as now, or the value would stand until then.
+    /// Keeps the last values of a device's points. Those of points that are neither wanted nor run are left out.
+    ///
+    /// Times are put right by how far the agent's clock was off when it sent them (`sent_at`): a clock that is set back
+    /// would hide every value that follows. What is still to come after that counts as now, or the value would stand
+    /// until then.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn readings(&self, device: DeviceId, points: &[PointRecord]) -> Result<(), HubError> {
-        self.inner
-            .seen
-            .add(device, self.inner.parts.clock.now(), None);
+    pub async fn readings(
+        &self,
+        device: DeviceId,
+        points: &[PointRecord],
+        sent_at: Option<Timestamp>,
+    ) -> Result<(), HubError> {
+        let now = self.inner.parts.clock.now();
+        self.inner.seen.add(device, now, None);
+        let off = sent_at
+            .map(|sent| now.duration_since(sent))
+            .filter(|off| off.abs() > CLOCKS_DIFFER)
+            .unwrap_or_default();
         let known = self.inner.states.get(device).await?;
-        let latest = self.inner.parts.clock.now() + CLOCKS_DIFFER;
+        let latest = now + CLOCKS_DIFFER;
         let points: Vec<PointRecord> = points
             .iter()
             .filter(|record| known.points().get(&record.point) == Some(&record.sensor))
             .map(|record| PointRecord {
-                at: record.at.min(latest),
+                at: record.at.checked_add(off).unwrap_or(latest).min(latest),
                 ..record.clone()
             })
             .collect();

@@ -139,6 +139,10 @@ pub enum ReportResult {
 pub struct Readings {
     /// The device: the token's own.
     pub device: DeviceId,
+    /// What the agent's clock shows when it sends them: so a wrong clock makes no reading look older or newer than it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
+    pub sent_at: Option<Timestamp>,
     /// At most [`Readings::MOST`].
     pub readings: Vec<Reading>,
 }

@@ -156,7 +156,7 @@ pub(crate) fn times(attempts: u32) -> String {
 /// Last values.
 #[must_use]
 pub fn points(points: &[PointView], now: Timestamp) -> Table {
-    let mut table = table(&["SENSOR", "POINT", "VALUE", "QUALITY", "READ", "REASON"]);
+    let mut table = table(&["SENSOR", "POINT", "VALUE", "QUALITY", "CHANGED", "REASON"]);
     for point in points {
         let value = match (&point.value, &point.unit) {
             (Some(value), Some(unit)) => format!("{} {unit}", shown(value)),

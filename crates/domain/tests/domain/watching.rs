@@ -271,3 +271,40 @@ fn the_next_look_is_when_something_is_due() {
     );
     assert!(start() < life.now);
 }
+
+#[test]
+fn an_old_drift_makes_no_young_one_be_told_of() {
+    let (mut life, mut agent) = established();
+    let ids: Vec<_> = life
+        .state
+        .target
+        .items
+        .iter()
+        .map(|item| item.sensor.id())
+        .collect();
+    life.edit(Edit::Patch(ids[0], json!({ "pollInterval": 50 })))
+        .expect("valid");
+    agent.work(&life, |index| index == 0);
+    let full = agent.full();
+    life.report(full);
+    life.watch(seconds(11));
+    let told = life
+        .log
+        .iter()
+        .filter(|event| event.kind == EventKind::DeviceConfigDrift);
+    assert_eq!(told.count(), 1);
+    // Others are edited, and deployed within seconds; and so is the one that fails, which goes on failing.
+    for poll_ms in 100..110 {
+        for id in &ids {
+            life.edit(Edit::Patch(*id, json!({ "pollInterval": poll_ms })))
+                .expect("valid");
+        }
+        let from = life.log.len();
+        assert_eq!(life.watch(seconds(1)).change, None);
+        agent.work(&life, |index| index == 0);
+        let full = agent.full();
+        life.report(full);
+        assert_eq!(life.watch(seconds(1)).change, None);
+        assert!(!life.kinds_since(from).contains(&EventKind::DeviceLook));
+    }
+}

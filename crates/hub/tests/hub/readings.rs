@@ -55,7 +55,7 @@ async fn only_points_of_the_own_sensors_are_kept() {
         reading(foreign_sensor, point, now),
         reading(sensor, foreign_point, now),
     ];
-    let taken = process.hub.readings(own.device, &sent).await;
+    let taken = process.hub.readings(own.device, &sent, None).await;
     taken.expect("what is not known is left out");
     assert_eq!(kept(&process, own.device).await, sent[..1]);
     assert_eq!(kept(&process, other.device).await, []);
@@ -69,12 +69,20 @@ async fn a_value_from_the_future_does_not_stand_until_then() {
     let (sensor, point) = wanted(&fleet.stored(agent.device).await)[0];
     let future = fleet.now() + SignedDuration::from_hours(24 * 365);
     let sent = [reading(sensor, point, future)];
-    process.hub.readings(agent.device, &sent).await.expect("ok");
+    process
+        .hub
+        .readings(agent.device, &sent, None)
+        .await
+        .expect("ok");
     fleet.later(60);
     let mut next = reading(sensor, point, fleet.now());
     next.value = Some(PointValue::Integer(8));
     let sent = [next.clone()];
-    process.hub.readings(agent.device, &sent).await.expect("ok");
+    process
+        .hub
+        .readings(agent.device, &sent, None)
+        .await
+        .expect("ok");
     assert_eq!(kept(&process, agent.device).await, [next]);
 }
 
@@ -90,7 +98,7 @@ async fn values_go_with_their_point_when_it_neither_is_wanted_nor_runs() {
         .iter()
         .map(|(sensor, point)| reading(*sensor, *point, fleet.now()))
         .collect();
-    process.hub.readings(device, &sent).await.expect("ok");
+    process.hub.readings(device, &sent, None).await.expect("ok");
     assert_eq!(kept(&process, device).await.len(), points.len());
     let [a, b] = [0, 1].map(|index| state.target.items[index].sensor.clone());
     let mut one_less = a.to_json();
@@ -121,4 +129,33 @@ async fn values_go_with_their_point_when_it_neither_is_wanted_nor_runs() {
         .filter(|(sensor, _)| *sensor == a.id())
         .count();
     assert_eq!(left.len(), of_a - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_hides_no_value() {
+    let fleet = Fleet::new();
+    let process = fleet.process().await;
+    let agent = process.established("gateway-1", &["a"]).await;
+    let (sensor, point) = wanted(&fleet.stored(agent.device).await)[0];
+    let sent = [reading(sensor, point, fleet.now())];
+    let said = Some(fleet.now());
+    process
+        .hub
+        .readings(agent.device, &sent, said)
+        .await
+        .expect("ok");
+    fleet.later(60);
+    let ten_days = SignedDuration::from_hours(240);
+    let second = SignedDuration::from_secs(1);
+    let mut next = reading(sensor, point, fleet.now() - ten_days - second);
+    next.value = Some(PointValue::Integer(8));
+    let said = Some(fleet.now() - ten_days);
+    let sent = [next.clone()];
+    process
+        .hub
+        .readings(agent.device, &sent, said)
+        .await
+        .expect("ok");
+    next.at = fleet.now() - second;
+    assert_eq!(kept(&process, agent.device).await, [next]);
 }
