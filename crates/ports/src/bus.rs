@@ -47,9 +47,10 @@ pub struct StartRequest {
 /// # Contract
 /// - [`update`](Self::update) is given content that differs only in what can be taken while running
 ///   ([`Difference::TakenRunning`](holdfast_domain::plan::Difference)); it never breaks the connection.
-/// - [`read`](Self::read) and [`write`](Self::write) overtake what is polled on the same line, each other in the order of
-///   their calls, and have deadlines of their own. Dropping their futures leaves a request that was begun to end by
-///   itself; its outcome is lost.
+/// - [`read`](Self::read) and [`write`](Self::write) overtake what is polled on the same line, writes before reads and each
+///   among themselves in the order of their calls, and have deadlines of their own. A write does not overtake a read of the
+///   same place that was called before. Dropping their futures leaves a request that was begun to end by itself; its
+///   outcome is lost; what was not begun is not sent.
 /// - A write is one request, so that a value of several registers is never torn, and is made at most once: what was sent
 ///   and not answered is [`WriteOutcome::Unknown`], and never sent again.
 /// - After [`stop`](Self::stop) returns, the adapter sends nothing more for this sensor, neither to the instrument nor to

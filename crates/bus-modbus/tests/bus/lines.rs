@@ -148,11 +148,11 @@ async fn a_dead_unit_is_probed_rarely_and_the_others_keep_their_polls() {
         "{probes} probes in {periods} periods"
     );
     assert_eq!(
-        witness.of(sensor_id(1)).health,
+        witness.of(sensor_id(1)).health_at_any_pace(),
         [(HealthStatus::Online, None)]
     );
     assert_eq!(
-        witness.of(sensor_id(2)).health,
+        witness.of(sensor_id(2)).health_at_any_pace(),
         [(HealthStatus::Online, None)]
     );
 
@@ -197,7 +197,7 @@ async fn ten_dead_of_a_hundred_on_links_of_their_own_delay_no_other() {
     }
     for number in 10..100 {
         assert_eq!(
-            witness.of(sensor_id(number)).health,
+            witness.of(sensor_id(number)).health_at_any_pace(),
             [(HealthStatus::Online, None)]
         );
     }

@@ -177,8 +177,8 @@ async fn a_connection_that_was_closed_between_two_polls_is_no_trouble() {
         .await
         .unwrap();
     sensor.stop().await;
-    assert_eq!(seen.health, [(HealthStatus::Online, None)]);
-    assert_eq!(witness.of(sensor_id(1)).health.len(), 1);
+    assert_eq!(seen.health_at_any_pace(), [(HealthStatus::Online, None)]);
+    assert_eq!(witness.of(sensor_id(1)).health_at_any_pace().len(), 1);
 }
 
 #[tokio::test]

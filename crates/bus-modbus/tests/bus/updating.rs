@@ -59,7 +59,7 @@ async fn points_interval_and_name_change_without_a_new_connection() {
         (seen.value(0), seen.value(1)),
         (Some(PointValue::Integer(7)), Some(PointValue::Integer(8)))
     );
-    assert_eq!(seen.health, [(HealthStatus::Online, None)]);
+    assert_eq!(seen.health_at_any_pace(), [(HealthStatus::Online, None)]);
     sensor.stop().await;
     assert_eq!(sim.totals().connections_accepted, 1);
 }

@@ -114,6 +114,18 @@ impl Seen {
         self.health.last().map(|(status, _)| *status)
     }
 
+    /// The health that was told, but for how often the unit is polled: a machine that is busy carries fewer polls.
+    pub(crate) fn health_at_any_pace(&self) -> Vec<(HealthStatus, Option<String>)> {
+        let mut health = self.health.clone();
+        for (status, reason) in &mut health {
+            if *status == HealthStatus::Online {
+                *reason = None;
+            }
+        }
+        health.dedup();
+        health
+    }
+
     pub(crate) fn value(&self, point: u64) -> Option<PointValue> {
         self.readings[&point_id(point)].value.clone()
     }

@@ -129,7 +129,7 @@ impl Desk {
         match floor {
             Some(floor) => {
                 let floor = in_words(floor);
-                tracing::info!(link = %self.endpoint, floor, "the line carries no more: units are polled no more often");
+                tracing::info!(link = %self.endpoint, floor, "the line carries no more: units are polled less often than declared");
             }
             None => {
                 tracing::info!(link = %self.endpoint, "the line carries it again: units are polled as declared");
