@@ -68,12 +68,9 @@ impl Known {
     /// The target document as its agent gets it.
     pub(crate) fn document(&self) -> Bytes {
         let make = || {
-            Bytes::from(
-                self.state
-                    .target_state()
-                    .to_json(self.state.record.id)
-                    .to_string(),
-            )
+            let target = self.state.target_state();
+            let text = serde_json::to_vec(&target.document(self.state.record.id));
+            Bytes::from(text.expect("documents have text keys and finite numbers"))
         };
         self.document.get_or_init(make).clone()
     }
