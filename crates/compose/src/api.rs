@@ -193,7 +193,7 @@ pub fn hub(stores: Stores) -> Hub {
 pub async fn run(config: ApiConfig, cancel: CancellationToken) -> anyhow::Result<()> {
     config.limits.check()?;
     let listener = serve::bind(config.listen).await?;
-    let opening = cancel.run_until_cancelled(stores::open(&config.store));
+    let opening = cancel.run_until_cancelled(Box::pin(stores::open(&config.store)));
     let Some(stores) = opening.await else {
         return Ok(());
     };

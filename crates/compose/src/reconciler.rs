@@ -165,7 +165,7 @@ pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow:
     config.reconcile.check()?;
     let metrics = Metrics::start();
     let listener = serve::bind(config.listen).await?;
-    let opening = cancel.run_until_cancelled(stores::open(&config.store));
+    let opening = cancel.run_until_cancelled(Box::pin(stores::open(&config.store)));
     let Some(stores) = opening.await else {
         return Ok(());
     };
