@@ -4,10 +4,12 @@
 //! ```toml
 //! [package.metadata.bench.plan]
 //! about = "the plan for a device of 1,000 sensors"
-//! needs = ["postgres", "programs"]   # a durable cluster in HOLDFAST_TEST_POSTGRES, release builds in HOLDFAST_TEST_BIN_DIR
+//! needs = ["postgres", "programs"]   # a durable cluster in HOLDFAST_TEST_POSTGRES, release builds
 //! ```
 //!
 //! What was measured is in `docs/benchmarks.md`.
+
+use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
@@ -23,6 +25,13 @@ enum Need {
     /// Release builds of the programs
     Programs,
 }
+
+/// Where the programs are that benchmarks run. Where it is set, nothing is built: for comparing two builds.
+const PROGRAMS_VAR: &str = "HOLDFAST_TEST_BIN_DIR";
+
+/// The programs that benchmarks run. Each is built by itself, as it is shipped: built together, one would carry what another
+/// needs.
+const PROGRAMS: [&str; 3] = ["holdfast-api", "holdfast-agent", "holdfast"];
 
 /// One benchmark target.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,20 +66,24 @@ pub(crate) fn run(part: Option<&str>, list: bool, arguments: &[String]) -> Resul
     }
 
     let needs = |need: Need| chosen.iter().any(|bench| bench.needs.contains(&need));
-    if needs(Need::Programs) {
-        shell::run(&mut shell::cargo([
-            "build",
-            "--release",
-            "--workspace",
-            "--exclude",
-            "xtask",
-            "--bins",
-        ]))?;
+    let given = env::var_os(PROGRAMS_VAR).map(PathBuf::from);
+    if needs(Need::Programs) && given.is_none() {
+        for program in PROGRAMS {
+            shell::run(&mut shell::cargo([
+                "build",
+                "--release",
+                "--package",
+                program,
+            ]))?;
+        }
     }
+    let programs = given.unwrap_or_else(|| shell::target().join("release"));
     let durable = [
         ("fsync", "on"),
         ("synchronous_commit", "on"),
         ("full_page_writes", "on"),
+        // No checkpoint in the middle of one side's turn.
+        ("max_wal_size", "8GB"),
     ];
     let cluster = needs(Need::Postgres)
         .then(|| TestCluster::start_with(&durable))
@@ -86,9 +99,7 @@ pub(crate) fn run(part: Option<&str>, list: bool, arguments: &[String]) -> Resul
             &bench.name,
             "--",
         ]);
-        command
-            .args(arguments)
-            .env("HOLDFAST_TEST_BIN_DIR", shell::target().join("release"));
+        command.args(arguments).env(PROGRAMS_VAR, &programs);
         if let Some(cluster) = &cluster {
             command.env(URL_VAR, cluster.url("postgres"));
         }

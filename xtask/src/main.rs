@@ -84,6 +84,9 @@ enum Task {
         /// Only list them
         #[arg(long)]
         list: bool,
+        /// Short runs, to see that they work: the figures say little
+        #[arg(long)]
+        quick: bool,
         /// Arguments for the benchmark itself
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -114,7 +117,13 @@ fn run(task: Task) -> Result<()> {
         Task::Bench {
             name,
             list,
-            arguments,
-        } => bench::run(name.as_deref(), list, &arguments),
+            quick,
+            mut arguments,
+        } => {
+            if quick {
+                arguments.push("--quick".to_owned());
+            }
+            bench::run(name.as_deref(), list, &arguments)
+        }
     }
 }

@@ -8,7 +8,7 @@ use holdfast_hub::{Hub, HubParts, HubSettings};
 use holdfast_ports::tokens::Role;
 use holdfast_runtime::{
     clock::{SystemClock, SystemEntropy},
-    config::ConfigError,
+    config::{self, ConfigError},
     files,
     logs::LogConfig,
     metrics::Metrics,
@@ -29,6 +29,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     /// Where the API and the page are served.
+    #[serde(deserialize_with = "config::listen")]
     pub listen: SocketAddr,
     /// The store, shared by all replicas.
     pub store: StoreConfig,
@@ -152,6 +153,8 @@ fn seconds(seconds: u32) -> Duration {
 
 impl RoleConfig for ApiConfig {
     const PREFIX: &'static str = "HOLDFAST_API_";
+    const ABOUT: &'static str =
+        "Serves the hub's API and pages over a store that any number of such processes share.";
 
     fn log(&self) -> &LogConfig {
         &self.log
@@ -190,7 +193,11 @@ pub fn hub(stores: Stores) -> Hub {
 pub async fn run(config: ApiConfig, cancel: CancellationToken) -> anyhow::Result<()> {
     config.limits.check()?;
     let listener = serve::bind(config.listen).await?;
-    let hub = hub(stores::open(&config.store).await?);
+    let opening = cancel.run_until_cancelled(Box::pin(stores::open(&config.store)));
+    let Some(stores) = opening.await else {
+        return Ok(());
+    };
+    let hub = hub(stores?);
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, hub, &config, cancel).await
 }
@@ -220,7 +227,7 @@ pub async fn serve(
         ending: cancel.clone(),
     };
     let router = holdfast_http_api::router(hub.clone(), settings);
-    let mut parts = Parts::new(cancel);
+    let mut parts = Parts::new(cancel).that_end_within(serve::ENDING);
     parts.spawn("the server", |cancel| {
         let serving = serve::serve(listener, router, config.limits.serve_settings(), cancel);
         async move {

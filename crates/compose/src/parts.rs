@@ -1,6 +1,6 @@
 //! The parts of a process that belong together: if one ends by itself, all end, and the error says which.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Parts that run until they are asked to end.
 pub(crate) struct Parts {
     cancel: CancellationToken,
+    /// How long they may take to end once they are asked to; `None`: as long as they need.
+    ending: Option<Duration>,
     tasks: JoinSet<anyhow::Result<()>>,
     names: HashMap<Id, &'static str>,
 }
@@ -21,8 +23,19 @@ impl Parts {
     pub(crate) fn new(cancel: CancellationToken) -> Self {
         Self {
             cancel,
+            ending: None,
             tasks: JoinSet::new(),
             names: HashMap::new(),
+        }
+    }
+
+    /// Those that have not ended so long after they were asked to are given up: for parts whose work is safe to break off
+    /// at any moment, and may stand in a store that does not answer.
+    #[must_use]
+    pub(crate) fn that_end_within(self, longest: Duration) -> Self {
+        Self {
+            ending: Some(longest),
+            ..self
         }
     }
 
@@ -41,16 +54,25 @@ impl Parts {
     /// Names the first part that failed, or that ended without being asked; the others were asked to end then.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let mut first: Option<anyhow::Error> = None;
+        let (cancel, ending) = (self.cancel.clone(), self.ending);
+        let mut given_up = pin!(async move {
+            cancel.cancelled().await;
+            match ending {
+                Some(longest) => tokio::time::sleep(longest).await,
+                None => std::future::pending().await,
+            }
+        });
         loop {
             let next = self.tasks.join_next_with_id();
-            let ended = if first.is_none() {
-                next.await
-            } else {
-                match tokio::time::timeout(PATIENCE, next).await {
-                    Ok(ended) => ended,
-                    // What does not end is dropped with this.
-                    Err(_) => break,
+            let ended = tokio::select! {
+                biased;
+                ended = next => ended,
+                // What does not end is dropped with this.
+                () = &mut given_up => {
+                    tracing::warn!(parts = self.tasks.len(), "what is still under way is given up");
+                    break;
                 }
+                () = tokio::time::sleep(PATIENCE), if first.is_some() => break,
             };
             let Some(ended) = ended else { break };
             if let Err(error) = self.outcome(ended) {
@@ -145,5 +167,17 @@ mod tests {
         parts.spawn("the agent", |_| async { Err(anyhow!("the disk is full")) });
         let error = parts.run().await.expect_err("one failed");
         assert_eq!(format!("{error:#}"), "the agent ended: the disk is full");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stands_still_is_given_up_in_the_end() {
+        let cancel = CancellationToken::new();
+        let longest = Duration::from_secs(2);
+        let mut parts = Parts::new(cancel.clone()).that_end_within(longest);
+        parts.spawn("the deaf one", |_| std::future::pending());
+        let asked = tokio::time::Instant::now();
+        cancel.cancel();
+        parts.run().await.expect("it was asked to end");
+        assert!(asked.elapsed() < longest + Duration::from_millis(100));
     }
 }

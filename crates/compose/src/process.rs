@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use holdfast_runtime::{
     config,
     logs::{self, LogConfig},
@@ -12,9 +12,9 @@ use holdfast_runtime::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 
-/// The command line of a daemon: everything else is configuration.
+// The command line of a daemon: everything else is configuration. No doc comment: help would begin with it.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version)]
 struct Args {
     /// Configuration file (TOML). The environment overrides it: HOLDFAST_<ROLE>_<KEY>, with __ between nested keys.
     #[arg(long, short, value_name = "FILE")]
@@ -26,6 +26,9 @@ pub trait RoleConfig: Default + Serialize + DeserializeOwned {
     /// Prefix of its environment variables, such as `HOLDFAST_API_`.
     const PREFIX: &'static str;
 
+    /// What the program does, in a sentence: its help begins with it.
+    const ABOUT: &'static str;
+
     /// How it logs.
     fn log(&self) -> &LogConfig;
 }
@@ -34,7 +37,8 @@ pub trait RoleConfig: Default + Serialize + DeserializeOwned {
 pub fn main<C: RoleConfig>(
     run: impl AsyncFnOnce(C, CancellationToken) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let args = Args::parse();
+    let matches = command::<C>().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match start(&args, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,6 +46,10 @@ pub fn main<C: RoleConfig>(
             ExitCode::FAILURE
         }
     }
+}
+
+fn command<C: RoleConfig>() -> clap::Command {
+    Args::command().about(C::ABOUT)
 }
 
 fn start<C: RoleConfig>(
@@ -96,5 +104,19 @@ mod tests {
             }
         }
         assert!(all[0].contains(&"LIMITS__LONG_POLLS".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn help_begins_with_what_the_program_does() {
+        fn help<C: RoleConfig>() -> String {
+            command::<C>().render_help().to_string()
+        }
+        for (help, begins) in [
+            (help::<ApiConfig>(), "Serves the hub's API and pages"),
+            (help::<ReconcilerConfig>(), "Watches over the fleet"),
+            (help::<AgentConfig>(), "Makes one edge device run"),
+        ] {
+            assert!(help.starts_with(begins), "{help}");
+        }
     }
 }

@@ -93,11 +93,11 @@ pub async fn open(config: &StoreConfig) -> anyhow::Result<Stores> {
     }
 }
 
-/// Brings the store's schema up to date.
+/// Brings the store's schema up to date; gives how many migrations there were to do.
 ///
 /// # Errors
 /// If it can't be reached or a migration fails; each migration is applied whole or not at all.
-pub async fn migrate(config: &StoreConfig) -> anyhow::Result<()> {
+pub async fn migrate(config: &StoreConfig) -> anyhow::Result<usize> {
     match kind(config)? {
         Kind::Postgres(url) => holdfast_store_postgres::migrate(url)
             .await

@@ -132,6 +132,10 @@ pub(crate) async fn readyz(State(app): State<App>) -> ApiResult<&'static str> {
     /// Longer than a store that works ever takes, shorter than those who ask wait.
     const PATIENCE: Duration = Duration::from_secs(2);
     match tokio::time::timeout(PATIENCE, app.hub.parts().events.end()).await {
+        // Not by a write of this request: anybody may ask, as often as they like.
+        Ok(Ok(_)) if app.hub.is_unwritable() => Err(ApiProblem::unavailable(
+            "the store can be read, but a write of a moment ago failed: see the log",
+        )),
         Ok(Ok(_)) => Ok("ready\n"),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(ApiProblem::unavailable(

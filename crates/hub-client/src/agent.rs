@@ -18,6 +18,7 @@ use holdfast_wire::{
     IncarnationAnswer, IncarnationRequest, Reading, Readings, ReportResult,
     agent::ReportAnswer as Answered, routes::MAX_WAIT_S,
 };
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode, header};
 
 use crate::{
@@ -145,7 +146,7 @@ impl HubLink for AgentHub {
         let call = self
             .transport
             .call(Method::PATCH, &["device", "state"])
-            .json(&report.to_json(self.device));
+            .json(&report.document(self.device));
         let (named, answer) = self.send(call).await?;
         let answered: Answered = problem::read(named.clone(), &answer, "what came of the report")
             .map_err(|error| unreadable(&error))?;
@@ -168,6 +169,7 @@ impl HubLink for AgentHub {
         for batch in readings.chunks(Readings::MOST) {
             let body = Readings {
                 device: self.device,
+                sent_at: Some(Timestamp::now()),
                 readings: batch.iter().map(reading).collect(),
             };
             self.send(

@@ -21,7 +21,13 @@ mod states;
 pub mod values;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use holdfast_domain::{DeviceId, event::Context, row::Actor, watch::heard};
 use holdfast_ports::{
@@ -93,6 +99,8 @@ struct Inner {
     states: states::States,
     tokens: auth::TokenCache,
     seen: seen::SeenBatch,
+    /// Did the last beat fail?
+    is_unwritable: AtomicBool,
 }
 
 impl Hub {
@@ -107,6 +115,7 @@ impl Hub {
             ),
             tokens: auth::TokenCache::new(settings.token_trust),
             seen: seen::SeenBatch::default(),
+            is_unwritable: AtomicBool::new(false),
             parts,
             settings,
         };
@@ -119,6 +128,13 @@ impl Hub {
     #[must_use]
     pub fn parts(&self) -> &HubParts {
         &self.inner.parts
+    }
+
+    /// Could the store not be written when that was last tried? It is every [`HubSettings::seen_every`] while the background
+    /// work [runs](Self::run).
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        self.inner.is_unwritable.load(Ordering::Relaxed)
     }
 
     /// The background work: takes wake-ups, and writes "last seen" in batches. Ends when `cancel` is; what was seen until
@@ -161,6 +177,8 @@ impl Hub {
             Ok(silent) => parts.fleet.beat(parts.clock.now()).await.map(|()| silent),
             Err(error) => Err(error),
         };
+        let is_unwritable = &self.inner.is_unwritable;
+        is_unwritable.store(written.is_err(), Ordering::Relaxed);
         let silent = written.unwrap_or_else(|error| {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -69,7 +69,11 @@ impl Known {
     /// The target document as its agent gets it at `now`: the same at any time, unless something of it ends by itself.
     pub(crate) fn document(&self, now: Timestamp) -> Bytes {
         let state = &self.state;
-        let make = || Bytes::from(state.target_state(now).to_json(state.record.id).to_string());
+        let make = || {
+            let target = state.target_state(now);
+            let text = serde_json::to_vec(&target.document(state.record.id));
+            Bytes::from(text.expect("documents have text keys and finite numbers"))
+        };
         if state.target.values.has_ends() {
             return make();
         }

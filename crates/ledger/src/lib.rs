@@ -3,10 +3,14 @@
 //!
 //! [`RedbLedger`] implements the [`Ledger`] port. A thread of its own owns the database: it takes every write that waits
 //! and commits them together, so that a thousand notes made at once cost a few commits, not a thousand. What is inside
-//! the file is in `tables.rs`, how the file comes into being and is checked in `open.rs`.
+//! the file is in `tables.rs`, how the file comes into being and is checked in `open.rs`. An error of the disk, a full one
+//! say, fails the writes that it hits and no later one: the thread opens the database anew (`writer.rs`).
 //!
 //! Who reads and writes the ledger when is not decided here but by the agent's loop.
 
+mod file;
+#[cfg(test)]
+mod full_disk;
 mod open;
 mod tables;
 mod who;
@@ -22,6 +26,7 @@ use holdfast_ports::{
     tokens::SecretHash,
 };
 
+use file::KeptFile;
 pub use open::OpenError;
 use tables::Write;
 use writer::Writer;
@@ -43,14 +48,26 @@ impl RedbLedger {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_path_buf();
         let place = path.clone();
-        let opened = tokio::task::spawn_blocking(move || open::open(&place)).await;
+        Self::open_on(path, move || open::file(&place)).await
+    }
+
+    async fn open_on(
+        path: PathBuf,
+        file: impl FnOnce() -> Result<KeptFile, OpenError> + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let place = path.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let file = file()?;
+            let database = open::database(&place, &file)?;
+            Ok(Writer::start(database, move || {
+                open::database(&place, &file)
+            }))
+        });
         // A damaged file can make the database panic; that must not take the agent down without a word.
-        let database =
+        let opened = opened.await;
+        let writer =
             opened.unwrap_or_else(|panic| Err(OpenError::damaged(&path, panic.to_string())))?;
-        Ok(Self {
-            writer: Writer::start(database),
-            path,
-        })
+        Ok(Self { path, writer })
     }
 
     /// All that is held. Counts no boot.

@@ -10,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, StorageError};
+use redb::{Database, DatabaseError, ReadableDatabase, StorageError, backends::FileBackend};
 
-use crate::tables;
+use crate::{file::KeptFile, tables};
 
 /// Memory for cached pages, in bytes: a ledger is a few documents.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -101,8 +101,8 @@ impl OpenError {
     }
 }
 
-/// Opens the file, made before if there is none, and checks that it is a whole ledger.
-pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
+/// Opens the file, made before if there is none. What is in it is not looked at.
+pub(crate) fn file(path: &Path) -> Result<KeptFile, OpenError> {
     if !path
         .try_exists()
         .map_err(|error| OpenError::disk(path, error))?
@@ -111,11 +111,30 @@ pub(crate) fn open(path: &Path) -> Result<Database, OpenError> {
     }
     std::fs::set_permissions(path, Permissions::from_mode(MODE))
         .map_err(|error| OpenError::disk(path, error))?;
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|error| OpenError::disk(path, error))?;
+    let file = FileBackend::new(file).map_err(|error| OpenError::of_database(path, error))?;
+    Ok(KeptFile::new(file))
+}
+
+/// Opens the database in the file, which stands at `path`, and checks that it is a whole ledger. Any number of times, one
+/// after the other.
+pub(crate) fn database(path: &Path, file: &KeptFile) -> Result<Database, OpenError> {
+    // A database would be made in it.
+    if file
+        .is_empty()
+        .map_err(|error| OpenError::disk(path, error))?
+    {
+        return Err(OpenError::Foreign {
+            path: path.to_path_buf(),
+            found: "an empty file".into(),
+        });
+    }
     let mut builder = Database::builder();
     let opened = builder
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)
-        .open(path);
+        .create_with_backend(file.clone());
     let database = opened.map_err(|error| OpenError::of_database(path, error))?;
     let unreadable = |error: redb::Error| OpenError::damaged(path, error.to_string());
     let transaction = database

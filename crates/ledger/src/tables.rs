@@ -157,7 +157,9 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         Write::Hold(target) => {
             let owner = who::identity(document(&documents, IDENTITY)?.as_deref());
             let device = owner.map_or(DeviceId(uuid::Uuid::nil()), |owner| owner.device);
-            documents.insert("target", target.to_json(device).to_string().as_bytes())?;
+            let text = serde_json::to_vec(&target.document(device))
+                .expect("documents have text keys and finite numbers");
+            documents.insert("target", text.as_slice())?;
         }
         Write::WorkedThrough(version) => {
             meta.insert("worked", *version)?;

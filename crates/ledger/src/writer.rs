@@ -2,16 +2,20 @@
 //!
 //! Order is kept. A write whose caller went away is carried out all the same. Bounded by the callers: each waits for its
 //! answer, and the agent has at most a few writes for each of its sensors.
+//!
+//! After an error of the disk a database refuses everything until it is opened again. So it is closed at an error, and the
+//! next write opens it anew, once: as often as somebody wants something of it, never in a loop. What was acknowledged is
+//! in the file; what failed may be, as with any write whose answer was lost.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-};
+use std::{sync::mpsc, thread::JoinHandle};
 
 use redb::{Database, Durability};
 use tokio::sync::oneshot;
 
-use crate::tables::{self, Raw, Write};
+use crate::{
+    open::OpenError,
+    tables::{self, Raw, Write},
+};
 
 /// Most writes of one commit: bounds how long the first of them waits for the others.
 const MOST_IN_A_COMMIT: usize = 256;
@@ -29,12 +33,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub(crate) fn start(database: Database) -> Self {
+    /// Starts the thread, with the database open. `reopen` opens it again after an error.
+    pub(crate) fn start(
+        database: Database,
+        reopen: impl Fn() -> Result<Database, OpenError> + Send + 'static,
+    ) -> Self {
         let (jobs, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || work(&database, &waiting));
+            .spawn(move || work(database, &reopen, &waiting));
         Self {
             jobs: Some(jobs),
             thread: Some(thread.expect("the system gives a thread")),
@@ -66,24 +73,45 @@ impl Drop for Writer {
     }
 }
 
-fn work(database: &Database, waiting: &mpsc::Receiver<Job>) {
+fn work(
+    database: Database,
+    reopen: &dyn Fn() -> Result<Database, OpenError>,
+    waiting: &mpsc::Receiver<Job>,
+) {
+    // `None`: closed after an error.
+    let mut kept = Some(database);
     while let Ok(first) = waiting.recv() {
         let mut jobs = vec![first];
         jobs.extend(waiting.try_iter().take(MOST_IN_A_COMMIT - 1));
-        match commit(database, &jobs) {
+        let database = match kept.take() {
+            Some(database) => Ok(database),
+            None => reopen().map_err(|error| with_source(&error)),
+        };
+        let committed = database.and_then(|database| {
+            let answers = commit(&database, &jobs).map_err(|error| error.to_string())?;
+            kept = Some(database);
+            Ok(answers)
+        });
+        match committed {
             Ok(answers) => {
                 for (job, answer) in jobs.into_iter().zip(answers) {
                     let _ = job.done.send(Ok(answer));
                 }
             }
             Err(error) => {
-                let error: Arc<str> = error.to_string().into();
                 for job in jobs {
-                    let _ = job.done.send(Err(error.to_string()));
+                    let _ = job.done.send(Err(error.clone()));
                 }
             }
         }
     }
+}
+
+/// An error and what it comes from, on one line.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Raw>, redb::Error> {

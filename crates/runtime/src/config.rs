@@ -10,6 +10,8 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +20,10 @@ use figment::{
     error::{Actual, Kind},
     providers::{Env, Format as _, Serialized, Toml},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserializer, Serialize,
+    de::{self, DeserializeOwned, Unexpected, Visitor},
+};
 
 /// A configuration that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +129,42 @@ pub fn is_of_a_service(rest: &str, value: &str) -> bool {
     (0..words.len()).any(|at| is_port(&words[at..]))
 }
 
+/// The address that a server listens on, for `#[serde(deserialize_with)]`: its error says what an address looks like.
+///
+/// # Errors
+/// If it is none.
+pub fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    struct Address;
+
+    impl Visitor<'_> for Address {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an IP address and a port, such as 127.0.0.1:3002")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketAddr, E> {
+            text.parse()
+                .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    from.deserialize_any(Address)
+}
+
+/// The variable that set the key at `path`, or one within it, as it is written there.
+fn variable(prefix: &str, path: &[String]) -> String {
+    let wanted = format!("{prefix}{}", path.join("__")).to_uppercase();
+    let within = format!("{wanted}__");
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .find(|name| {
+            let name = name.to_uppercase();
+            name == wanted || name.starts_with(&within)
+        })
+        .unwrap_or(wanted)
+}
+
 fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> ConfigError {
     let key = error.path.join(".");
     let from_environment = error
@@ -131,17 +172,14 @@ fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> Con
         .as_ref()
         .is_some_and(|metadata| metadata.name.contains("environment"));
     let origin = if from_environment {
-        format!(
-            "from the environment, {prefix}{}",
-            error.path.join("__").to_uppercase()
-        )
+        format!("from the environment, {}", variable(prefix, &error.path))
     } else {
         file.map_or_else(
             || "a default".to_owned(),
             |file| format!("in {}", file.display()),
         )
     };
-    let key_of = |field: &str| {
+    let below = |field: &str| {
         if key.is_empty() {
             field.to_owned()
         } else {
@@ -150,13 +188,18 @@ fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> Con
     };
     match error.kind {
         Kind::UnknownField(field, allowed) => ConfigError::Key {
-            key: key_of(&field),
+            // The path of what is unknown ends with its own name.
+            key: if error.path.last().is_some_and(|last| *last == field) {
+                key
+            } else {
+                below(&field)
+            },
             origin,
             expected: format!("one of the keys {}", allowed.join(", ")),
             found: "an unknown key".to_owned(),
         },
         Kind::MissingField(field) => ConfigError::Key {
-            key: key_of(&field),
+            key: below(&field),
             origin,
             expected: "a value".to_owned(),
             found: "nothing".to_owned(),
@@ -200,7 +243,8 @@ mod tests {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Sample {
-        listen: String,
+        #[serde(deserialize_with = "listen")]
+        listen: SocketAddr,
         store: Store,
     }
 
@@ -214,7 +258,7 @@ mod tests {
     impl Default for Sample {
         fn default() -> Self {
             Self {
-                listen: "127.0.0.1:1".into(),
+                listen: SocketAddr::from(([127, 0, 0, 1], 1)),
                 store: Store {
                     url: "sqlite:x".into(),
                     connections: 4,
@@ -239,31 +283,56 @@ mod tests {
                 connections: 9
             }
         );
-        assert_eq!(sample.listen, "127.0.0.1:1");
+        assert_eq!(sample.listen, SocketAddr::from(([127, 0, 0, 1], 1)));
+    }
+
+    /// The whole error, with `FILE` for the file's name.
+    fn refused(text: &str) -> String {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("written");
+        load::<Sample>(Some(file.path()), "HOLDFAST_NO_SUCH_ROLE_")
+            .expect_err(text)
+            .to_string()
+            .replace(&file.path().display().to_string(), "FILE")
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_those_that_exist() {
-        let error = with_file("[store]\nconections = 9\n")
-            .expect_err("a slip")
-            .to_string();
-        assert!(
-            error.contains("conections") && error.contains("url, connections"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_value_of_another_kind_is_named_with_what_is_allowed() {
-        let error = with_file("[store]\nconnections = \"many\"\n")
-            .expect_err("no number")
-            .to_string();
-        assert!(
-            error.contains("store.connections")
-                && error.contains("\"many\"")
-                && error.contains("u32"),
-            "{error}"
-        );
+    fn an_error_names_the_key_as_it_was_written_and_what_is_allowed() {
+        for (text, expected) in [
+            (
+                "lissten = \"x\"",
+                "configuration key lissten (in FILE): expected one of the keys listen, store, found an unknown key",
+            ),
+            (
+                "[stor]\nurl = \"x\"",
+                "configuration key stor (in FILE): expected one of the keys listen, store, found an unknown key",
+            ),
+            (
+                "[store]\nconections = 9",
+                "configuration key store.conections (in FILE): expected one of the keys url, connections, \
+                 found an unknown key",
+            ),
+            (
+                "[store]\nstore = 9",
+                "configuration key store.store (in FILE): expected one of the keys url, connections, found an unknown key",
+            ),
+            (
+                "[store]\nconnections = \"many\"",
+                "configuration key store.connections (in FILE): expected u32, found \"many\"",
+            ),
+            (
+                "listen = \"localhost\"",
+                "configuration key listen (in FILE): expected an IP address and a port, such as 127.0.0.1:3002, \
+                 found \"localhost\"",
+            ),
+            (
+                "listen = 3002",
+                "configuration key listen (in FILE): expected an IP address and a port, such as 127.0.0.1:3002, \
+                 found signed int `3002`",
+            ),
+        ] {
+            assert_eq!(refused(text), expected);
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How long answers under way may take after the end was asked for.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a process that serves may take to end: [`serve`] itself, and a little for what else ends beside it.
+pub const ENDING: Duration = Duration::from_millis(2_250);
+
 /// The largest head of a request, in bytes: many times what any client of ours sends, and what one connection may cost.
 const HEAD_BYTES: usize = 64 * 1024;
 

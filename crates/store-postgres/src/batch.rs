@@ -3,23 +3,44 @@
 //! cost of a statement and of a durable commit is shared: starting a statement over these tables costs the server more
 //! than what it does for one device. For the same reason there is one lane: two make the batches smaller.
 //!
-//! Nobody suffers for another: where the server refuses a batch (one change is bad), or some row is held by someone else
-//! for longer than [`LOCK_TIMEOUT`], each change goes on alone, on a connection of the common pool.
+//! Nobody suffers for another: where the server refuses a batch (one change is bad, or it takes longer than
+//! [`STATEMENT_TIMEOUT`]), or some row is held by someone else for longer than [`LOCK_TIMEOUT`], each change goes on alone,
+//! on a connection of the common pool.
+//!
+//! Nor for a server that stands still: a batch without an answer for [`ANSWER_TIMEOUT`] fails, and the next one goes over
+//! another connection.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use holdfast_domain::{DeviceId, state::Change};
-use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{ConnectOptions as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::{
+    PostgresOptions,
+    bounds::{come_back, within},
     commit::{CommitFault, apply},
+    connect::{TRY_AFTER_IDLE, milliseconds},
     parts::Parts,
+    wakeups::Life,
 };
 
 /// The longest wait for a row within a batch: longer than any edit holds one, and short enough for all who wait with it.
-pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The longest that a batch may take before the server ends it: all others wait behind it.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The longest wait for the answer to a batch (the store's own, where that is shorter): somewhat longer than the server's
+/// bound.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The lane's connection is made anew after so long, as those of a pool are: what the server keeps for one only grows.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// The most changes of one statement. More would save little and hold rows longer.
 const MOST: usize = 64;
@@ -34,7 +55,7 @@ const QUEUE: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Batches {
     queue: mpsc::Sender<Job>,
-    lane: PgPool,
+    is_open: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -54,22 +75,22 @@ impl Job {
 }
 
 impl Batches {
-    /// Opens the lane, which has a connection of its own (`lane` is a pool of one) and ends with the last way in.
-    pub(crate) fn over(lane: PgPool, common: PgPool) -> Self {
+    /// Opens the lane, which ends with the last way in. Changes that go alone are given up after `answer_timeout`.
+    pub(crate) fn over(lane: Lane, common: PgPool, answer_timeout: Duration) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(run(
-            Pools {
-                lane: lane.clone(),
-                common,
-            },
-            jobs,
-        ));
-        Self { queue, lane }
+        let (is_open, opened) = watch::channel(true);
+        let alone = Alone {
+            pool: common,
+            answer_timeout,
+        };
+        tokio::spawn(run(lane, alone, jobs, opened));
+        Self { queue, is_open }
     }
 
     /// Waits for what is under way; later commits fail.
     pub(crate) async fn close(&self) {
-        self.lane.close().await;
+        self.is_open.send_replace(false);
+        self.queue.closed().await;
     }
 
     /// Commits a change that has neither target nor record. Dropping this leaves all or nothing of it.
@@ -87,24 +108,120 @@ impl Batches {
     }
 }
 
-struct Pools {
-    lane: PgPool,
-    common: PgPool,
+/// The lane's connection, which is opened when there is something to do.
+pub(crate) struct Lane {
+    server: PgConnectOptions,
+    connect_timeout: Duration,
+    answer_timeout: Duration,
+    /// Does the server give signs of life at all?
+    life: Arc<Life>,
+    open: Option<Open>,
 }
 
-async fn run(pools: Pools, mut jobs: mpsc::Receiver<Job>) {
-    let mut waiting = Vec::with_capacity(MOST);
-    loop {
-        if waiting.is_empty() && jobs.recv_many(&mut waiting, MOST).await == 0 {
-            return;
+struct Open {
+    connection: PgConnection,
+    since: Instant,
+    used: Instant,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        server: PgConnectOptions,
+        options: &PostgresOptions,
+        life: Arc<Life>,
+    ) -> Self {
+        let server = server.options([
+            // Of settings given twice the later one counts.
+            ("lock_timeout", milliseconds(LOCK_TIMEOUT)),
+            ("statement_timeout", milliseconds(STATEMENT_TIMEOUT)),
+        ]);
+        Self {
+            server,
+            connect_timeout: options.acquire_timeout,
+            answer_timeout: options.answer_timeout.min(ANSWER_TIMEOUT),
+            life,
+            open: None,
         }
-        let batch = next_batch(&mut waiting);
-        commit_together(&pools, batch).await;
+    }
+
+    /// Applies a batch. Whatever fails but by the server's word ends the connection, so that the next batch has another.
+    async fn apply(&mut self, parts: &Parts) -> Result<Vec<Uuid>, sqlx::Error> {
+        // Taken out: dropping this must not leave one that stands in the middle of something.
+        let mut open = match self.open.take() {
+            Some(open) => match self.still_good(open).await {
+                Some(open) => open,
+                None => self.connect().await?,
+            },
+            None => self.connect().await?,
+        };
+        let applied = within(self.answer_timeout, apply(&mut open.connection, parts)).await;
+        if matches!(applied, Ok(_) | Err(sqlx::Error::Database(_))) {
+            open.used = Instant::now();
+            self.open = Some(open);
+        }
+        applied
+    }
+
+    async fn still_good(&self, mut open: Open) -> Option<Open> {
+        if open.since.elapsed() >= LIFETIME {
+            return None;
+        }
+        if open.used.elapsed() >= TRY_AFTER_IDLE || !self.life.is_alive() {
+            come_back(&mut open.connection).await.ok()?;
+        }
+        Some(open)
+    }
+
+    async fn connect(&self) -> Result<Open, sqlx::Error> {
+        let connection = within(self.connect_timeout, self.server.connect()).await?;
+        let now = Instant::now();
+        Ok(Open {
+            connection,
+            since: now,
+            used: now,
+        })
     }
 }
 
-/// Takes those that fit into one statement, in the order of devices, and leaves the others.
+/// How changes go that do not go with others.
+#[derive(Clone)]
+struct Alone {
+    pool: PgPool,
+    answer_timeout: Duration,
+}
+
+async fn run(
+    mut lane: Lane,
+    alone: Alone,
+    mut jobs: mpsc::Receiver<Job>,
+    mut is_open: watch::Receiver<bool>,
+) {
+    let mut waiting = Vec::with_capacity(MOST);
+    loop {
+        if waiting.is_empty() {
+            let came = tokio::select! {
+                biased;
+                _ = is_open.wait_for(|is_open| !*is_open) => 0,
+                came = jobs.recv_many(&mut waiting, MOST) => came,
+            };
+            if came == 0 {
+                return;
+            }
+        }
+        let batch = next_batch(&mut waiting);
+        if !batch.is_empty() {
+            commit_together(&mut lane, &alone, batch).await;
+        }
+        if !*is_open.borrow() {
+            return;
+        }
+    }
+}
+
+/// Takes those that fit into one statement, in the order of devices, and leaves the others. Whoever does not wait any more
+/// is passed over.
 fn next_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
+    waiting.retain(|job| !job.answer.is_closed());
     let mut devices = BTreeSet::new();
     let mut lines = 0;
     let (mut batch, left): (Vec<Job>, Vec<Job>) = waiting.drain(..).partition(|job| {
@@ -117,7 +234,7 @@ fn next_batch(waiting: &mut Vec<Job>) -> Vec<Job> {
     batch
 }
 
-async fn commit_together(pools: &Pools, batch: Vec<Job>) {
+async fn commit_together(lane: &mut Lane, alone: &Alone, batch: Vec<Job>) {
     let mut all = Parts::default();
     let mut answers = Vec::with_capacity(batch.len());
     for Job {
@@ -130,7 +247,7 @@ async fn commit_together(pools: &Pools, batch: Vec<Job>) {
         answers.push((device, answer));
     }
     // Who has gone needs no answer: that it can't be sent is no error.
-    match apply(&pools.lane, &all).await {
+    match lane.apply(&all).await {
         Ok(won) => {
             for (device, answer) in answers {
                 let _ = answer.send(outcome(device, &won));
@@ -139,7 +256,7 @@ async fn commit_together(pools: &Pools, batch: Vec<Job>) {
         Err(sqlx::Error::Database(_)) => {
             for (device, answer) in answers {
                 tokio::spawn(commit_alone(
-                    pools.common.clone(),
+                    alone.clone(),
                     device,
                     all.of_device(device),
                     answer,
@@ -156,8 +273,9 @@ async fn commit_together(pools: &Pools, batch: Vec<Job>) {
     }
 }
 
-async fn commit_alone(common: PgPool, device: DeviceId, parts: Parts, answer: Answer) {
-    let _ = answer.send(match apply(&common, &parts).await {
+async fn commit_alone(alone: Alone, device: DeviceId, parts: Parts, answer: Answer) {
+    let applied = within(alone.answer_timeout, apply(&alone.pool, &parts)).await;
+    let _ = answer.send(match applied {
         Ok(won) => outcome(device, &won),
         Err(error) => Err(error.into()),
     });

@@ -23,12 +23,14 @@ use crate::{
 pub(crate) async fn commit(store: &PostgresStore, change: &Change) -> Result<(), CommitError> {
     let wakes = change.changes_desired();
     let is_report = change.target.is_none() && change.record.is_none();
-    let outcome = if is_report && !wakes {
-        store.batches.commit(change).await
-    } else {
-        apply_alone(store, change, wakes).await
-    };
-    outcome.map_err(|fault| fault.into_error(change))?;
+    let outcome = store.answered(async {
+        if is_report && !wakes {
+            store.batches.commit(change).await
+        } else {
+            apply_alone(store, change, wakes).await
+        }
+    });
+    outcome.await.map_err(|fault| fault.into_error(change))?;
     if wakes {
         store.waker.wake(Wake::Desired(change.device));
     }

@@ -3,23 +3,25 @@
 //!
 //! Read next: `commit.rs`, `wakeups.rs`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
-    migrate::{Migrate, Migrator},
+    migrate::{AppliedMigration, Migrate, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::{
-    batch::{Batches, LOCK_TIMEOUT},
-    wakeups::Waker,
+    batch::{Batches, Lane},
+    bounds::{CLOSING, come_back, within},
+    columns::Fault,
+    wakeups::{Life, Waker},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// A connection that was idle for so long is tried before it is used: its server may have gone meanwhile.
-const TRY_AFTER_IDLE: Duration = Duration::from_secs(5);
+pub(crate) const TRY_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// A transaction that its process forgot is ended after so long: until then it holds back every reader of the event log.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
@@ -34,8 +36,11 @@ pub struct PostgresOptions {
     pub connections: u32,
     /// The longest wait for a free connection.
     pub acquire_timeout: Duration,
-    /// The longest that one statement may run.
+    /// The longest that one statement may run: the server ends it.
     pub statement_timeout: Duration,
+    /// The longest wait for the answer to a call, of whatever many statements: longer than `statement_timeout`, for it is
+    /// for servers and paths that stand still. The call fails then, and its connection is not used again.
+    pub answer_timeout: Duration,
     /// The longest wait for a row that another transaction holds.
     pub lock_timeout: Duration,
     /// What the server's views of activity call this process.
@@ -49,7 +54,8 @@ impl PostgresOptions {
             url: url.into(),
             connections: 20,
             acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(20),
+            answer_timeout: Duration::from_secs(25),
             lock_timeout: Duration::from_secs(10),
             application_name: "holdfast".to_owned(),
         }
@@ -63,10 +69,9 @@ impl PostgresOptions {
     }
 
     fn pooled(&self) -> Result<PgConnectOptions, sqlx::Error> {
-        let milliseconds = |duration: Duration| duration.as_millis().to_string();
         Ok(self.server()?.options([
             ("statement_timeout", milliseconds(self.statement_timeout)),
-            lock_timeout(self.lock_timeout),
+            ("lock_timeout", milliseconds(self.lock_timeout)),
             // Everything but what counts the whole fleet is found by a key. Plans are kept for as long as a connection,
             // and those made while tables were small must serve when they are large.
             ("enable_seqscan", "off".to_owned()),
@@ -79,16 +84,25 @@ impl PostgresOptions {
         ]))
     }
 
-    fn pool_of(&self, connections: u32, server: PgConnectOptions) -> PgPool {
+    /// A connection that was idle, or that is used while the server gives the listening one no sign of life, is tried
+    /// first; each is tried when it comes back, for its call may have been given up.
+    fn pool(&self, server: PgConnectOptions, life: Arc<Life>) -> PgPool {
         PgPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(self.connections)
             .acquire_timeout(self.acquire_timeout)
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let is_doubtful = meta.idle_for >= TRY_AFTER_IDLE || !life.is_alive();
                 Box::pin(async move {
-                    if meta.idle_for >= TRY_AFTER_IDLE {
-                        connection.ping().await?;
+                    if is_doubtful {
+                        come_back(connection).await?;
                     }
+                    Ok(true)
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    come_back(connection).await?;
                     Ok(true)
                 })
             })
@@ -96,9 +110,8 @@ impl PostgresOptions {
     }
 }
 
-/// Of settings given twice the later one counts.
-fn lock_timeout(wait: Duration) -> (&'static str, String) {
-    ("lock_timeout", wait.as_millis().to_string())
+pub(crate) fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
 }
 
 /// Without the URL: it holds a password.
@@ -108,6 +121,7 @@ impl fmt::Debug for PostgresOptions {
             .field("connections", &self.connections)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("answer_timeout", &self.answer_timeout)
             .field("lock_timeout", &self.lock_timeout)
             .field("application_name", &self.application_name)
             .finish_non_exhaustive()
@@ -117,9 +131,13 @@ impl fmt::Debug for PostgresOptions {
 /// The hub's store on PostgreSQL: devices, tokens, events, the fleet, and wake-ups.
 ///
 /// Share one in a process. Dropping it stops the listening; [`PostgresStore::close`] also waits for connections in use.
+///
+/// No call takes longer than [`PostgresOptions::answer_timeout`]. One that was given up may have been done all the same:
+/// what changes a state is compared and set, so that trying again does no harm.
 #[derive(Debug)]
 pub struct PostgresStore {
     pub(crate) pool: PgPool,
+    answer_timeout: Duration,
     pub(crate) batches: Batches,
     pub(crate) waker: Waker,
 }
@@ -130,33 +148,59 @@ impl PostgresStore {
     /// # Errors
     /// Where the database can't be reached, or its tables are not those of this version. Nothing is changed either way.
     pub async fn connect(options: &PostgresOptions) -> Result<Self, ConnectError> {
-        let address = |source| ConnectError::Address { source };
-        let unreachable = |source| ConnectError::Unreachable { source };
+        let address = |error| ConnectError::Address {
+            source: cause(error),
+        };
+        let unreachable = |error| ConnectError::Unreachable {
+            source: cause(error),
+        };
+        let longest = options.answer_timeout;
         let pooled = options.pooled().map_err(address)?;
-        let mut first = pooled.connect().await.map_err(unreachable)?;
-        check_tables(&mut first).await?;
-        warn_if_not_durable(&mut first).await;
-        first.close().await.map_err(unreachable)?;
-        let lane = options.pool_of(1, pooled.clone().options([lock_timeout(LOCK_TIMEOUT)]));
-        let pool = options.pool_of(options.connections, pooled);
         let listening = options.server().map_err(address)?;
+        let checked = async {
+            let mut first = pooled.connect().await?;
+            let checked = check_tables(&mut first).await;
+            if checked.is_ok() {
+                warn_if_not_durable(&mut first).await;
+            }
+            first.close().await?;
+            Ok(checked)
+        };
+        within(longest, checked).await.map_err(unreachable)??;
         let name = format!("{} wake-ups", options.application_name);
         let waker = Waker::start(listening.application_name(&name))
             .await
             .map_err(unreachable)?;
-        let batches = Batches::over(lane, pool.clone());
+        let life = waker.life();
+        let lane = Lane::new(pooled.clone(), options, life.clone());
+        let pool = options.pool(pooled, life);
+        let batches = Batches::over(lane, pool.clone(), longest);
         Ok(Self {
             pool,
+            answer_timeout: longest,
             batches,
             waker,
         })
     }
 
-    /// Waits for connections in use and closes all; later calls fail.
+    /// Gives `work` up if no answer comes; every call of a port goes through here.
+    pub(crate) async fn answered<T, E: From<sqlx::Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        within(self.answer_timeout, work).await
+    }
+
+    /// Waits for connections in use and closes all, for two seconds at most; later calls fail.
     pub async fn close(&self) {
         self.waker.stop();
-        self.batches.close().await;
-        self.pool.close().await;
+        let closing = async {
+            // Both are closed to later calls at once.
+            tokio::join!(self.batches.close(), self.pool.close());
+        };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::warn!("the database does not answer: what was under way in it is given up");
+        }
     }
 }
 
@@ -166,40 +210,51 @@ impl PostgresStore {
 /// A dump that was restored into another server carries transaction ids of the old one, by which the event log is read:
 /// they are mended here too.
 ///
+/// Gives how many migrations there were to do (also those that another process did meanwhile).
+///
 /// # Errors
 /// Where the database can't be reached, was migrated by a newer version, or a migration failed (it left nothing behind).
-pub async fn migrate(url: &str) -> Result<(), MigrateError> {
-    let unreachable = |source| MigrateError::Unreachable { source };
+pub async fn migrate(url: &str) -> Result<usize, MigrateError> {
+    let unreachable = |error| MigrateError::Unreachable {
+        source: cause(error),
+    };
     let options: PgConnectOptions = url.parse().map_err(unreachable)?;
     let options = options.application_name("holdfast migrate");
     let mut connection = options.connect().await.map_err(unreachable)?;
+    let before = applied(&mut connection).await.map_err(unreachable)?;
     MIGRATIONS
         .run(&mut connection)
         .await
         .map_err(|source| MigrateError::Failed { source })?;
+    let after = applied(&mut connection).await.map_err(unreachable)?;
     crate::events::mend_after_restore(&mut connection)
         .await
         .map_err(unreachable)?;
-    connection.close().await.map_err(unreachable)
+    connection.close().await.map_err(unreachable)?;
+    Ok(after.len().saturating_sub(before.len()))
 }
 
-async fn check_tables(connection: &mut PgConnection) -> Result<(), ConnectError> {
-    let unreachable = |source| ConnectError::Unreachable { source };
+/// The migrations that the database has had.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<AppliedMigration>, sqlx::Error> {
     let table = &MIGRATIONS.table_name;
     let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(table.as_ref())
         .fetch_one(&mut *connection)
-        .await
-        .map_err(unreachable)?;
-    let mut applied = Vec::new();
-    if is_there {
-        applied = connection
-            .list_applied_migrations(table)
-            .await
-            .map_err(|source| ConnectError::Unreachable {
-                source: sqlx::Error::Migrate(Box::new(source)),
-            })?;
+        .await?;
+    if !is_there {
+        return Ok(Vec::new());
     }
+    connection
+        .list_applied_migrations(table)
+        .await
+        .map_err(|source| sqlx::Error::Migrate(Box::new(source)))
+}
+
+async fn check_tables(connection: &mut PgConnection) -> Result<(), ConnectError> {
+    let unreachable = |error| ConnectError::Unreachable {
+        source: cause(error),
+    };
+    let applied = applied(connection).await.map_err(unreachable)?;
     let expected = MIGRATIONS
         .iter()
         .map(|migration| migration.version)
@@ -225,7 +280,7 @@ async fn check_tables(connection: &mut PgConnection) -> Result<(), ConnectError>
     {
         return Err(ConnectError::NotMigrated { expected, found });
     }
-    let differs = |done: &sqlx::migrate::AppliedMigration| {
+    let differs = |done: &AppliedMigration| {
         MIGRATIONS
             .iter()
             .any(|known| known.version == done.version && known.checksum != done.checksum)
@@ -260,6 +315,17 @@ async fn warn_if_not_durable(connection: &mut PgConnection) {
     }
 }
 
+/// sqlx's error without its wrapping, which says again what the error within it says.
+fn cause(error: sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(error) => error.into(),
+        sqlx::Error::Database(error) => error.into_error(),
+        sqlx::Error::Configuration(error) | sqlx::Error::Tls(error) => error,
+        sqlx::Error::Migrate(error) => error,
+        other => other.into(),
+    }
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -268,13 +334,13 @@ pub enum ConnectError {
     #[error("expected an address such as postgres://user:password@host:5432/database")]
     Address {
         /// What is wrong with it.
-        source: sqlx::Error,
+        source: Fault,
     },
     /// The server does not answer, or refuses.
     #[error("the database can't be used")]
     Unreachable {
         /// Why.
-        source: sqlx::Error,
+        source: Fault,
     },
     /// The tables are not there, or of an older version.
     #[error("expected the database at version {expected}, found {found}: run `holdfast migrate`")]
@@ -317,7 +383,7 @@ pub enum MigrateError {
     #[error("the database can't be used")]
     Unreachable {
         /// Why.
-        source: sqlx::Error,
+        source: Fault,
     },
     /// A migration failed.
     #[error("the database could not be migrated")]

@@ -31,7 +31,7 @@ impl DeviceStore for PostgresStore {
     }
 
     async fn load(&self, device: DeviceId) -> Result<Option<DeviceState>, StoreError> {
-        load::load(&self.pool, device)
+        self.answered(load::load(&self.pool, device))
             .await
             .map_err(failed("loading device", device))
     }
@@ -58,13 +58,13 @@ impl DeviceStore for PostgresStore {
     }
 
     async fn find(&self, name: &Name) -> Result<Option<DeviceId>, StoreError> {
-        lists::find(&self.pool, name)
+        self.answered(lists::find(&self.pool, name))
             .await
             .map_err(failed("looking up the device named", name))
     }
 
     async fn touch(&self, seen: &[Seen]) -> Result<Vec<DeviceId>, StoreError> {
-        fleet::touch(&self.pool, seen)
+        self.answered(fleet::touch(&self.pool, seen))
             .await
             .map_err(failed("noting when devices were heard of:", seen.len()))
     }
@@ -74,7 +74,7 @@ impl DeviceStore for PostgresStore {
         filter: &DeviceFilter,
         page: &Page,
     ) -> Result<Listed<DeviceSummary>, StoreError> {
-        lists::devices(&self.pool, filter, page)
+        self.answered(lists::devices(&self.pool, filter, page))
             .await
             .map_err(failed("listing", "devices"))
     }
@@ -84,7 +84,7 @@ impl DeviceStore for PostgresStore {
         filter: &SensorFilter,
         page: &Page,
     ) -> Result<Listed<SensorRecord>, StoreError> {
-        lists::sensors(&self.pool, filter, page)
+        self.answered(lists::sensors(&self.pool, filter, page))
             .await
             .map_err(failed("listing", "sensors"))
     }
@@ -94,7 +94,7 @@ impl DeviceStore for PostgresStore {
         device: DeviceId,
         page: &Page,
     ) -> Result<Listed<HistoryEntry>, StoreError> {
-        lists::history(&self.pool, device, page)
+        self.answered(lists::history(&self.pool, device, page))
             .await
             .map_err(failed("listing the versions of device", device))
     }
@@ -104,7 +104,7 @@ impl DeviceStore for PostgresStore {
         device: DeviceId,
         version: u64,
     ) -> Result<Option<Vec<Item>>, StoreError> {
-        lists::version(&self.pool, device, version)
+        self.answered(lists::version(&self.pool, device, version))
             .await
             .map_err(failed("loading an earlier version of device", device))
     }
@@ -114,19 +114,19 @@ impl DeviceStore for PostgresStore {
         device: DeviceId,
         points: &[PointRecord],
     ) -> Result<(), StoreError> {
-        points::save(&self.pool, device, points)
+        self.answered(points::save(&self.pool, device, points))
             .await
             .map_err(failed("keeping the values of device", device))
     }
 
     async fn forget_points(&self, device: DeviceId, points: &[PointId]) -> Result<(), StoreError> {
-        points::forget(&self.pool, device, points)
+        self.answered(points::forget(&self.pool, device, points))
             .await
             .map_err(failed("removing values of device", device))
     }
 
     async fn prune_history(&self, device: DeviceId, keep: u32) -> Result<u64, StoreError> {
-        lists::prune_history(&self.pool, device, keep)
+        self.answered(lists::prune_history(&self.pool, device, keep))
             .await
             .map_err(failed("removing old versions of device", device))
     }
@@ -136,7 +136,7 @@ impl DeviceStore for PostgresStore {
         device: DeviceId,
         page: &Page,
     ) -> Result<Listed<PointRecord>, StoreError> {
-        points::list(&self.pool, device, page)
+        self.answered(points::list(&self.pool, device, page))
             .await
             .map_err(failed("listing the values of device", device))
     }

@@ -49,21 +49,22 @@ impl EventStore for PostgresStore {
                 .parse()
                 .map_err(|NoPlace| ReadError::NoSuchCursor(cursor.0.clone()))?,
         };
-        let page = self.read_after(filter, after, limit).await;
+        let page = self.answered(self.read_after(filter, after, limit)).await;
         let page = page.map_err(|fault| StoreError::new("reading events", fault))?;
         page.ok_or_else(|| ReadError::NoSuchCursor(after.to_string()))
     }
 
     async fn end(&self) -> Result<Cursor, StoreError> {
         let end = async { self.end_before(&self.horizon().await?).await };
-        let end = end
+        let end = self
+            .answered(end)
             .await
             .map_err(|fault: Fault| StoreError::new("looking for the last event", fault))?;
         Ok(end.cursor())
     }
 
     async fn latest(&self, filter: &EventFilter, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.latest_events(filter, limit)
+        self.answered(self.latest_events(filter, limit))
             .await
             .map_err(|fault| StoreError::new("reading the latest events", fault))
     }
@@ -93,9 +94,11 @@ impl EventStore for PostgresStore {
             time(before),
             i64::from(limit),
         )
-        .execute(&self.pool)
-        .await
-        .map_err(|error| StoreError::new("removing old events", error))?;
+        .execute(&self.pool);
+        let pruned = self
+            .answered(pruned)
+            .await
+            .map_err(|error| StoreError::new("removing old events", error))?;
         Ok(pruned.rows_affected())
     }
 }

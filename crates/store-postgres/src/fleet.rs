@@ -32,31 +32,31 @@ impl FleetStore for PostgresStore {
         lease: SignedDuration,
         limit: u32,
     ) -> Result<Vec<Claimed>, StoreError> {
-        claim(&self.pool, now, lease, limit)
+        self.answered(claim(&self.pool, now, lease, limit))
             .await
             .map_err(|fault| StoreError::new("claiming due devices", fault))
     }
 
     async fn schedule(&self, next: &[(Claimed, Timestamp)]) -> Result<(), StoreError> {
-        schedule(&self.pool, next)
+        self.answered(schedule(&self.pool, next))
             .await
             .map_err(|fault| StoreError::new(format!("scheduling {} devices", next.len()), fault))
     }
 
     async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
-        beat(&self.pool, now)
+        self.answered(beat(&self.pool, now))
             .await
             .map_err(|fault| StoreError::new("noting that the hub is up", fault))
     }
 
     async fn hub_up_since(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        hub_up_since(&self.pool, now)
+        self.answered(hub_up_since(&self.pool, now))
             .await
             .map_err(|fault| StoreError::new("asking since when the hub is up", fault))
     }
 
     async fn figures(&self, overdue_before: Timestamp) -> Result<Figures, StoreError> {
-        figures(&self.pool, overdue_before)
+        self.answered(figures(&self.pool, overdue_before))
             .await
             .map_err(|fault| StoreError::new("counting the fleet", fault))
     }

@@ -7,12 +7,13 @@
 //!   `columns.rs`: times, numbers and texts.
 //! - `lists.rs`, `points.rs`, `events.rs`, `tokens.rs`, `fleet.rs`: the rest of the ports; `devices.rs` puts the port of
 //!   devices together.
-//! - `wakeups.rs`: LISTEN and NOTIFY.
+//! - `wakeups.rs`: LISTEN and NOTIFY. `bounds.rs`: no call waits for ever for a server that stands still.
 //!
 //! What is decided is decided in the domain; this crate only keeps it. Locks are taken in one order, so that nothing
 //! waits in a circle: whoever changes devices takes their `device_hot` rows first, by device, and then only what is theirs.
 
 mod batch;
+mod bounds;
 mod columns;
 mod commit;
 mod connect;

@@ -37,7 +37,8 @@ pub(crate) async fn create(
         transaction.commit().await?;
         Ok(())
     };
-    outcome
+    store
+        .answered(outcome)
         .await
         .map_err(|fault: CommitFault| fault.into_error(&first))
 }
@@ -146,7 +147,8 @@ pub(crate) async fn register(
         transaction.commit().await?;
         Ok(old)
     };
-    let old = outcome
+    let old = store
+        .answered(outcome)
         .await
         .map_err(|fault: CommitFault| fault.into_error(change))?;
     if old > 0 {
@@ -228,7 +230,8 @@ pub(crate) async fn revoke(
         transaction.commit().await?;
         Ok(())
     };
-    outcome
+    store
+        .answered(outcome)
         .await
         .map_err(|fault: CommitFault| fault.into_error(change))?;
     store.waker.wake(Wake::Tokens);
@@ -273,7 +276,8 @@ pub(crate) async fn delete(
         transaction.commit().await?;
         Ok(())
     };
-    outcome.await.map_err(|fault: CommitFault| match fault {
+    let outcome = store.answered(outcome).await;
+    outcome.map_err(|fault: CommitFault| match fault {
         CommitFault::Conflict => CommitError::Conflict,
         CommitFault::Other(fault) => {
             StoreError::new(format!("deleting device {device}"), fault).into()

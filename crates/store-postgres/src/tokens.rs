@@ -24,25 +24,25 @@ use crate::{
 #[async_trait]
 impl TokenStore for PostgresStore {
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        add(&self.pool, token)
+        self.answered(add(&self.pool, token))
             .await
             .map_err(|fault| StoreError::new(format!("adding token {}", token.id), fault))
     }
 
     async fn find_token(&self, hash: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        find_token(self, hash)
+        self.answered(find_token(self, hash))
             .await
             .map_err(|fault| StoreError::new("looking up a token", fault))
     }
 
     async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        token(self, id)
+        self.answered(token(self, id))
             .await
             .map_err(|fault| StoreError::new(format!("looking up token {id}"), fault))
     }
 
     async fn tokens(&self, page: &Page) -> Result<Listed<TokenRecord>, StoreError> {
-        tokens(self, page)
+        self.answered(tokens(self, page))
             .await
             .map_err(|fault| StoreError::new("listing tokens", fault))
     }
@@ -59,26 +59,28 @@ impl TokenStore for PostgresStore {
             time(at),
             revocation_word(RevocationKind::Revoked),
         )
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| StoreError::new(format!("revoking token {id}"), error))?;
+        .fetch_optional(&self.pool);
+        let revoked = self
+            .answered(revoked)
+            .await
+            .map_err(|error| StoreError::new(format!("revoking token {id}"), error))?;
         Ok(self.woken(revoked))
     }
 
     async fn add_key(&self, key: &ProvisioningKey) -> Result<(), StoreError> {
-        add_key(self, key)
+        self.answered(add_key(self, key))
             .await
             .map_err(|fault| StoreError::new(format!("adding provisioning key {}", key.id), fault))
     }
 
     async fn find_key(&self, hash: &SecretHash) -> Result<Option<ProvisioningKey>, StoreError> {
-        find_key(self, hash)
+        self.answered(find_key(self, hash))
             .await
             .map_err(|fault| StoreError::new("looking up a provisioning key", fault))
     }
 
     async fn keys(&self, page: &Page) -> Result<Listed<ProvisioningKey>, StoreError> {
-        keys(self, page)
+        self.answered(keys(self, page))
             .await
             .map_err(|fault| StoreError::new("listing provisioning keys", fault))
     }
@@ -94,9 +96,11 @@ impl TokenStore for PostgresStore {
             id.uuid(),
             time(at),
         )
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(|error| StoreError::new(format!("revoking provisioning key {id}"), error))?;
+        .fetch_optional(&self.pool);
+        let revoked = self
+            .answered(revoked)
+            .await
+            .map_err(|error| StoreError::new(format!("revoking provisioning key {id}"), error))?;
         Ok(self.woken(revoked))
     }
 
@@ -112,9 +116,11 @@ impl TokenStore for PostgresStore {
             SELECT (SELECT count(*) FROM old_tokens) + (SELECT count(*) FROM old_keys) AS "removed!""#,
             time(before),
         )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(|error| StoreError::new("removing ended tokens and keys", error))?;
+        .fetch_one(&self.pool);
+        let removed = self
+            .answered(removed)
+            .await
+            .map_err(|error| StoreError::new("removing ended tokens and keys", error))?;
         Ok(removed.unsigned_abs())
     }
 }

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::PostgresStore;
+use crate::{PostgresStore, bounds::within};
 
 /// The channel; commit.rs and tokens.rs send to it by name.
 const CHANNEL: &str = "holdfast";
@@ -82,6 +82,11 @@ impl Waker {
         let _ = self.sender.send(wake);
     }
 
+    /// When the server last gave a sign of life.
+    pub(crate) fn life(&self) -> Arc<Life> {
+        self.life.clone()
+    }
+
     pub(crate) fn stop(&self) {
         self.listening.abort();
         self.life.end();
@@ -106,7 +111,7 @@ impl Wakeups for PostgresStore {
 
 /// When the listening connection last showed that it works.
 #[derive(Debug)]
-struct Life {
+pub(crate) struct Life {
     started: Instant,
     /// Milliseconds after `started`, plus one; 0: there is no connection.
     heard: AtomicU64,
@@ -127,7 +132,7 @@ impl Life {
         self.heard.store(0, Ordering::Release);
     }
 
-    fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let heard = self.heard.load(Ordering::Acquire);
         heard > 0 && u128::from(self.now() - heard.min(self.now())) <= HEARD_WITHIN.as_millis()
     }
@@ -140,11 +145,14 @@ async fn listen(server: &PgConnectOptions) -> Result<PgListener, sqlx::Error> {
         .idle_timeout(None)
         .acquire_timeout(GIVEN_UP_AFTER)
         .connect_lazy_with(server.clone());
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.ignore_pool_close_event(true);
-    listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
+    let connected = async {
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.ignore_pool_close_event(true);
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    };
+    within(GIVEN_UP_AFTER, connected).await
 }
 
 async fn keep_listening(

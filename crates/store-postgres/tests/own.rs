@@ -159,6 +159,10 @@ async fn what_can_not_be_reached_is_said_without_its_password() {
         "{refused:?}"
     );
     assert!(!format!("{refused:?} {options:?}").contains("secret"));
+    let cause = std::error::Error::source(&refused).expect("it says why");
+    assert_eq!(refused.to_string(), "the database can't be used");
+    assert_eq!(cause.to_string(), "Connection refused (os error 111)");
+    assert!(cause.source().is_none(), "said once: {cause:?}");
     let wrong = PostgresOptions::new("no address");
     let refused = PostgresStore::connect(&wrong)
         .await

@@ -14,6 +14,8 @@ mod commit;
 mod devices;
 mod events;
 mod fleet;
+#[cfg(test)]
+mod full_disk;
 mod lists;
 mod load;
 mod open;

@@ -14,7 +14,7 @@ use holdfast_ports::{
 };
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    migrate::{Migrate, Migrator},
+    migrate::{AppliedMigration, Migrate, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::broadcast;
@@ -129,7 +129,9 @@ fn settings(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Connections stay open: a file does not go away as a server does.
+/// Connections stay open: a file does not go away as a server does. But one that takes itself to be within a transaction
+/// that nobody has is closed, and another one opened: when the disk is full, SQLite rolls back by itself, the rollback
+/// after that fails, and the connection would refuse every transaction from then on.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -137,14 +139,18 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            let is_free = !connection.is_in_transaction();
+            Box::pin(std::future::ready(Ok(is_free)))
+        })
 }
 
 /// Brings the tables of the file at `path` up to this version, and makes it where there is none; without effect where
-/// they are.
+/// they are. Gives how many migrations there were to do.
 ///
 /// # Errors
 /// Where the file can't be used, was migrated by a newer version, or a migration failed (it left nothing behind).
-pub async fn migrate(path: &Path) -> Result<(), MigrateError> {
+pub async fn migrate(path: &Path) -> Result<usize, MigrateError> {
     let unusable = |source| MigrateError::Unusable {
         path: path.to_owned(),
         source,
@@ -154,12 +160,32 @@ pub async fn migrate(path: &Path) -> Result<(), MigrateError> {
         .connect()
         .await
         .map_err(unusable)?;
+    let before = applied(&mut connection).await.map_err(unusable)?;
     let migrated = MIGRATIONS.run(&mut connection).await;
     migrated.map_err(|source| MigrateError::Failed {
         path: path.to_owned(),
         source,
     })?;
-    connection.close().await.map_err(unusable)
+    let after = applied(&mut connection).await.map_err(unusable)?;
+    connection.close().await.map_err(unusable)?;
+    Ok(after.len().saturating_sub(before.len()))
+}
+
+/// The migrations that the file has had.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<AppliedMigration>, sqlx::Error> {
+    let table = &MIGRATIONS.table_name;
+    let is_there: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)")
+            .bind(table.as_ref())
+            .fetch_one(&mut *connection)
+            .await?;
+    if !is_there {
+        return Ok(Vec::new());
+    }
+    connection
+        .list_applied_migrations(table)
+        .await
+        .map_err(|source| sqlx::Error::Migrate(Box::new(source)))
 }
 
 fn newest() -> i64 {
@@ -176,18 +202,7 @@ async fn check_tables(path: &Path, connection: &mut SqliteConnection) -> Result<
         path: path(),
         source,
     };
-    let table = &MIGRATIONS.table_name;
-    let is_there: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)")
-            .bind(table.as_ref())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(unusable)?;
-    let mut applied = Vec::new();
-    if is_there {
-        let listed = connection.list_applied_migrations(table).await;
-        applied = listed.map_err(|source| unusable(sqlx::Error::Migrate(Box::new(source))))?;
-    }
+    let applied = applied(connection).await.map_err(unusable)?;
     let (expected, found) = (
         newest(),
         applied

@@ -4,7 +4,7 @@
 //! Pure: the graph comes in as data, breaches go out as sentences.
 
 /// Which of our crates each one may use, in its code and build script. Each crate has a row, also one that may use none.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     // The core: use cases and loops, which see the outside through ports.
@@ -52,6 +52,8 @@ const MAY_USE: [(&str, &[&str]); 23] = [
         "e2e",
         &["domain", "wire", "hub-client", "device-sim", "testkit"],
     ),
+    // The benchmarks see Holdfast through its programs; the documents serve to speak to them.
+    ("bench", &["domain", "wire"]),
     ("xtask", &[]),
 ];
 
@@ -66,11 +68,12 @@ const TESTS_MAY_USE: [&str; 6] = [
     "http-api",
 ];
 
-/// Outside libraries that belong to certain crates: (library, or all that begin so with `*`; where; also in tests).
-const ONLY_THERE: [(&str, &[&str], Scope); 9] = [
+/// Outside libraries that belong to certain crates: (library, or all that begin so with `*`; where; also in tests). `bench` has
+/// some of them for the limits that stand beside its figures: the same library with nothing of ours around it.
+const ONLY_THERE: [(&str, &[&str], Scope); 10] = [
     (
         "sqlx*",
-        &["store-postgres", "store-sqlite"],
+        &["store-postgres", "store-sqlite", "bench"],
         Scope::TestsToo,
     ),
     (
@@ -78,16 +81,34 @@ const ONLY_THERE: [(&str, &[&str], Scope); 9] = [
         &["store-postgres", "store-sqlite"],
         Scope::TestsToo,
     ),
-    ("axum*", &["http-api", "agent-api", "runtime"], Scope::Code),
+    (
+        "axum*",
+        &["http-api", "agent-api", "runtime", "bench"],
+        Scope::Code,
+    ),
     ("utoipa-axum", &["http-api"], Scope::Code),
-    ("tokio-modbus", &["bus-modbus", "device-sim"], Scope::Code),
+    (
+        "tokio-modbus",
+        &["bus-modbus", "device-sim", "bench"],
+        Scope::Code,
+    ),
     ("reqwest", &["hub-client", "notify"], Scope::Code),
     ("redb", &["ledger"], Scope::Code),
+    // Written in C, with the memory of all: where it was measured to pay.
+    ("mimalloc", &["api"], Scope::TestsToo),
     ("proptest", &["testkit"], Scope::Code),
     (
         "anyhow",
         // compose is the body of the programs: what it can't bring up is told to a person, never matched on.
-        &["api", "reconciler", "agent", "holdfast", "compose", "xtask"],
+        &[
+            "api",
+            "reconciler",
+            "agent",
+            "holdfast",
+            "compose",
+            "bench",
+            "xtask",
+        ],
         Scope::Code,
     ),
 ];

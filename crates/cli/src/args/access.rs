@@ -24,7 +24,7 @@ pub enum DeviceCommand {
     Rm {
         /// Device, by name or UUID.
         device: String,
-        /// Also while its agent may still hold outputs.
+        /// Also while its agent may still hold outputs. Not needed if no agent ever registered for it.
         #[arg(long)]
         force: bool,
     },

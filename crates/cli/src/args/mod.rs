@@ -20,8 +20,9 @@ pub use values::{PointPath, PolicyArg, ReleaseArgs, SetArgs};
 
 /// Keeps field devices in the state that their operators asked for, and proves it.
 ///
-/// Exit status: 0 all is as wanted; 1 an error; 2 done, and something is not as wanted (a sensor failed, something
-/// differs, a value is not held); 3 not known in time.
+/// Exit status: 0 done; 1 an error; 2 done, and something is not as wanted (`apply --wait`: a sensor failed; `reconcile`:
+/// something differs; `set`: the value is not held; `plan` and `diff` with --exit-code: there is a difference); 3 not
+/// known in time (`apply --wait`, `reconcile`, `set`).
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 120)]
 pub struct Cli {

@@ -1,6 +1,9 @@
 //! `token` and `key`: who may do what.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use holdfast_wire::{ProvisioningKeyCreate, TokenCreate};
 use jiff::Timestamp;
@@ -91,7 +94,13 @@ pub(super) async fn key(session: Session<'_, '_>, command: KeyCommand) -> Result
             if out.is_document() {
                 return get::whole(out, keys);
             }
-            let table = lists::keys(&keys, out.now());
+            let mut deleted: BTreeSet<_> = keys.iter().filter_map(|key| key.device).collect();
+            if !deleted.is_empty() {
+                for device in hub.devices(&BTreeMap::new(), None).await? {
+                    deleted.remove(&device.id);
+                }
+            }
+            let table = lists::keys(&keys, &deleted, out.now());
             out.table(table, "No provisioning keys.")?;
         }
         KeyCommand::Create {

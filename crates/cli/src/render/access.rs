@@ -1,6 +1,9 @@
 //! Who may do what, and who did: tokens, keys, versions.
 
+use std::collections::BTreeSet;
+
 use comfy_table::Table;
+use holdfast_domain::DeviceId;
 use holdfast_wire::{HistoryEntry, ProvisioningKeyView, TokenView};
 use jiff::Timestamp;
 
@@ -58,12 +61,30 @@ pub fn tokens(tokens: &[TokenView], now: Timestamp) -> Table {
     table
 }
 
-/// Provisioning keys.
+/// Can it still be used? As [`force`], and a key that is used up or whose device is deleted opens nothing either.
+fn key_state(
+    key: &ProvisioningKeyView,
+    deleted: &BTreeSet<DeviceId>,
+    now: Timestamp,
+) -> (String, Tone) {
+    let is_over = |ends: Option<Timestamp>| ends.is_some_and(|at| at <= now);
+    if key.revoked_at.is_none() && !is_over(key.expires_at) {
+        if key.device.is_some_and(|device| deleted.contains(&device)) {
+            return ("device deleted".to_owned(), Tone::Quiet);
+        }
+        if key.uses_left == Some(0) {
+            return ("used up".to_owned(), Tone::Quiet);
+        }
+    }
+    force(key.revoked_at, key.expires_at, now)
+}
+
+/// Provisioning keys; `deleted` are those of their devices that there are no more.
 #[must_use]
-pub fn keys(keys: &[ProvisioningKeyView], now: Timestamp) -> Table {
+pub fn keys(keys: &[ProvisioningKeyView], deleted: &BTreeSet<DeviceId>, now: Timestamp) -> Table {
     let mut table = table(&["ID", "NAME", "DEVICE", "USES LEFT", "STATE", "MADE", "BY"]);
     for key in keys {
-        let (state, tone) = force(key.revoked_at, key.expires_at, now);
+        let (state, tone) = key_state(key, deleted, now);
         table.add_row([
             cell(key.id.to_string()),
             cell(&key.name),

@@ -102,6 +102,21 @@ fn keys_are_made_bound_and_ended() {
 }
 
 #[test]
+fn keys_that_open_nothing_any_more_are_not_in_force() {
+    let plant = Plant::start();
+    plant.device("used");
+    plant.run(&["device", "add", "gone"]).good();
+    plant.run(&["device", "rm", "gone"]).good();
+    plant.run(&["device", "add", "waiting"]).good();
+    let listed = plant.run(&["key", "list"]).good();
+    let states: Vec<&str> = ["used up", "device deleted", "in force"]
+        .into_iter()
+        .filter(|state| listed.contains(state))
+        .collect();
+    assert_eq!(states.len(), 3, "{listed}");
+}
+
+#[test]
 fn what_needs_no_hub_asks_none() {
     let bootstrap = execute_line(["holdfast", "token", "create", "root", "--bootstrap"]);
     assert_eq!(bootstrap.good(), "secret-of-root-admin\n");

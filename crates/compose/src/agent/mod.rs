@@ -80,6 +80,8 @@ impl Default for AgentConfig {
 
 impl RoleConfig for AgentConfig {
     const PREFIX: &'static str = "HOLDFAST_AGENT_";
+    const ABOUT: &'static str =
+        "Makes one edge device run what its hub wants, also while the hub is out of reach.";
 
     fn log(&self) -> &LogConfig {
         &self.log

@@ -39,8 +39,15 @@ pub fn data_folder(named: Option<PathBuf>, demo: bool) -> PathBuf {
 /// If the store can't be used.
 pub fn migrate(store: Option<String>, data: Option<PathBuf>) -> anyhow::Result<String> {
     let store = named(store, data);
-    block_on(stores::migrate(&store))?;
-    Ok("the store's schema is current".to_owned())
+    Ok(migrated(block_on(stores::migrate(&store))?))
+}
+
+fn migrated(migrations: usize) -> String {
+    match migrations {
+        0 => "nothing to do: the store's schema was current".to_owned(),
+        1 => "1 migration applied: the store's schema is current".to_owned(),
+        more => format!("{more} migrations applied: the store's schema is current"),
+    }
 }
 
 /// Makes an operator's token on the store itself; gives its secret.
@@ -66,4 +73,37 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .enable_all()
         .build()?
         .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_says_what_it_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = || {
+            Some(format!(
+                "sqlite:{}",
+                folder.path().join("hub.sqlite").display()
+            ))
+        };
+        let first = migrate(store(), None).expect("an empty store can be migrated");
+        assert!(
+            first.ends_with("applied: the store's schema is current"),
+            "{first}"
+        );
+        assert_eq!(
+            migrate(store(), None).expect("once more does nothing"),
+            "nothing to do: the store's schema was current"
+        );
+        assert_eq!(
+            migrated(1),
+            "1 migration applied: the store's schema is current"
+        );
+        assert_eq!(
+            migrated(3),
+            "3 migrations applied: the store's schema is current"
+        );
+    }
 }

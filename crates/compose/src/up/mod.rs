@@ -85,7 +85,7 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
             drift_after_s: 3,
             ..ReconcileConfig::default()
         },
-    );
+    )?;
     parts.spawn("the reconciler", |cancel| async move {
         reconciler.run(cancel).await;
         Ok(())

@@ -11,7 +11,7 @@ use alloc::{
 use core::cmp::Ordering;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, ser::SerializeMap};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
         SCHEMA_VERSION,
         hold::HoldReport,
         point::uuid,
-        sensor::Item,
-        target::{config_to_json, envelope, open_envelope, read_config},
+        sensor::{Item, json_of},
+        target::{Config, Envelope, open_envelope, read_config},
     },
     event::whole_micros,
     fields::{Fields, Path, Problems, describe, list, text, words},
@@ -157,6 +157,59 @@ pub fn running_fingerprint<'a>(running: impl IntoIterator<Item = &'a Item>) -> F
     Fingerprint::of_bytes(&bytes)
 }
 
+/// The members of the document.
+impl Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            order,
+            held_version,
+            running_fingerprint,
+            looked_revision,
+            outcome,
+            health,
+            values,
+            agent_version,
+            extra,
+        } = self;
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("schemaVersion", &SCHEMA_VERSION)?;
+        members.serialize_entry("incarnation", &order.incarnation)?;
+        members.serialize_entry("boot", &order.boot)?;
+        members.serialize_entry("sequence", &order.sequence)?;
+        members.serialize_entry("heldVersion", held_version)?;
+        members.serialize_entry("runningFingerprint", running_fingerprint)?;
+        members.serialize_entry("lookedRevision", looked_revision)?;
+        if let Some(outcome) = outcome {
+            let items = &outcome.running;
+            members.serialize_entry("version", &outcome.version)?;
+            members.serialize_entry("config", &Config { items })?;
+            members.serialize_entry("failures", &outcome.failures)?;
+        }
+        if let Some(health) = health {
+            members.serialize_entry("health", health)?;
+        }
+        if let Some(ReportedValues {
+            held_revision,
+            items,
+            hold,
+        }) = values
+        {
+            let setpoints = json!({ "heldRevision": held_revision, "items": items });
+            members.serialize_entry("setpoints", &setpoints)?;
+            if let Some(hold) = hold {
+                members.serialize_entry("hold", hold)?;
+            }
+        }
+        if let Some(agent_version) = agent_version {
+            members.serialize_entry("agentVersion", agent_version)?;
+        }
+        for (key, value) in extra {
+            members.serialize_entry(key, value)?;
+        }
+        members.end()
+    }
+}
+
 impl Report {
     /// Does it leave nothing out? A boot's first report must be full.
     #[must_use]
@@ -170,44 +223,16 @@ impl Report {
         self.extra.get(REFUSED_VERSION).and_then(Value::as_u64)
     }
 
-    /// The document of `device`.
+    /// The document of `device`, as a tree of values.
     #[must_use]
     pub fn to_json(&self, device: DeviceId) -> Value {
-        let mut members = self.extra.clone();
-        let mut put = |key: &str, value: Value| members.insert(key.to_string(), value);
-        put("schemaVersion", json!(SCHEMA_VERSION));
-        put("incarnation", json!(self.order.incarnation));
-        put("boot", json!(self.order.boot));
-        put("sequence", json!(self.order.sequence));
-        put("heldVersion", json!(self.held_version));
-        put("runningFingerprint", json!(self.running_fingerprint));
-        put("lookedRevision", json!(self.looked_revision));
-        if let Some(outcome) = &self.outcome {
-            put("version", json!(outcome.version));
-            put("config", config_to_json(&outcome.running));
-            put("failures", json!(outcome.failures));
-        }
-        if let Some(health) = &self.health {
-            put("health", json!(health));
-        }
-        if let Some(ReportedValues {
-            held_revision,
-            items,
-            hold,
-        }) = &self.values
-        {
-            put(
-                "setpoints",
-                json!({ "heldRevision": held_revision, "items": items }),
-            );
-            if let Some(hold) = hold {
-                put("hold", json!(hold));
-            }
-        }
-        if let Some(agent_version) = &self.agent_version {
-            put("agentVersion", json!(agent_version));
-        }
-        envelope(device, members)
+        json_of(&self.document(device))
+    }
+
+    /// The document of `device`, to be written as JSON.
+    #[must_use]
+    pub const fn document(&self, device: DeviceId) -> impl Serialize + '_ {
+        Envelope(device, self)
     }
 
     /// Reads the document and the device that it speaks of.

@@ -7,11 +7,16 @@ use alloc::{
     vec::Vec,
 };
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, ser::SerializeMap};
+use serde_json::{Map, Value};
 
 use crate::{
     document::{
-        SCHEMA_VERSION, hold::HoldSettings, point::uuid, sensor::Item, setpoint::Setpoints,
+        SCHEMA_VERSION,
+        hold::HoldSettings,
+        point::uuid,
+        sensor::{Item, json_of},
+        setpoint::Setpoints,
     },
     fields::{Fields, Path, Problems, list},
     ids::DeviceId,
@@ -49,21 +54,16 @@ impl TargetState {
         )
     }
 
-    /// The document for `device`.
+    /// The document for `device`, as a tree of values.
     #[must_use]
     pub fn to_json(&self, device: DeviceId) -> Value {
-        let mut members = self.extra.clone();
-        members.insert("schemaVersion".to_string(), json!(SCHEMA_VERSION));
-        members.insert("version".to_string(), json!(self.version));
-        members.insert("needsDeployment".to_string(), json!(self.needs_deployment));
-        members.insert("config".to_string(), config_to_json(&self.items));
-        members.insert("setpoints".to_string(), self.setpoints.to_json());
-        members.insert("hold".to_string(), self.hold.to_json());
-        members.insert(
-            "look".to_string(),
-            json!({ "revision": self.look_revision }),
-        );
-        envelope(device, members)
+        json_of(&self.document(device))
+    }
+
+    /// The document for `device`, to be written as JSON.
+    #[must_use]
+    pub const fn document(&self, device: DeviceId) -> impl Serialize + '_ {
+        Envelope(device, self)
     }
 
     /// Reads the document and the device that it is for.
@@ -121,12 +121,44 @@ fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u6
     revision
 }
 
-/// A document of `device`: what [`open_envelope`] opens.
-pub(crate) fn envelope(device: DeviceId, members: Map<String, Value>) -> Value {
-    object(&device.to_string(), Value::Object(members))
+/// The members of the document.
+impl Serialize for TargetState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            version,
+            needs_deployment,
+            items,
+            look_revision,
+            setpoints,
+            hold,
+            extra,
+        } = self;
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("schemaVersion", &SCHEMA_VERSION)?;
+        members.serialize_entry("version", version)?;
+        members.serialize_entry("needsDeployment", needs_deployment)?;
+        members.serialize_entry("config", &Config { items })?;
+        members.serialize_entry("setpoints", &setpoints.to_json())?;
+        members.serialize_entry("hold", &hold.to_json())?;
+        members.serialize_entry("look", &object("revision", (*look_revision).into()))?;
+        for (key, value) in extra {
+            members.serialize_entry(key, value)?;
+        }
+        members.end()
+    }
 }
 
-/// An object with one member, which is moved into it: `json!` would copy it, and a document may be large.
+/// A document of a device: what [`open_envelope`] opens.
+pub(crate) struct Envelope<'a, T>(pub(crate) DeviceId, pub(crate) &'a T);
+
+impl<T: Serialize> Serialize for Envelope<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut envelope = serializer.serialize_map(Some(1))?;
+        envelope.serialize_entry(&self.0, self.1)?;
+        envelope.end()
+    }
+}
+
 fn object(key: &str, value: Value) -> Value {
     Value::Object(Map::from_iter([(key.to_string(), value)]))
 }
@@ -150,10 +182,14 @@ pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<
 /// `{"protocolAdapterDevices": [ … ]}`.
 #[must_use]
 pub fn config_to_json(items: &[Item]) -> Value {
-    object(
-        "protocolAdapterDevices",
-        items.iter().map(Item::to_json).collect(),
-    )
+    json_of(&Config { items })
+}
+
+/// The same, to be written as JSON.
+#[derive(Serialize)]
+pub(crate) struct Config<'a> {
+    #[serde(rename = "protocolAdapterDevices")]
+    pub(crate) items: &'a [Item],
 }
 
 /// Reads `{"protocolAdapterDevices": [ … ]}`: every sensor valid, ids and names unique.

@@ -24,7 +24,7 @@ async fn devices(hub: &Hub, count: usize) -> Vec<(Device, HandMade)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_agent_is_told_of_once_by_all_reconcilers_together() {
     const DEVICES: usize = 12;
-    let mut hub = Hub::patient(2).await;
+    let mut hub = Hub::patient(20).await;
     hub.another_reconciler().await;
     let mut devices = devices(&hub, DEVICES).await;
     for (device, _) in &devices {

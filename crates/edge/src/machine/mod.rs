@@ -23,6 +23,7 @@ mod reporting;
 mod sensors;
 mod slot;
 mod target;
+mod unkept;
 
 use std::collections::{BTreeMap, BTreeSet};
 

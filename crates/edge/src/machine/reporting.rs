@@ -285,14 +285,21 @@ impl Machine {
     }
 
     fn outcome(&self) -> Outcome {
+        let mut failures = self
+            .slots
+            .iter()
+            .filter_map(|(id, slot)| Some((*id, slot.failure_report(*id)?)))
+            .collect();
+        if let Some(unkept) = self.polling.unkept() {
+            unkept.add_to(&mut failures, |id| {
+                let running = self.slots.get(&id)?.running()?;
+                Some(running.sensor.fingerprint())
+            });
+        }
         Outcome {
             version: self.target.worked_version(),
             running: self.running().cloned().collect(),
-            failures: self
-                .slots
-                .iter()
-                .filter_map(|(id, slot)| slot.failure_report(*id))
-                .collect(),
+            failures: failures.into_values().collect(),
         }
     }
 

@@ -246,7 +246,7 @@ impl Slot {
 }
 
 /// A text from outside as documents may carry it: one line, bounded, never empty.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let mut line: String = text
         .chars()
         .take(limits::ERROR_CHARS)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 use holdfast_domain::{Fingerprint, Item, SensorId, TargetState};
 use holdfast_ports::hub_link::{HubError, Polled};
 
-use super::{Effect, Machine, Now};
+use super::{Effect, Machine, Now, slot::Changed, unkept::Unkept};
 
 /// What is held and how far it was worked through.
 #[derive(Debug)]
@@ -113,9 +113,15 @@ pub(super) struct Polling {
     failures: u32,
     /// The target that is being made durable.
     holding: Option<Arc<TargetState>>,
+    /// The target that could not be made durable.
+    unkept: Option<Unkept>,
 }
 
 impl Polling {
+    pub(super) const fn unkept(&self) -> Option<&Unkept> {
+        self.unkept.as_ref()
+    }
+
     /// Asks at `at` if it would only ask later.
     pub(super) fn hurry(&mut self, at: u64) {
         self.next_at = self.next_at.min(at);
@@ -201,6 +207,7 @@ impl Machine {
             Ok(Polled::Unchanged) => {
                 self.hub_answered(now);
                 self.set_refused(None);
+                self.forget_unkept();
                 self.poll_after_nothing_new(now, random);
             }
             Ok(Polled::Target(target)) => {
@@ -228,6 +235,7 @@ impl Machine {
         match judge(self.target.held.as_deref(), &target) {
             Offer::Same => {
                 self.set_refused(None);
+                self.forget_unkept();
                 self.poll_after_nothing_new(now, random);
             }
             Offer::Take => {
@@ -243,6 +251,13 @@ impl Machine {
                 // The hub goes on above what is held once it has heard of it; until then it would answer at once.
                 self.poll_later(now, random);
             }
+        }
+    }
+
+    /// There is no target any more that could not be kept.
+    fn forget_unkept(&mut self) {
+        if self.polling.unkept.take().is_some() {
+            self.reporting.outcome_changed(Changed::Yes);
         }
     }
 
@@ -284,11 +299,15 @@ impl Machine {
         let Some(target) = self.polling.holding.take() else {
             return;
         };
-        if result.is_err() {
+        if let Err(error) = result {
             // The hub gives it again.
+            let (unkept, changed) = Unkept::after(self.polling.unkept.take(), target, error);
+            self.polling.unkept = Some(unkept);
+            self.reporting.outcome_changed(changed);
             self.poll_later(now, random);
             return;
         }
+        self.forget_unkept();
         self.polling.failures = 0;
         self.polling.next_at = now.ms;
         let first = self.target.held.is_none();
@@ -334,7 +353,7 @@ impl Machine {
             Ok(()) => {
                 target.note_failures = 0;
                 target.worked = version;
-                self.reporting.outcome_changed(super::slot::Changed::Yes);
+                self.reporting.outcome_changed(Changed::Yes);
             }
             Err(_) => {
                 target.note_failures = target.note_failures.saturating_add(1);

@@ -1,8 +1,8 @@
 //! Which target is taken, and when it counts as worked through.
 
-use holdfast_domain::TargetState;
+use holdfast_domain::{Failure, TargetState};
 use holdfast_edge::machine::{Effect, Event};
-use holdfast_ports::hub_link::ReportAnswer;
+use holdfast_ports::hub_link::{Polled, ReportAnswer};
 use serde_json::json;
 
 use crate::{
@@ -43,6 +43,71 @@ fn a_target_that_could_not_be_kept_is_asked_for_again() {
         Some(target(1, []).etag()),
         "it does not claim what it does not hold"
     );
+}
+
+#[test]
+fn the_hub_hears_of_a_target_that_could_not_be_kept() {
+    let mut rig = Rig::running(target(1, [sensor(1), sensor(2)]));
+    let offered = target(
+        2,
+        [
+            sensor(1),
+            changed(2, json!({ "pollInterval": 777 })),
+            sensor(3),
+        ],
+    );
+    let keep = |rig: &mut Rig, result: Result<(), String>| {
+        rig.wait_for(|effect| matches!(effect, Effect::Poll { .. }));
+        rig.offer(offered.clone());
+        rig.take("hold");
+        rig.event(Event::Held(result));
+    };
+    keep(&mut rig, Err("no space left on device".into()));
+    rig.pass(100);
+    let report = rig.report_taken();
+    assert_eq!(report.held_version, 1);
+    let outcome = report.outcome.expect("what failed");
+    assert_eq!((outcome.version, outcome.running.len()), (1, 2));
+    let told = |failures: &[Failure]| {
+        let told = failures.iter();
+        told.map(|failure| (failure.fingerprint, failure.attempts))
+            .collect::<Vec<_>>()
+    };
+    let [_, other, new] = [0, 1, 2].map(|place: usize| offered.items[place].sensor.fingerprint());
+    assert_eq!(told(&outcome.failures), [(other, 1), (new, 1)]);
+    let error = &outcome.failures[0].error;
+    assert_eq!(
+        error,
+        "the agent could not keep target version 2: no space left on device"
+    );
+
+    // Once more is no news, however it is said.
+    keep(&mut rig, Err("it was closed after an error".into()));
+    rig.pass(1_000);
+    assert!(!rig.verbs().contains(&"report"));
+
+    keep(&mut rig, Ok(()));
+    rig.pass(100);
+    let report = rig.report_taken();
+    assert_eq!(report.held_version, 2);
+    assert_eq!(report.outcome.expect("nothing failed").failures, []);
+}
+
+#[test]
+fn a_target_that_is_offered_no_more_is_missed_no_more() {
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    rig.offer(target(2, [changed(1, json!({ "pollInterval": 777 }))]));
+    rig.take("hold");
+    rig.event(Event::Held(Err("no space left on device".into())));
+    rig.pass(100);
+    let outcome = rig.report_taken().outcome.expect("what failed");
+    assert_eq!(outcome.failures.len(), 1);
+    rig.wait_for(|effect| matches!(effect, Effect::Poll { .. }));
+    rig.take("poll");
+    rig.event(Event::Polled(Ok(Polled::Unchanged)));
+    rig.pass(100);
+    let outcome = rig.report_taken().outcome.expect("nothing failed");
+    assert_eq!(outcome.failures, []);
 }
 
 #[test]

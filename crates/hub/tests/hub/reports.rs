@@ -97,10 +97,14 @@ async fn seen_is_written_in_batches_and_at_the_end() {
     fleet.later(60);
     let seen_at = fleet.now();
     heartbeat(&process, &mut agents[0]).await;
+    assert!(!process.hub.is_unwritable());
     tokio::time::advance(Duration::from_secs(2)).await;
     settle().await;
+    assert!(process.hub.is_unwritable(), "the process is not ready then");
+    let hub = process.hub.clone();
     process.store.touches_fail.store(false, Ordering::SeqCst);
     process.end().await;
+    assert!(!hub.is_unwritable());
     assert_eq!(
         fleet.stored(agents[0].device).await.presence.last_seen_at,
         Some(seen_at)

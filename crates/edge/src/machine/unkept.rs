@@ -1,0 +1,74 @@
+//! A target that could not be made durable: nothing is done for it, and the hub hears why, as the failure of each of its
+//! contents that does not run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdfast_domain::{Failure, Fingerprint, SensorId, TargetState, limits};
+
+use super::slot::{Changed, shortened};
+
+/// The target, and why.
+#[derive(Debug)]
+pub(super) struct Unkept {
+    target: Arc<TargetState>,
+    /// Of the first attempt: those after it may say no more than that there was one.
+    error: String,
+    attempts: u32,
+}
+
+impl Unkept {
+    /// After one more attempt on `target`.
+    pub(super) fn after(
+        before: Option<Self>,
+        target: Arc<TargetState>,
+        error: &str,
+    ) -> (Self, Changed) {
+        match before {
+            Some(before) if before.target.version == target.version => {
+                let attempts = before.attempts.saturating_add(1).min(limits::ATTEMPTS);
+                let after = Self {
+                    target,
+                    attempts,
+                    ..before
+                };
+                (after, Changed::Detail)
+            }
+            _ => {
+                let error = format!(
+                    "the agent could not keep target version {}: {error}",
+                    target.version
+                );
+                let after = Self {
+                    target,
+                    error: shortened(&error),
+                    attempts: 1,
+                };
+                (after, Changed::Yes)
+            }
+        }
+    }
+
+    /// Adds its failures to those of sensors: a content that runs, or that failed by itself, has none.
+    pub(super) fn add_to(
+        &self,
+        failures: &mut BTreeMap<SensorId, Failure>,
+        running: impl Fn(SensorId) -> Option<Fingerprint>,
+    ) {
+        for item in &self.target.items {
+            let (id, fingerprint) = (item.sensor.id(), item.sensor.fingerprint());
+            let is_known = failures
+                .get(&id)
+                .is_some_and(|failure| failure.fingerprint == fingerprint);
+            if is_known || running(id) == Some(fingerprint) {
+                continue;
+            }
+            let failure = Failure {
+                id,
+                fingerprint,
+                error: self.error.clone(),
+                attempts: self.attempts,
+            };
+            failures.insert(id, failure);
+        }
+    }
+}
