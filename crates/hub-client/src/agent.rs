@@ -20,6 +20,7 @@ use holdfast_wire::{
 };
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode, header};
+use serde_json::value::RawValue;
 
 use crate::{
     problem,
@@ -102,9 +103,9 @@ impl AgentHub {
                 self.device
             ))
         };
-        let document = problem::read(call.to_owned(), answer, "a target state")
+        let document: Box<RawValue> = problem::read(call.to_owned(), answer, "a target state")
             .map_err(|error| not(&error))?;
-        match TargetState::from_json(document) {
+        match TargetState::from_slice(document.get().as_bytes()) {
             Ok((device, target)) if device == self.device => Ok(target),
             Ok((other, _)) => Err(not(&format_args!("that of device {other}"))),
             Err(problems) => Err(not(&problems)),

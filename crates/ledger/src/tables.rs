@@ -13,7 +13,6 @@ use holdfast_ports::{
     tokens::SecretHash,
 };
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
-use serde_json::Value;
 
 use crate::who;
 
@@ -267,9 +266,8 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
 
 fn read_target(bytes: &[u8]) -> Result<TargetState, String> {
     let invalid = |problem: String| format!("the target in it can't be read: {problem}");
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     let (_, target) =
-        TargetState::from_json(value).map_err(|problems| invalid(problems.to_string()))?;
+        TargetState::from_slice(bytes).map_err(|problems| invalid(problems.to_string()))?;
     Ok(target)
 }
 

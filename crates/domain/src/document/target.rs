@@ -1,20 +1,20 @@
 //! The target state: the versioned document of all that a device should run.
 
 use alloc::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
 };
 
 use serde::{Serialize, ser::SerializeMap};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     document::{
         SCHEMA_VERSION,
         hold::HoldSettings,
-        point::uuid,
+        point,
         sensor::{Item, json_of},
         setpoint::Setpoints,
     },
@@ -22,6 +22,12 @@ use crate::{
     ids::DeviceId,
     limits,
 };
+
+/// The list of sensors in a configuration.
+const SENSORS: &str = "protocolAdapterDevices";
+
+/// The members of an object, not read yet.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// What a device should run, as its agent gets it.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +84,54 @@ impl TargetState {
             Some((device, target))
         });
         problems.check(target)
+    }
+
+    /// Reads the text of a document and the device that it is for; sensor by sensor, since a tree of values of all of them
+    /// takes ten times the text in memory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_slice(text: &[u8]) -> Result<(DeviceId, Self), Problems> {
+        if let Some(read) = Self::sensor_by_sensor(text) {
+            return Ok(read);
+        }
+        // Something is wrong: what, is found out on the whole.
+        let document = serde_json::from_slice(text)
+            .map_err(|error| Problems::one("", "a target state as a JSON document", error))?;
+        Self::from_json(document)
+    }
+
+    fn sensor_by_sensor(text: &[u8]) -> Option<(DeviceId, Self)> {
+        let document: Members<'_> = serde_json::from_slice(text).ok()?;
+        let (key, body) = document.first_key_value().filter(|_| document.len() == 1)?;
+        let device = DeviceId(uuid::Uuid::parse_str(key).ok()?);
+        let mut members: Members<'_> = serde_json::from_str(body.get()).ok()?;
+        let config: Members<'_> = serde_json::from_str(members.remove("config")?.get()).ok()?;
+        let sensors = config.get(SENSORS).filter(|_| config.len() == 1)?;
+        let sensors: Vec<&RawValue> = serde_json::from_str(sensors.get()).ok()?;
+        let key = device.to_string();
+        let (root, mut problems) = (Path::ROOT, Problems::default());
+        let path = root.key(&key);
+        let config_path = path.key("config");
+        let list_path = config_path.key(SENSORS);
+        let mut items = Vec::with_capacity(sensors.len().min(limits::SENSORS_PER_DEVICE));
+        for (index, sensor) in sensors.into_iter().enumerate() {
+            let sensor = serde_json::from_str(sensor.get()).ok()?;
+            items.push(Item::read(sensor, &list_path.index(index), &mut problems)?);
+        }
+        let rest = members
+            .into_iter()
+            .map(|(key, value)| Some((key, serde_json::from_str(value.get()).ok()?)));
+        let mut rest = rest.collect::<Option<Map<String, Value>>>()?;
+        rest.insert(
+            "config".to_string(),
+            object(SENSORS, Value::Array(Vec::new())),
+        );
+        let target = Self::read(Value::Object(rest), &path, &mut problems)?;
+        let fits = items.len() <= limits::SENSORS_PER_DEVICE
+            && are_unique(&items, &list_path, &mut problems)
+            && problems.is_empty();
+        fits.then_some((device, Self { items, ..target }))
     }
 
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -169,7 +223,7 @@ pub(crate) fn open_envelope(document: Value, problems: &mut Problems) -> Option<
     match document {
         Value::Object(members) if members.len() == 1 => {
             let (key, body) = members.into_iter().next()?;
-            let device = uuid(Value::String(key), &Path::ROOT, problems)?;
+            let device = point::uuid(Value::String(key), &Path::ROOT, problems)?;
             Some((DeviceId(device), body))
         }
         other => {
@@ -209,6 +263,11 @@ pub fn read_items(value: Value, path: &Path<'_>, problems: &mut Problems) -> Opt
         problems,
         Item::read,
     )?;
+    are_unique(&items, path, problems).then_some(items)
+}
+
+/// Has each sensor an id and a name of its own?
+fn are_unique(items: &[Item], path: &Path<'_>, problems: &mut Problems) -> bool {
     let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
     let mut fits = true;
     for (index, item) in items.iter().enumerate() {
@@ -230,5 +289,5 @@ pub fn read_items(value: Value, path: &Path<'_>, problems: &mut Problems) -> Opt
             fits = false;
         }
     }
-    fits.then_some(items)
+    fits
 }

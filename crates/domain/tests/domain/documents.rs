@@ -222,6 +222,7 @@ proptest! {
         let device = DeviceId(uuid(7));
         let text = respelled(&target.to_json(device), seed);
         prop_assert_eq!(TargetState::from_json(parse(&text)), Ok((device, target.clone())));
+        prop_assert_eq!(TargetState::from_slice(text.as_bytes()), Ok((device, target.clone())));
         let other = TargetState { needs_deployment: !needs_deployment, ..target.clone() };
         prop_assert_eq!(other.etag(), target.etag(), "derived, so outside the entity tag");
     }
@@ -445,4 +446,41 @@ fn what_no_store_can_hold_is_mended_in_reports() {
         "in whole microseconds"
     );
     assert_eq!(health.reason.as_deref(), Some("\u{FFFD}"));
+}
+
+#[test]
+fn a_text_that_is_wrong_is_wrong_in_the_same_way_read_either_way() {
+    let device = DeviceId(uuid(7));
+    let sensor = json!({
+        "id": uuid(1), "name": "a", "protocol": "modbus", "connection": { "type": "tcp", "host": "h", "unitId": 1 },
+    });
+    let config = |sensors: Value| json!({ "protocolAdapterDevices": sensors });
+    let newer = json!({ "id": uuid(2), "name": "b", "protocol": "modbus", "newer": 1,
+        "connection": { "type": "tcp", "host": "h", "unitId": 1 } });
+    let bodies = [
+        json!({ "version": 1, "config": config(json!([sensor, newer])) }),
+        json!({ "version": 1, "config": config(json!([sensor, sensor])) }),
+        json!({ "version": 1, "config": config(json!([{ "id": 5 }])) }),
+        json!({ "version": 1, "config": config(json!({})) }),
+        json!({ "version": 1, "config": { "other": [] } }),
+        json!({ "version": 1, "config": { "protocolAdapterDevices": [], "other": 1 } }),
+        json!({ "version": -1, "config": config(json!([])) }),
+        json!({ "config": config(json!([])), "setpoints": { "revision": "x" } }),
+        json!([]),
+    ];
+    for body in bodies {
+        for document in [
+            json!({ device.to_string(): body }),
+            body.clone(),
+            json!({ "no uuid": body }),
+        ] {
+            let text = document.to_string();
+            let (slow, fast) = (
+                TargetState::from_json(document),
+                TargetState::from_slice(text.as_bytes()),
+            );
+            assert_eq!(fast, slow, "{text}");
+        }
+    }
+    assert!(TargetState::from_slice(b"{").is_err());
 }
