@@ -223,7 +223,7 @@ fn decide(
         &BTreeMap::new(),
         context,
     );
-    values::tell(&mut change, state, &reported.values, context);
+    values::tell(&mut change, state, &reported, context);
     values::go_above(&mut change, state, &reported.values, context);
     values::adopt(&mut change, state, &reported.values, context);
     note_deployed(&mut change, state, &target, &reported, context);

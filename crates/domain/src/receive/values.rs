@@ -10,7 +10,7 @@ use crate::{
     event::{Context, EventKind},
     fields::{Path, Problems},
     ids::PointId,
-    state::{Change, DeviceState, TargetChange, TargetChangeKind},
+    state::{Change, DeviceState, Reported, TargetChange, TargetChangeKind},
     value::PointValue,
     values::{ReportedValues, Wish},
 };
@@ -45,21 +45,24 @@ pub(super) fn merge(
 pub(super) fn tell(
     change: &mut Change,
     state: &DeviceState,
-    new: &ReportedValues,
+    reported: &Reported,
     context: &Context,
 ) {
+    let is_same_boot = state.reported.as_ref().is_some_and(|old| {
+        (old.order.incarnation, old.order.boot) == (reported.order.incarnation, reported.order.boot)
+    });
     let none = BTreeMap::new();
     let old = state
         .reported
         .as_ref()
         .map_or(&none, |reported| &reported.values.items);
-    for (point, item) in &new.items {
+    for (point, item) in &reported.values.items {
         let before = old.get(point);
         if before == Some(item) {
             continue;
         }
         let wish = state.target.values.wishes.get(point);
-        for kind in kinds(before, item) {
+        for kind in kinds(before, item, is_same_boot) {
             let payload = payload(*point, kind, item, wish);
             change.event(state, context, kind, None, payload);
         }
@@ -69,11 +72,13 @@ pub(super) fn tell(
 fn kinds(
     before: Option<&SetpointReport>,
     item: &SetpointReport,
+    is_same_boot: bool,
 ) -> impl Iterator<Item = EventKind> {
     let grew = |of: fn(&SetpointReport) -> u64| of(item) > before.map_or(0, of);
     let became = |is: fn(&SetpointReport) -> bool| is(item) && !before.is_some_and(is);
     let changed = grew(|item| item.changes) && item.last_change.is_some();
-    let wrote = before.is_some() && grew(|item| item.writes);
+    // After a restart what was booked ahead counts as written: that the account grew says nothing of a write.
+    let wrote = is_same_boot && before.is_some() && grew(|item| item.writes);
     // Written and read back within one report: verified again, although it was in sync before and after.
     let verified = became(|item| item.conformity == Conformity::InSync)
         || (wrote && item.conformity == Conformity::InSync);

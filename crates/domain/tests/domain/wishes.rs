@@ -277,6 +277,33 @@ fn what_happened_to_an_output_is_in_the_log_once() {
 }
 
 #[test]
+fn what_is_booked_ahead_is_no_write_after_a_restart() {
+    let (mut life, mut agent, _, point) = boiler();
+    let revision = wish(&mut life, point, request(72.5)).expect("it is new");
+    let synced = item(Conformity::InSync, Hold::Active, 72.5, revision);
+    let once = SetpointReport {
+        writes: 1,
+        ..synced.clone()
+    };
+    says(&mut agent, &mut life, point, once);
+    agent.reboot();
+    agent.work(&life, |_| false);
+    let from = life.log.len();
+    let mut full = agent.full();
+    let booked = SetpointReport {
+        writes: 16,
+        ..synced
+    };
+    full.values = Some(ReportedValues {
+        held_revision: revision,
+        items: BTreeMap::from([(point, booked)]),
+        hold: None,
+    });
+    life.report(full);
+    assert!(!life.kinds_since(from).contains(&EventKind::SetpointWritten));
+}
+
+#[test]
 fn a_value_from_the_hardware_is_adopted_only_for_the_wish_that_stands() {
     let (mut life, mut agent, _, point) = boiler();
     let adopting = SetRequest {
