@@ -13,7 +13,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use holdfast_domain::{DeviceId, state::Change};
-use sqlx::{ConnectOptions as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -24,8 +24,9 @@ use crate::{
     PostgresOptions,
     bounds::{come_back, within},
     commit::{CommitFault, apply},
-    connect::{TRY_AFTER_IDLE, milliseconds},
+    connect::milliseconds,
     parts::Parts,
+    pool::{Pool, TRY_AFTER_IDLE},
     wakeups::Life,
 };
 
@@ -76,7 +77,7 @@ impl Job {
 
 impl Batches {
     /// Opens the lane, which ends with the last way in. Changes that go alone are given up after `answer_timeout`.
-    pub(crate) fn over(lane: Lane, common: PgPool, answer_timeout: Duration) -> Self {
+    pub(crate) fn over(lane: Lane, common: Pool, answer_timeout: Duration) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (is_open, opened) = watch::channel(true);
         let alone = Alone {
@@ -186,7 +187,7 @@ impl Lane {
 /// How changes go that do not go with others.
 #[derive(Clone)]
 struct Alone {
-    pool: PgPool,
+    pool: Pool,
     answer_timeout: Duration,
 }
 
@@ -274,7 +275,10 @@ async fn commit_together(lane: &mut Lane, alone: &Alone, batch: Vec<Job>) {
 }
 
 async fn commit_alone(alone: Alone, device: DeviceId, parts: Parts, answer: Answer) {
-    let applied = within(alone.answer_timeout, apply(&alone.pool, &parts)).await;
+    let applied = within(alone.answer_timeout, async {
+        apply(&mut *alone.pool.lend().await?, &parts).await
+    })
+    .await;
     let _ = answer.send(match applied {
         Ok(won) => outcome(device, &won),
         Err(error) => Err(error.into()),

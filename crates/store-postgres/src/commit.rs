@@ -9,7 +9,7 @@ use holdfast_domain::{
 };
 use holdfast_ports::{StoreError, store::CommitError, wakeups::Wake};
 use serde_json::{Map, Value};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{Connection as _, PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::{
@@ -42,7 +42,8 @@ async fn apply_alone(
     change: &Change,
     wakes: bool,
 ) -> Result<(), CommitFault> {
-    let mut transaction = store.pool.begin().await?;
+    let mut lent = store.pool.lend().await?;
+    let mut transaction = lent.begin().await?;
     apply_all(&mut transaction, change, wakes).await?;
     transaction.commit().await?;
     Ok(())

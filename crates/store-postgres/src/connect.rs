@@ -3,25 +3,23 @@
 //!
 //! Read next: `commit.rs`, `wakeups.rs`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
+    ConnectOptions, Connection, PgConnection,
     migrate::{AppliedMigration, Migrate, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::PgConnectOptions,
 };
 
 use crate::{
     batch::{Batches, Lane},
-    bounds::{CLOSING, come_back, within},
+    bounds::{CLOSING, within},
     columns::Fault,
-    wakeups::{Life, Waker},
+    pool::Pool,
+    wakeups::Waker,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
-
-/// A connection that was idle for so long is tried before it is used: its server may have gone meanwhile.
-pub(crate) const TRY_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// A transaction that its process forgot is ended after so long: until then it holds back every reader of the event log.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
@@ -83,31 +81,6 @@ impl PostgresOptions {
             ),
         ]))
     }
-
-    /// A connection that was idle, or that is used while the server gives the listening one no sign of life, is tried
-    /// first; each is tried when it comes back, for its call may have been given up.
-    fn pool(&self, server: PgConnectOptions, life: Arc<Life>) -> PgPool {
-        PgPoolOptions::new()
-            .max_connections(self.connections)
-            .acquire_timeout(self.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                let is_doubtful = meta.idle_for >= TRY_AFTER_IDLE || !life.is_alive();
-                Box::pin(async move {
-                    if is_doubtful {
-                        come_back(connection).await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    come_back(connection).await?;
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(server)
-    }
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> String {
@@ -136,7 +109,7 @@ impl fmt::Debug for PostgresOptions {
 /// what changes a state is compared and set, so that trying again does no harm.
 #[derive(Debug)]
 pub struct PostgresStore {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     answer_timeout: Duration,
     pub(crate) batches: Batches,
     pub(crate) waker: Waker,
@@ -173,7 +146,7 @@ impl PostgresStore {
             .map_err(unreachable)?;
         let life = waker.life();
         let lane = Lane::new(pooled.clone(), options, life.clone());
-        let pool = options.pool(pooled, life);
+        let pool = Pool::new(options, pooled, life);
         let batches = Batches::over(lane, pool.clone(), longest);
         Ok(Self {
             pool,

@@ -93,10 +93,9 @@ impl EventStore for PostgresStore {
                 )",
             time(before),
             i64::from(limit),
-        )
-        .execute(&self.pool);
+        );
         let pruned = self
-            .answered(pruned)
+            .answered(async { pruned.execute(&mut *self.pool.lend().await?).await })
             .await
             .map_err(|error| StoreError::new("removing old events", error))?;
         Ok(pruned.rows_affected())
@@ -137,7 +136,7 @@ impl PostgresStore {
             words(kinds) as _,
             i64::from(limit),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.pool.lend().await?)
         .await?;
         if lines.is_empty() && after != Place::BEGINNING && !self.has_reached(after).await? {
             return Ok(None);
@@ -164,7 +163,7 @@ impl PostgresStore {
             r#"SELECT $1::text::xid8 < pg_snapshot_xmax(pg_current_snapshot()) AS "reached!""#,
             place.xact.to_string(),
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *self.pool.lend().await?)
         .await?;
         Ok(reached)
     }
@@ -172,7 +171,7 @@ impl PostgresStore {
     /// The transaction before which all that will ever be in the log can be read by a later statement.
     async fn horizon(&self) -> Result<String, Fault> {
         let horizon = sqlx::query_scalar!(r#"SELECT holdfast_event_horizon()::text AS "horizon!""#);
-        Ok(horizon.fetch_one(&self.pool).await?)
+        Ok(horizon.fetch_one(&mut *self.pool.lend().await?).await?)
     }
 
     async fn end_before(&self, horizon: &str) -> Result<Place, Fault> {
@@ -182,7 +181,7 @@ impl PostgresStore {
             ORDER BY xact DESC, position DESC LIMIT 1"#,
             horizon,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.pool.lend().await?)
         .await?;
         match last {
             None => Ok(Place::BEGINNING),
@@ -210,7 +209,7 @@ impl PostgresStore {
                     words(kinds) as _,
                     limit,
                 )
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.pool.lend().await?)
                 .await?
             }
             None => {
@@ -224,7 +223,7 @@ impl PostgresStore {
                     words(kinds) as _,
                     limit,
                 )
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.pool.lend().await?)
                 .await?
             }
         };

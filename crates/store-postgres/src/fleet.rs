@@ -13,12 +13,13 @@ use holdfast_ports::{
     store::Seen,
 };
 use jiff::{SignedDuration, Timestamp};
-use sqlx::PgPool;
+use sqlx::Connection as _;
 use uuid::Uuid;
 
 use crate::{
     PostgresStore,
     columns::{Fault, Time, bigint, instant, natural, time, word},
+    pool::Pool,
 };
 
 /// How many devices one statement touches: more at once only holds rows longer.
@@ -63,7 +64,7 @@ impl FleetStore for PostgresStore {
 }
 
 async fn claim(
-    pool: &PgPool,
+    pool: &Pool,
     now: Timestamp,
     lease: SignedDuration,
     limit: u32,
@@ -84,7 +85,7 @@ async fn claim(
         time(until),
         i64::from(limit),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.lend().await?)
     .await?;
     lines
         .into_iter()
@@ -98,7 +99,7 @@ async fn claim(
 }
 
 /// Where the revision has moved on, the device stays due; either way its claim ends.
-async fn schedule(pool: &PgPool, next: &[(Claimed, Timestamp)]) -> Result<(), Fault> {
+async fn schedule(pool: &Pool, next: &[(Claimed, Timestamp)]) -> Result<(), Fault> {
     let sorted: BTreeMap<DeviceId, (u64, Timestamp)> = next
         .iter()
         .map(|(claimed, at)| (claimed.device, (claimed.revision, *at)))
@@ -125,7 +126,7 @@ async fn schedule(pool: &PgPool, next: &[(Claimed, Timestamp)]) -> Result<(), Fa
             &revisions,
             &times as _,
         )
-        .execute(pool)
+        .execute(&mut *pool.lend().await?)
         .await?;
     }
     Ok(())
@@ -133,7 +134,7 @@ async fn schedule(pool: &PgPool, next: &[(Claimed, Timestamp)]) -> Result<(), Fa
 
 /// Notes when devices were last heard of; a later time wins. Touches no indexed column, so that rows stay in place.
 /// Gives those that are marked as silent.
-pub(crate) async fn touch(pool: &PgPool, seen: &[Seen]) -> Result<Vec<DeviceId>, Fault> {
+pub(crate) async fn touch(pool: &Pool, seen: &[Seen]) -> Result<Vec<DeviceId>, Fault> {
     let mut latest: BTreeMap<DeviceId, &Seen> = BTreeMap::new();
     for seen in seen {
         let known = latest.entry(seen.device).or_insert(seen);
@@ -149,7 +150,7 @@ pub(crate) async fn touch(pool: &PgPool, seen: &[Seen]) -> Result<Vec<DeviceId>,
     Ok(silent)
 }
 
-async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
+async fn touch_some(pool: &Pool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
     let devices: Vec<Uuid> = seen.iter().map(|seen| seen.device.uuid()).collect();
     let times: Vec<Time> = seen.iter().map(|seen| time(seen.at)).collect();
     let incarnations: Vec<Option<Uuid>> = seen
@@ -187,12 +188,12 @@ async fn touch_some(pool: &PgPool, seen: &[&Seen]) -> Result<Vec<Uuid>, Fault> {
         &boots as _,
         &sequences as _,
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.lend().await?)
     .await?;
     Ok(silent)
 }
 
-async fn beat(pool: &PgPool, now: Timestamp) -> Result<(), Fault> {
+async fn beat(pool: &Pool, now: Timestamp) -> Result<(), Fault> {
     sqlx::query!(
         "INSERT INTO hub_uptime AS h (up_since, last_beat_at) VALUES ($1, $1)
         ON CONFLICT (only_row) DO UPDATE SET
@@ -201,25 +202,26 @@ async fn beat(pool: &PgPool, now: Timestamp) -> Result<(), Fault> {
         time(now),
         time(now.checked_sub(HUB_GAP)?),
     )
-    .execute(pool)
+    .execute(&mut *pool.lend().await?)
     .await?;
     Ok(())
 }
 
-async fn hub_up_since(pool: &PgPool, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+async fn hub_up_since(pool: &Pool, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
     let since = sqlx::query_scalar!(
         "SELECT up_since FROM hub_uptime WHERE last_beat_at >= $1",
         time(now.checked_sub(HUB_GAP)?),
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *pool.lend().await?)
     .await?;
     Ok(instant(since))
 }
 
-async fn figures(pool: &PgPool, overdue_before: Timestamp) -> Result<Figures, Fault> {
+async fn figures(pool: &Pool, overdue_before: Timestamp) -> Result<Figures, Fault> {
     // The devices with the most failures are shown; more lines would only swell the metrics.
     const FAILED_SHOWN: i64 = 100;
-    let mut transaction = pool
+    let mut lent = pool.lend().await?;
+    let mut transaction = lent
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; \
             SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         .await?;

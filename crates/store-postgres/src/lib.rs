@@ -7,7 +7,8 @@
 //!   `columns.rs`: times, numbers and texts.
 //! - `lists.rs`, `points.rs`, `events.rs`, `tokens.rs`, `fleet.rs`: the rest of the ports; `devices.rs` puts the port of
 //!   devices together.
-//! - `wakeups.rs`: LISTEN and NOTIFY. `bounds.rs`: no call waits for ever for a server that stands still.
+//! - `wakeups.rs`: LISTEN and NOTIFY. `pool.rs`: the connections. `bounds.rs`: no call waits for ever for a server that
+//!   stands still.
 //!
 //! What is decided is decided in the domain; this crate only keeps it. Locks are taken in one order, so that nothing
 //! waits in a circle: whoever changes devices takes their `device_hot` rows first, by device, and then only what is theirs.
@@ -25,6 +26,7 @@ mod lists;
 mod load;
 mod parts;
 mod points;
+mod pool;
 mod rows;
 mod tokens;
 mod wakeups;

@@ -15,7 +15,7 @@ use holdfast_ports::{
     wakeups::Wake,
 };
 use jiff::Timestamp;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{Connection as _, PgConnection, PgExecutor};
 
 use crate::{
     PostgresStore,
@@ -32,7 +32,8 @@ pub(crate) async fn create(
 ) -> Result<(), CommitError> {
     let first = first_change(state, events);
     let outcome = async {
-        let mut transaction = store.pool.begin().await?;
+        let mut lent = store.pool.lend().await?;
+        let mut transaction = lent.begin().await?;
         insert(&mut transaction, state, &first).await?;
         transaction.commit().await?;
         Ok(())
@@ -128,7 +129,8 @@ pub(crate) async fn register(
     };
     let wakes = change.changes_desired();
     let outcome = async {
-        let mut transaction = store.pool.begin().await?;
+        let mut lent = store.pool.lend().await?;
+        let mut transaction = lent.begin().await?;
         use_key(&mut *transaction, *key).await?;
         match device {
             RegisteredDevice::New(state, _) => insert(&mut transaction, state, change).await?,
@@ -217,7 +219,8 @@ pub(crate) async fn revoke(
 ) -> Result<(), CommitError> {
     let wakes = change.changes_desired();
     let outcome = async {
-        let mut transaction = store.pool.begin().await?;
+        let mut lent = store.pool.lend().await?;
+        let mut transaction = lent.begin().await?;
         apply_all(&mut transaction, change, wakes).await?;
         end_tokens(
             &mut *transaction,
@@ -248,7 +251,8 @@ pub(crate) async fn delete(
     events: &[Event],
 ) -> Result<(), CommitError> {
     let outcome = async {
-        let mut transaction = store.pool.begin().await?;
+        let mut lent = store.pool.lend().await?;
+        let mut transaction = lent.begin().await?;
         let held = sqlx::query!(
             "SELECT FROM device_hot WHERE device_uuid = $1 AND revision = $2 FOR UPDATE",
             device.uuid(),

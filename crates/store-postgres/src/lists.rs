@@ -9,12 +9,13 @@ use holdfast_ports::{
     store::{DeviceFilter, DeviceSummary, HistoryEntry, SensorFilter, SensorRecord},
 };
 use serde_json::{Map, Value};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
     columns::{Fault, Time, actor, bigint, instant, natural, put, take},
     load::{audit, record},
+    pool::Pool,
     rows::{Known, config_items, row_columns},
 };
 
@@ -36,21 +37,23 @@ pub(crate) fn limit(page: &Page) -> i64 {
 }
 
 /// A transaction whose statements are planned for the very filters given: a plan that fits all filters fits none.
-async fn planned_anew(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; \
+async fn planned_anew(
+    connection: &mut PgConnection,
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    connection.begin_with("BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; \
         SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         .await
 }
 
-pub(crate) async fn find(pool: &PgPool, name: &Name) -> Result<Option<DeviceId>, Fault> {
+pub(crate) async fn find(pool: &Pool, name: &Name) -> Result<Option<DeviceId>, Fault> {
     let uuid = sqlx::query_scalar!("SELECT uuid FROM devices WHERE name = $1", name.as_str())
-        .fetch_optional(pool)
+        .fetch_optional(&mut *pool.lend().await?)
         .await?;
     Ok(uuid.map(DeviceId))
 }
 
 pub(crate) async fn devices(
-    pool: &PgPool,
+    pool: &Pool,
     filter: &DeviceFilter,
     page: &Page,
 ) -> Result<Listed<DeviceSummary>, Fault> {
@@ -64,7 +67,8 @@ pub(crate) async fn devices(
             )
         })
         .collect();
-    let mut transaction = planned_anew(pool).await?;
+    let mut lent = pool.lend().await?;
+    let mut transaction = planned_anew(&mut lent).await?;
     let lines = sqlx::query_as!(
         DeviceColumns,
         r#"SELECT d.uuid, d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
@@ -152,7 +156,7 @@ impl DeviceColumns {
 }
 
 pub(crate) async fn sensors(
-    pool: &PgPool,
+    pool: &Pool,
     filter: &SensorFilter,
     page: &Page,
 ) -> Result<Listed<SensorRecord>, Fault> {
@@ -167,7 +171,8 @@ pub(crate) async fn sensors(
     } = filter;
     let (after_sensor, after_device) = after_row(page)?;
     let name = name.as_deref().map(put);
-    let mut transaction = planned_anew(pool).await?;
+    let mut lent = pool.lend().await?;
+    let mut transaction = planned_anew(&mut lent).await?;
     let lines = sqlx::query!(
         r#"SELECT device_uuid, sensor_uuid, name AS sensor_name, protocol, enabled, poll_interval,
             connection::text AS "connection!", data_points::text AS "data_points!", metadata::text AS "metadata!",
@@ -225,7 +230,7 @@ fn after_row(page: &Page) -> Result<(Uuid, Uuid), Fault> {
 }
 
 pub(crate) async fn history(
-    pool: &PgPool,
+    pool: &Pool,
     device: DeviceId,
     page: &Page,
 ) -> Result<Listed<HistoryEntry>, Fault> {
@@ -240,7 +245,7 @@ pub(crate) async fn history(
         before,
         limit(page),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.lend().await?)
     .await?;
     let mut entries = Vec::with_capacity(lines.len());
     for line in lines {
@@ -258,7 +263,7 @@ pub(crate) async fn history(
 }
 
 pub(crate) async fn version(
-    pool: &PgPool,
+    pool: &Pool,
     device: DeviceId,
     version: u64,
 ) -> Result<Option<Vec<Item>>, Fault> {
@@ -267,7 +272,7 @@ pub(crate) async fn version(
         device.uuid(),
         bigint(version)?,
     )
-    .fetch_optional(pool)
+    .fetch_optional(&mut *pool.lend().await?)
     .await?;
     config
         .map(|config| config_items(&config, &mut Known::default()))
@@ -275,11 +280,7 @@ pub(crate) async fn version(
 }
 
 /// Removes all versions of a device but the newest `keep`.
-pub(crate) async fn prune_history(
-    pool: &PgPool,
-    device: DeviceId,
-    keep: u32,
-) -> Result<u64, Fault> {
+pub(crate) async fn prune_history(pool: &Pool, device: DeviceId, keep: u32) -> Result<u64, Fault> {
     let removed = sqlx::query!(
         "DELETE FROM device_target_state_history WHERE device_uuid = $1 AND version <= (
             SELECT version FROM device_target_state_history WHERE device_uuid = $1
@@ -288,7 +289,7 @@ pub(crate) async fn prune_history(
         device.uuid(),
         i64::from(keep),
     )
-    .execute(pool)
+    .execute(&mut *pool.lend().await?)
     .await?;
     Ok(removed.rows_affected())
 }

@@ -10,18 +10,18 @@ use holdfast_domain::{
     values::{ReportedValues, Values},
 };
 use serde_json::Value;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     columns::{Fault, Time, actor, instant, natural, take},
+    pool::Pool,
     rows::{Known, config_items, row_columns},
 };
 
 /// Everything known of a device.
-pub(crate) async fn load(pool: &PgPool, device: DeviceId) -> Result<Option<DeviceState>, Fault> {
+pub(crate) async fn load(pool: &Pool, device: DeviceId) -> Result<Option<DeviceState>, Fault> {
     let lines = sqlx::query_file!("src/load.sql", device.uuid())
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.lend().await?)
         .await?;
     let mut lines = lines.into_iter().peekable();
     let Some(first) = lines.peek_mut() else {

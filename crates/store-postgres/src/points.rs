@@ -7,18 +7,18 @@ use holdfast_ports::{
     page::{Listed, Page},
     store::PointRecord,
 };
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     columns::{Fault, Time, put_opt, take, time, word},
     lists::{after_uuid, limit},
+    pool::Pool,
     rows::json,
 };
 
 /// Keeps values, all in one statement; a later time wins, and of one time what comes later. Those of a device that is gone are dropped.
 pub(crate) async fn save(
-    pool: &PgPool,
+    pool: &Pool,
     device: DeviceId,
     points: &[PointRecord],
 ) -> Result<(), Fault> {
@@ -50,7 +50,7 @@ pub(crate) async fn save(
         &columns.at as _,
         &columns.reason as _,
     )
-    .execute(pool)
+    .execute(&mut *pool.lend().await?)
     .await;
     match saved {
         Ok(_) => Ok(()),
@@ -91,25 +91,21 @@ impl PointArrays {
 }
 
 /// Removes the values of points that are no more.
-pub(crate) async fn forget(
-    pool: &PgPool,
-    device: DeviceId,
-    points: &[PointId],
-) -> Result<(), Fault> {
+pub(crate) async fn forget(pool: &Pool, device: DeviceId, points: &[PointId]) -> Result<(), Fault> {
     let points: Vec<Uuid> = points.iter().map(|point| point.uuid()).collect();
     sqlx::query!(
         "DELETE FROM device_points WHERE device_uuid = $1 AND point_uuid = ANY ($2::uuid[])",
         device.uuid(),
         &points,
     )
-    .execute(pool)
+    .execute(&mut *pool.lend().await?)
     .await?;
     Ok(())
 }
 
 /// A page of a device's last values.
 pub(crate) async fn list(
-    pool: &PgPool,
+    pool: &Pool,
     device: DeviceId,
     page: &Page,
 ) -> Result<Listed<PointRecord>, Fault> {
@@ -120,7 +116,7 @@ pub(crate) async fn list(
         after_uuid(page)?,
         limit(page),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.lend().await?)
     .await?;
     let mut records = Vec::with_capacity(lines.len());
     for line in lines {

@@ -24,7 +24,7 @@ use crate::{
 #[async_trait]
 impl TokenStore for PostgresStore {
     async fn add_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.answered(add(&self.pool, token))
+        self.answered(async { add(&mut *self.pool.lend().await?, token).await })
             .await
             .map_err(|fault| StoreError::new(format!("adding token {}", token.id), fault))
     }
@@ -58,10 +58,9 @@ impl TokenStore for PostgresStore {
             id.uuid(),
             time(at),
             revocation_word(RevocationKind::Revoked),
-        )
-        .fetch_optional(&self.pool);
+        );
         let revoked = self
-            .answered(revoked)
+            .answered(async { revoked.fetch_optional(&mut *self.pool.lend().await?).await })
             .await
             .map_err(|error| StoreError::new(format!("revoking token {id}"), error))?;
         Ok(self.woken(revoked))
@@ -95,10 +94,9 @@ impl TokenStore for PostgresStore {
             SELECT pg_notify('holdfast', 'tokens') IS NULL AS "woken!" FROM ended"#,
             id.uuid(),
             time(at),
-        )
-        .fetch_optional(&self.pool);
+        );
         let revoked = self
-            .answered(revoked)
+            .answered(async { revoked.fetch_optional(&mut *self.pool.lend().await?).await })
             .await
             .map_err(|error| StoreError::new(format!("revoking provisioning key {id}"), error))?;
         Ok(self.woken(revoked))
@@ -115,10 +113,9 @@ impl TokenStore for PostgresStore {
             )
             SELECT (SELECT count(*) FROM old_tokens) + (SELECT count(*) FROM old_keys) AS "removed!""#,
             time(before),
-        )
-        .fetch_one(&self.pool);
+        );
         let removed = self
-            .answered(removed)
+            .answered(async { removed.fetch_one(&mut *self.pool.lend().await?).await })
             .await
             .map_err(|error| StoreError::new("removing ended tokens and keys", error))?;
         Ok(removed.unsigned_abs())
@@ -261,7 +258,7 @@ async fn find_token(
         FROM tokens WHERE hash = $1",
         &hash.0[..],
     )
-    .fetch_optional(&store.pool)
+    .fetch_optional(&mut *store.pool.lend().await?)
     .await?;
     columns.map(TokenColumns::into_record).transpose()
 }
@@ -273,7 +270,7 @@ async fn token(store: &PostgresStore, id: TokenId) -> Result<Option<TokenRecord>
         FROM tokens WHERE id = $1",
         id.uuid(),
     )
-    .fetch_optional(&store.pool)
+    .fetch_optional(&mut *store.pool.lend().await?)
     .await?;
     columns.map(TokenColumns::into_record).transpose()
 }
@@ -286,7 +283,7 @@ async fn tokens(store: &PostgresStore, page: &Page) -> Result<Listed<TokenRecord
         after_uuid(page)?,
         limit(page),
     )
-    .fetch_all(&store.pool)
+    .fetch_all(&mut *store.pool.lend().await?)
     .await?;
     let records = columns
         .into_iter()
@@ -352,7 +349,7 @@ async fn add_key(store: &PostgresStore, key: &ProvisioningKey) -> Result<(), Fau
         time_opt(*expires_at) as _,
         time_opt(*revoked_at) as _,
     )
-    .execute(&store.pool)
+    .execute(&mut *store.pool.lend().await?)
     .await?;
     Ok(())
 }
@@ -367,7 +364,7 @@ async fn find_key(
         FROM provisioning_keys WHERE hash = $1",
         &hash.0[..],
     )
-    .fetch_optional(&store.pool)
+    .fetch_optional(&mut *store.pool.lend().await?)
     .await?;
     columns.map(KeyColumns::into_key).transpose()
 }
@@ -380,7 +377,7 @@ async fn keys(store: &PostgresStore, page: &Page) -> Result<Listed<ProvisioningK
         after_uuid(page)?,
         limit(page),
     )
-    .fetch_all(&store.pool)
+    .fetch_all(&mut *store.pool.lend().await?)
     .await?;
     let keys = columns
         .into_iter()
