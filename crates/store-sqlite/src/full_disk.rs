@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use holdfast_domain::{event::EventKind, state::DeviceState};
 use holdfast_ports::{fleet::FleetStore, store::DeviceStore};
 use holdfast_testkit::{
     builders::modbus_document,
