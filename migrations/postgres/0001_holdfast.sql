@@ -45,6 +45,7 @@ CREATE TABLE device_target_state (
     needs_deployment      boolean NOT NULL DEFAULT false,
     setpoints             json NOT NULL DEFAULT '{}',
     hold                  json NOT NULL DEFAULT '{}',
+    commands              json NOT NULL DEFAULT '{}',
     look_revision         bigint NOT NULL,
     -- Sequence of the event by which this version came; 0 if none.
     event                 bigint NOT NULL,

@@ -39,6 +39,7 @@ CREATE TABLE device_target_state (
     needs_deployment      INTEGER NOT NULL DEFAULT 0 CHECK (needs_deployment IN (0, 1)),
     setpoints             TEXT NOT NULL DEFAULT '{}',
     hold                  TEXT NOT NULL DEFAULT '{}',
+    commands              TEXT NOT NULL DEFAULT '{}',
     look_revision         INTEGER NOT NULL,
     -- Sequence of the event by which this version came; 0 if none.
     event                 INTEGER NOT NULL,

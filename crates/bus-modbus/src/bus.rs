@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast_domain::hold::WriteOutcome;
@@ -9,6 +10,7 @@ use holdfast_domain::{PointId, PointValue, Protocol, Sensor};
 use holdfast_ports::bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest};
 use holdfast_ports::clock::{Clock, Entropy};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::data::{Endpoint, Spec};
 use crate::link::{Command, Key, Link, NewUnit, Registry, TASK_FAILED, unread};
@@ -111,13 +113,19 @@ impl RunningSensor for RunningUnit {
     }
 
     async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome {
-        let (answer, outcome) = oneshot::channel();
-        let write = Command::Write(self.key, point, value.clone(), answer);
-        if !self.link.send(write) {
-            return WriteOutcome::NotSent(TASK_FAILED.to_owned());
-        }
-        let failed = |_| WriteOutcome::Unknown(TASK_FAILED.to_owned());
-        outcome.await.unwrap_or_else(failed)
+        self.write_by(|answer| Command::Write(self.key, point, value.clone(), answer))
+            .await
+    }
+
+    async fn write_within(
+        &self,
+        point: PointId,
+        value: &PointValue,
+        begin_within: Duration,
+    ) -> WriteOutcome {
+        let by = Instant::now() + begin_within;
+        let write = |answer| Command::WriteBy(by, self.key, point, value.clone(), answer);
+        self.write_by(write).await
     }
 
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError> {
@@ -143,6 +151,18 @@ impl RunningSensor for RunningUnit {
 }
 
 impl RunningUnit {
+    async fn write_by(
+        &self,
+        command: impl FnOnce(oneshot::Sender<WriteOutcome>) -> Command,
+    ) -> WriteOutcome {
+        let (answer, outcome) = oneshot::channel();
+        if !self.link.send(command(answer)) {
+            return WriteOutcome::NotSent(TASK_FAILED.to_owned());
+        }
+        let failed = |_| WriteOutcome::Unknown(TASK_FAILED.to_owned());
+        outcome.await.unwrap_or_else(failed)
+    }
+
     fn task_failed(&self) -> StartError {
         StartError::Unsupported(format!("{}: {TASK_FAILED}", self.endpoint))
     }

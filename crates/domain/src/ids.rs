@@ -84,6 +84,10 @@ uuid_id! {
     PauseId
 }
 uuid_id! {
+    /// A command: something that happens once.
+    CommandId
+}
+uuid_id! {
     /// One event of the log.
     EventId
 }

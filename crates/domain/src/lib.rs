@@ -9,6 +9,7 @@
 //! - [`plan`]: what an agent must start, stop, restart or update; [`backoff`]: when it tries again;
 //! - [`state`]: all that the hub knows of a device; [`edit`], [`wish`], [`receive`], [`watch`]: how operators, a report and
 //!   time change it; [`values`]: what is wanted of its outputs; [`shown`]: how screens show that; [`project`]: the one function behind the read model and the events;
+//! - [`docket`]: which command may be begun, once;
 //! - [`hold`]: the value loop: what to do about a point that is to hold a value, and why;
 //! - [`check`]: what is doubtful in a target.
 
@@ -20,6 +21,7 @@ extern crate alloc;
 pub mod backoff;
 pub mod canonical;
 pub mod check;
+pub mod docket;
 pub mod document;
 pub mod drift;
 pub mod edit;
@@ -48,6 +50,8 @@ pub use document::{
     target::TargetState,
 };
 pub use fields::{Choice, Fields, Path, Problem, Problems};
-pub use ids::{DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId};
+pub use ids::{
+    CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId,
+};
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};

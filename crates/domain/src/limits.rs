@@ -37,6 +37,23 @@ pub const GUARDS_PER_POINT: usize = 16;
 /// Setpoints of one device: one for each of very many outputs.
 pub const SETPOINTS_PER_DEVICE: usize = 20_000;
 
+/// Commands of one device that wait for their agent's word: each is told to the agent until it has given it.
+pub const COMMANDS_WAITING: usize = 64;
+
+/// Commands of one device that the hub keeps, those with a result included: what people still ask for. The event log keeps
+/// them all.
+pub const COMMANDS_KEPT: usize = 100;
+
+/// Commands that an agent remembers with their results, so that none is carried out twice: more than can be given within
+/// the longest validity without an answer, so that one that is forgotten is over by its time.
+pub const COMMANDS_REMEMBERED: usize = 1_000;
+
+/// For how long a command is valid, in ms: below a tenth of a second none gets through; beyond an hour nobody remembers.
+pub const COMMAND_VALID_MS: core::ops::RangeInclusive<i64> = 100..=3_600_000;
+
+/// For how long a command is valid where nothing is said, in ms.
+pub const COMMAND_VALID_DEFAULT_MS: u64 = 3_000;
+
 /// Longest duration after which something ends, in ms: ten years, about.
 pub const DURATION_MAX_MS: u64 = 315_360_000_000;
 

@@ -116,6 +116,13 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::SetpointOverridden
             | EventKind::SetpointAdopted
             | EventKind::SetpointExpired
+            | EventKind::CommandRequested
+            | EventKind::CommandVerified
+            | EventKind::CommandAcknowledged
+            | EventKind::CommandRefused
+            | EventKind::CommandFailed
+            | EventKind::CommandExpired
+            | EventKind::CommandUnknown
             | EventKind::ReconciliationStarted
             | EventKind::ReconciliationStopped
             | EventKind::ReconciliationPaused

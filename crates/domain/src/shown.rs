@@ -83,16 +83,19 @@ impl Shown {
     }
 }
 
+/// Where a point is; `None`: the target has it not, or no more.
+#[must_use]
+pub fn place(state: &DeviceState, point: PointId) -> Option<Place> {
+    let sensors = state.target.items.iter().map(|item| &*item.sensor);
+    let found = sensors.flat_map(places).find(|(id, _)| *id == point);
+    found.map(|(_, place)| place)
+}
+
 /// The setpoint of a point; `None`: nothing is set there.
 #[must_use]
 pub fn of_point(state: &DeviceState, point: PointId, now: Timestamp) -> Option<Shown> {
     let wish = state.target.values.wishes.get(&point)?;
-    let sensors = state.target.items.iter().map(|item| &*item.sensor);
-    let place = sensors
-        .flat_map(places)
-        .find(|(id, _)| *id == point)
-        .map(|(_, place)| place);
-    Some(shown(state, wish, place, now))
+    Some(shown(state, wish, place(state, point), now))
 }
 
 /// Every setpoint of a device, by point id.

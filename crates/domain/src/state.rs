@@ -14,9 +14,9 @@ use crate::{
         target::TargetState,
     },
     event::{Context, Event, EventKind},
-    ids::{DeviceId, Incarnation, Name, SensorId},
+    ids::{CommandId, DeviceId, Incarnation, Name, SensorId},
     row::{Audit, SensorRow},
-    values::{ReportedValues, Values},
+    values::{CommandRecord, ReportedValues, Values},
 };
 
 /// All that the hub knows of one device: what its edits and reports are decided on.
@@ -89,8 +89,19 @@ impl Target {
     /// The entity tag of the document that the agent gets.
     #[must_use]
     pub fn etag(&self) -> String {
-        let Values { revision, hold, .. } = &self.values;
-        crate::document::target::etag(self.version, *revision, hold.revision, self.look_revision)
+        let Values {
+            revision,
+            hold,
+            commands,
+            ..
+        } = &self.values;
+        crate::document::target::etag(
+            self.version,
+            *revision,
+            hold.revision,
+            commands.revision,
+            self.look_revision,
+        )
     }
 }
 
@@ -374,6 +385,25 @@ impl DeviceState {
                 .any(|row| row.status == crate::row::DeploymentStatus::Failed)
     }
 
+    /// Has the agent said what became of this command?
+    #[must_use]
+    pub fn has_word_on(&self, command: CommandId) -> bool {
+        let reported = self.reported.as_ref();
+        reported.is_some_and(|reported| reported.values.commands.contains_key(&command))
+    }
+
+    /// Commands that wait for the agent's word.
+    pub fn commands_waiting(&self) -> impl Iterator<Item = &CommandRecord> {
+        let records = self.target.values.commands.records.iter();
+        records.filter(|record| !self.has_word_on(record.command.id))
+    }
+
+    /// Does anything of what the agent is told end by itself? Then it depends on when it is told.
+    #[must_use]
+    pub fn has_ends(&self) -> bool {
+        self.target.values.has_ends() || self.commands_waiting().next().is_some()
+    }
+
     /// The document that the agent gets at `now`.
     #[must_use]
     pub fn target_state(&self, now: Timestamp) -> TargetState {
@@ -384,6 +414,11 @@ impl DeviceState {
             look_revision: self.target.look_revision,
             setpoints: self.target.values.setpoints(now),
             hold: self.target.values.hold.settings(now),
+            commands: self
+                .target
+                .values
+                .commands
+                .told(now, |id| !self.has_word_on(id)),
             extra: serde_json::Map::new(),
         }
     }

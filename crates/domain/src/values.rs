@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use crate::{
     document::{
+        command::{Command, CommandReport, Commands},
         hold::{HoldReport, HoldSettings, Pause, Scope},
         setpoint::{Setpoint, SetpointReport, Setpoints},
     },
     fields::{Fields, Path, Problems},
-    ids::{PauseId, PointId},
+    ids::{CommandId, PauseId, PointId},
     limits,
     row::Actor,
 };
@@ -29,6 +30,34 @@ pub struct Values {
     pub wishes: BTreeMap<PointId, Wish>,
     /// How the value loop shall run.
     pub hold: HoldWish,
+    /// What shall happen once.
+    pub commands: CommandWishes,
+}
+
+/// The commands of a device, as the hub keeps them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CommandWishes {
+    /// Grows with every command.
+    pub revision: u64,
+    /// In the order in which they were given.
+    pub records: Vec<CommandRecord>,
+}
+
+/// A command, as the hub keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandRecord {
+    /// The command, with its validity from when it was given.
+    pub command: Command,
+    /// When it was given.
+    pub set_at: Timestamp,
+    /// Until when it may be begun.
+    pub until: Timestamp,
+    /// The revision that it came with.
+    pub revision: u64,
+    /// Sequence of the event by which it came.
+    pub event: u64,
+    /// Key of the request that gave it, if that had one: the same request again gives nothing.
+    pub key: Option<String>,
 }
 
 /// A setpoint, as the hub keeps it.
@@ -113,6 +142,12 @@ pub struct ReportedValues {
     /// How its loop runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldReport>,
+    /// The revision of the commands that the agent holds.
+    #[serde(default)]
+    pub held_commands: u64,
+    /// Its word on each command that it has one on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<CommandId, CommandReport>,
 }
 
 /// How long something still lasts that ends at `until`: 1 ms at least, for what has just ended and was not taken away yet.
@@ -158,17 +193,24 @@ impl Values {
         json!({ "revision": self.revision, "items": items })
     }
 
-    /// Reads what [`Values::wishes_to_json`] and the JSON of [`HoldWish`] say.
+    /// Reads what [`Values::wishes_to_json`], the JSON of [`HoldWish`] and [`CommandWishes::to_json`] say.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn from_json(wishes: Value, hold: Value) -> Result<Self, Problems> {
+    pub fn from_json(wishes: Value, hold: Value, commands: Value) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let values = Self::read(wishes, hold, &mut problems);
+        let commands = CommandWishes::read(commands, &Path::ROOT, &mut problems);
+        let values =
+            commands.and_then(|commands| Self::read(wishes, hold, commands, &mut problems));
         problems.check(values)
     }
 
-    fn read(wishes: Value, hold: Value, problems: &mut Problems) -> Option<Self> {
+    fn read(
+        wishes: Value,
+        hold: Value,
+        commands: CommandWishes,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let mut fields = Fields::open(wishes, &Path::ROOT, problems)?;
         let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
         let items = fields.optional("items", |value, path, problems| {
@@ -194,6 +236,90 @@ impl Values {
                 .map(|wish| (wish.setpoint.point_id, wish))
                 .collect(),
             hold: hold?,
+            commands,
+        })
+    }
+}
+
+impl CommandWishes {
+    /// The commands as the agent gets them at `now`: those that wait for its word, also when their time is over.
+    #[must_use]
+    pub fn told(&self, now: Timestamp, waits: impl Fn(CommandId) -> bool) -> Commands {
+        let waiting = self
+            .records
+            .iter()
+            .filter(|record| waits(record.command.id));
+        let told = |record: &CommandRecord| Command {
+            valid_for_ms: record.remaining_ms(now),
+            ..record.command.clone()
+        };
+        Commands {
+            revision: self.revision,
+            items: waiting.map(told).collect(),
+        }
+    }
+
+    /// A command of the device.
+    #[must_use]
+    pub fn get(&self, id: CommandId) -> Option<&CommandRecord> {
+        self.records.iter().find(|record| record.command.id == id)
+    }
+
+    /// As the stores keep them.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let items: Vec<Value> = self.records.iter().map(CommandRecord::to_json).collect();
+        json!({ "revision": self.revision, "items": items })
+    }
+
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(value, path, problems)?;
+        let revision = fields.int("revision", &(0..=i64::MAX), Some(0));
+        let records = fields.optional("items", |value, path, problems| {
+            let most = limits::COMMANDS_KEPT;
+            crate::fields::list(value, most, path, problems, CommandRecord::read)
+        });
+        Some(Self {
+            revision: revision?,
+            records: records?.unwrap_or_default(),
+        })
+    }
+}
+
+impl CommandRecord {
+    /// How long it may still be begun at `now`, in ms, rounded down; 0: not any more. Never more than it was given, whatever
+    /// clocks do.
+    fn remaining_ms(&self, now: Timestamp) -> u64 {
+        let left = u64::try_from(self.until.duration_since(now).as_millis()).unwrap_or(0);
+        left.min(self.command.valid_for_ms)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "command": self.command,
+            "setAt": self.set_at,
+            "until": self.until,
+            "revision": self.revision,
+            "event": self.event,
+            "key": self.key,
+        })
+    }
+
+    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(value, path, problems)?;
+        let command = fields.required("command", Command::read, "a command");
+        let set_at = fields.required("setAt", time, "when it was given");
+        let until = fields.required("until", time, "until when it may be begun");
+        let revision = fields.int("revision", &(0..=i64::MAX), None);
+        let event = fields.int("event", &(0..=i64::MAX), Some(0));
+        let key = fields.text_opt("key", "the key of a request");
+        Some(Self {
+            command: command?,
+            set_at: set_at?,
+            until: until?,
+            revision: revision?,
+            event: event?,
+            key: key?,
         })
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! The wish is recorded with who, why and until when before anything acts on it. What comes to the same changes nothing.
 
+mod command;
+
+pub use command::{CommandRequest, command, kind_of};
+
 use alloc::{
     string::{String, ToString},
     vec::Vec,
@@ -70,6 +74,22 @@ pub enum WishError {
     /// There are too many stops and pauses already.
     #[error("a device can have at most {0} stops and pauses")]
     TooMany(usize),
+    /// The point takes no commands.
+    #[error(
+        "point {name} takes no commands: it must be a pulse or a command and writable, and is {found}"
+    )]
+    NotCommandable {
+        /// The point's name.
+        name: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Nothing is written there now.
+    #[error("nothing is written to it now: {0}")]
+    Stopped(String),
+    /// Too many commands wait for their agent's word.
+    #[error("{0} commands wait for the agent's word, which is the limit: it has to give it first")]
+    TooManyCommands(usize),
     /// There are too many setpoints already.
     #[error("a device can have at most {0} setpoints")]
     TooManySetpoints(usize),
@@ -105,11 +125,7 @@ pub fn set(
         (PointKind::Command, _) => Some("a command"),
     };
     if let Some(found) = found {
-        let name = binding
-            .point_names()
-            .into_iter()
-            .find(|(id, _)| *id == point);
-        let name = name.map(|(_, name)| name.to_string()).unwrap_or_default();
+        let name = name_of(state, point);
         return Err(WishError::NotHoldable { name, found });
     }
     if let Some(Err(refused)) = binding.check_value(point, &value) {
@@ -205,7 +221,7 @@ fn is_same_wish(old: &Wish, new: &Setpoint, until: Option<Timestamp>) -> bool {
         && old.until == until
 }
 
-fn outside(
+pub(crate) fn outside(
     value: &PointValue,
     limits: Option<&crate::document::point::Limits>,
 ) -> Option<Problems> {
@@ -390,6 +406,12 @@ pub fn tune(
         payload,
         context,
     ))
+}
+
+fn name_of(state: &DeviceState, point: PointId) -> String {
+    let names = sensor_of(state, point).map(|sensor| sensor.content().binding.point_names());
+    let name = names.and_then(|names| names.into_iter().find(|(id, _)| *id == point));
+    name.map(|(_, name)| name.to_string()).unwrap_or_default()
 }
 
 fn sensor_of(state: &DeviceState, point: PointId) -> Option<&crate::document::sensor::Sensor> {

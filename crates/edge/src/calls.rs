@@ -7,7 +7,8 @@ use std::{
 
 use futures::FutureExt;
 use holdfast_domain::{
-    Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState, hold::WriteOutcome,
+    CommandId, Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState,
+    document::command::CommandReport, hold::WriteOutcome,
 };
 use holdfast_ports::{
     StoreError,
@@ -16,16 +17,18 @@ use holdfast_ports::{
     ledger::{Identity, Ledger, TurnedAway},
     readings::ReadingSink,
 };
-use tokio::sync::RwLock;
+use tokio::{sync::RwLock, time::Instant};
 
 use crate::{
     health::HealthBox,
-    machine::{Established, PointsRead, UpdateFailure},
+    machine::{CommandEvent, Established, PointsRead, UpdateFailure},
 };
 
 /// A call has ended.
 pub(crate) enum Done {
-    Polled(Result<Polled, HubError>),
+    /// The answer, and when it came.
+    Polled(Result<Polled, HubError>, Instant),
+    Command(CommandEvent),
     Held(Result<(), String>),
     Started {
         sensor: SensorId,
@@ -88,7 +91,8 @@ impl Calls {
             self.hub.poll(held.as_deref(), wait),
         )
         .await;
-        Done::Polled(answer.unwrap_or_else(|fault| Err(HubError::Unreachable(fault))))
+        let answer = answer.unwrap_or_else(|fault| Err(HubError::Unreachable(fault)));
+        Done::Polled(answer, Instant::now())
     }
 
     pub(crate) async fn report(self, report: Report) -> Done {
@@ -294,6 +298,65 @@ impl Calls {
             booked,
             result,
         }
+    }
+
+    /// Books writes where that is needed, and notes that a command is begun.
+    pub(crate) async fn begin_command(
+        self,
+        id: CommandId,
+        booking: Option<(PointId, u64)>,
+    ) -> Done {
+        let note = async {
+            if let Some((point, booked)) = booking {
+                self.written(self.ledger.book_writes(point, booked)).await?;
+            }
+            self.written(self.ledger.begin_command(id)).await
+        };
+        let result = note.await;
+        Done::Command(CommandEvent::Begun { id, result })
+    }
+
+    pub(crate) async fn read_for_command(
+        self,
+        id: CommandId,
+        handle: Option<Handle>,
+        sensor: SensorId,
+        points: Vec<PointId>,
+        asked_at: u64,
+    ) -> Done {
+        match self.read(handle, sensor, points, asked_at).await {
+            Done::Read(read) => Done::Command(CommandEvent::Read { id, read }),
+            other => other,
+        }
+    }
+
+    pub(crate) async fn write_for_command(
+        self,
+        id: CommandId,
+        handle: Option<Handle>,
+        point: PointId,
+        value: PointValue,
+        begin_by: Instant,
+    ) -> Done {
+        let write = async {
+            let gone = || WriteOutcome::NotSent("its sensor does not run".into());
+            let Some(handle) = &handle else { return gone() };
+            let running = handle.read().await;
+            let left = begin_by.saturating_duration_since(Instant::now());
+            match &*running {
+                Some(running) => running.write_within(point, &value, left).await,
+                None => gone(),
+            }
+        };
+        let outcome = guarded("the adapter", self.limit, write).await;
+        let outcome = outcome.unwrap_or_else(WriteOutcome::Unknown);
+        Done::Command(CommandEvent::Wrote { id, outcome })
+    }
+
+    pub(crate) async fn end_command(self, report: CommandReport) -> Done {
+        let result = self.written(self.ledger.end_command(&report)).await;
+        let id = report.id;
+        Done::Command(CommandEvent::Ended { id, result })
     }
 
     async fn note_established(&self, item: &Item) -> Established {

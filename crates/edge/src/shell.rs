@@ -12,6 +12,7 @@ use std::{
 use holdfast_domain::{DeviceId, SensorId};
 use holdfast_ports::{
     clock::{Clock, Entropy},
+    hub_link::Polled,
     ledger::{Identity, TurnedAway},
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::{Calls, Done, Handle},
-    machine::{Effect, Event, Machine, Now},
+    machine::{CommandEffect, CommandEvent, Effect, Event, Machine, Now},
     status::AgentStatus,
 };
 
@@ -203,6 +204,7 @@ impl Shell {
             Effect::BookWrites { point, booked } => {
                 drop(self.acting.spawn(calls.book_writes(point, booked)));
             }
+            Effect::Command(effect) => self.carry_out_of_command(effect),
             Effect::Reincarnate => {
                 drop(self.acting.spawn(calls.reincarnate(self.identity.clone())));
             }
@@ -219,6 +221,40 @@ impl Shell {
         None
     }
 
+    fn carry_out_of_command(&mut self, effect: CommandEffect) {
+        let calls = self.calls.clone();
+        match effect {
+            CommandEffect::Begin { id, booking } => {
+                drop(self.acting.spawn(calls.begin_command(id, booking)));
+            }
+            CommandEffect::Read {
+                id,
+                sensor,
+                generation,
+                points,
+                asked_at,
+            } => {
+                let handle = self.handle(sensor, generation);
+                let read = calls.read_for_command(id, handle, sensor, points, asked_at);
+                drop(self.asking.spawn(read));
+            }
+            CommandEffect::Write {
+                id,
+                sensor,
+                generation,
+                point,
+                value,
+                begin_within_ms,
+            } => {
+                let handle = self.handle(sensor, generation);
+                let begin_by = Instant::now() + Duration::from_millis(begin_within_ms);
+                let write = calls.write_for_command(id, handle, point, value, begin_by);
+                drop(self.acting.spawn(write));
+            }
+            CommandEffect::End(report) => drop(self.acting.spawn(calls.end_command(report))),
+        }
+    }
+
     /// What an adapter keeps of this very start of a sensor.
     fn handle(&self, sensor: SensorId, generation: u64) -> Option<Handle> {
         let (started, handle) = self.running.get(&sensor)?;
@@ -228,10 +264,14 @@ impl Shell {
     /// Keeps what a call brought and says what it means. Here, once, is said to the log what went wrong.
     fn event_of(&mut self, done: Done) -> Option<Event> {
         Some(match done {
-            Done::Polled(result) => {
+            Done::Polled(mut result, at) => {
                 let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "no target from the hub"));
+                if let Ok(Polled::Target(target)) = &mut result {
+                    target.age(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+                }
                 Event::Polled(result)
             }
+            Done::Command(event) => Event::Command(told_of_command(event)),
             Done::Reported(result) => {
                 let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "the report was not answered"));
                 Event::Reported(result)
@@ -331,6 +371,28 @@ fn say_turned_away(device: DeviceId, how: Option<TurnedAway>) {
             tracing::warn!(%device, "the hub says that the access of this device's agent was revoked: {SO}");
         }
         None => tracing::info!(%device, "the hub knows this device again"),
+    }
+}
+
+fn told_of_command(event: CommandEvent) -> CommandEvent {
+    match event {
+        CommandEvent::Begun { id, result } => {
+            let result = result.inspect_err(
+                |error| tracing::error!(%id, error, "could not note that a command is begun"),
+            );
+            CommandEvent::Begun { id, result }
+        }
+        CommandEvent::Ended { id, result } => {
+            let result = result.inspect_err(
+                |error| tracing::error!(%id, error, "could not note what became of a command"),
+            );
+            CommandEvent::Ended { id, result }
+        }
+        CommandEvent::Wrote { id, outcome } => {
+            tracing::info!(%id, ?outcome, "wrote for a command");
+            CommandEvent::Wrote { id, outcome }
+        }
+        read @ CommandEvent::Read { .. } => read,
     }
 }
 

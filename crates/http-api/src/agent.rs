@@ -1,6 +1,6 @@
 //! The agent's side: registration, the target, reports, last values. Hot: nothing here reads a body twice or logs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use holdfast_hub::{
 use holdfast_ports::{store::PointRecord, tokens::SecretHash};
 use holdfast_wire::{
     IncarnationAnswer, IncarnationRequest, ProblemDetails, Readings, RegisterAnswer,
-    RegisterRequest, ReportAnswer, ReportResult, agent::schemas,
+    RegisterRequest, ReportAnswer, ReportResult, agent::schemas, routes::HELD_MS,
 };
 
 use crate::{
@@ -78,7 +78,11 @@ pub(crate) async fn register(
     ),
     responses(
         (status = 200, description = "The target", body = schemas::TargetDocument,
-            headers(("ETag" = String, description = "Made from the version and the revisions"))),
+            headers(
+                ("ETag" = String, description = "Made from the version and the revisions"),
+                ("holdfast-held-ms" = u64, description = "For how many whole ms the answer was held back: what lasts some \
+                    time in it does so from its end"),
+            )),
         (status = 304, description = "The agent holds it already"),
         (status = 410, description = "The device was deleted", body = ProblemDetails,
             content_type = "application/problem+json"),
@@ -94,13 +98,17 @@ pub(crate) async fn poll(
     held: IfNoneMatch,
     Wait(wait): Wait,
 ) -> ApiResult<Response> {
+    let began = Instant::now();
     agent.must_be(device, "uuid")?;
-    let polled = if wait.is_zero() {
-        app.hub.poll_target(device, held.tag(), wait).await
+    let (polled, held_ms) = if wait.is_zero() {
+        let polled = app.hub.poll_target(device, held.tag(), wait).await;
+        (polled, began.elapsed().as_millis())
     } else {
         let polled = wait_for_target(&app, device, held.tag(), wait).await?;
+        // What the target says lasts from here on.
+        let held_ms = began.elapsed().as_millis();
         agent.still_may(&app).await?;
-        polled
+        (polled, held_ms)
     };
     let polled = polled.map_err(|error| gone(device, error))?;
     let (status, etag, body) = match polled {
@@ -115,6 +123,8 @@ pub(crate) async fn poll(
         HeaderValue::try_from(etag).expect("letters, digits, a point and quotes"),
     );
     if let Some(body) = body {
+        let held_ms = HeaderValue::try_from(held_ms.to_string()).expect("digits");
+        headers.insert(HELD_MS, held_ms);
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),

@@ -291,6 +291,15 @@ impl From<HubError> for ApiProblem {
                 .because(error.to_string())
                 .field("If-Match", expected, "another revision")
             }
+            HubError::NotShown(problems) => {
+                let title = "The point shows another value";
+                Self::new(
+                    StatusCode::PRECONDITION_FAILED,
+                    types::PRECONDITION_FAILED,
+                    title,
+                )
+                .problems(&problems)
+            }
             HubError::NotHoldable(problems) => Self::conflict("").problems(&problems),
             HubError::KeyNotAccepted(why) => Self::unauthenticated(why),
             HubError::Refused(why) => Self::conflict(why),

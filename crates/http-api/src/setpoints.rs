@@ -128,7 +128,7 @@ fn answer(app: &App, state: &DeviceState, point: PointId) -> ApiResult<Tagged> {
         (status = 200, description = "Recorded; what became of it so far", body = SetpointView,
             headers(("ETag" = String))),
         (status = 409, description = "The point can't be held: it is read-only, a pulse or a command"),
-        (status = 412, description = "The setpoint has another revision"),
+        (status = 412, description = "The setpoint has another revision, or the point does not show `onlyIfValue`"),
     )
 )]
 #[allow(clippy::too_many_arguments, reason = "each is a part of the request")]
@@ -149,6 +149,7 @@ pub(crate) async fn set(
         policy,
         reason,
         valid_for_ms,
+        only_if_value,
     } = SetpointSet::from_json(body).map_err(|problems| ApiProblem::invalid(&problems))?;
     let point = key.find(&*app.hub.state(device).await?)?;
     let edit = SetpointEdit {
@@ -158,6 +159,7 @@ pub(crate) async fn set(
         valid_for_ms,
         key: request_key,
         if_revision,
+        only_if: only_if_value,
     };
     app.hub
         .set_setpoint(device, point, &edit, caller.asks(reason.as_deref()))

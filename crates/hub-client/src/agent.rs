@@ -5,7 +5,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -16,7 +16,8 @@ use holdfast_ports::{
 };
 use holdfast_wire::{
     IncarnationAnswer, IncarnationRequest, Reading, Readings, ReportResult,
-    agent::ReportAnswer as Answered, routes::MAX_WAIT_S,
+    agent::ReportAnswer as Answered,
+    routes::{HELD_MS, MAX_WAIT_S},
 };
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode, header};
@@ -113,6 +114,18 @@ impl AgentHub {
     }
 }
 
+/// How long ago the hub gave an answer at the most, in ms: all the time since it was asked, but for what it says that it
+/// held the answer back. A hub that does not say so held nothing back.
+fn on_the_way(answer: &Answer, elapsed: Duration) -> u64 {
+    let held = answer.headers.get(HELD_MS);
+    let held: u64 = held
+        .and_then(|text| text.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    // What was rounded down is counted.
+    elapsed.saturating_add(1).saturating_sub(held)
+}
+
 fn unreadable(error: &crate::CallError) -> HubError {
     HubError::Unreachable(error.to_string())
 }
@@ -131,11 +144,13 @@ impl HubLink for AgentHub {
                 call = call.prefer_wait(wait);
             }
         }
+        let asked = Instant::now();
         let (named, answer) = self.send(call).await?;
         match (answer.status, held) {
-            (StatusCode::OK, _) => self
-                .read_target(&named, &answer)
-                .map(|target| Polled::Target(Box::new(target))),
+            (StatusCode::OK, _) => self.read_target(&named, &answer).map(|mut target| {
+                target.age(on_the_way(&answer, asked.elapsed()));
+                Polled::Target(Box::new(target))
+            }),
             (StatusCode::NOT_MODIFIED, Some(_)) => Ok(Polled::Unchanged),
             (status, _) => Err(HubError::Unreachable(format!(
                 "{named}: expected a target, found {status}"

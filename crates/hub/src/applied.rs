@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_domain::{
     DeviceId,
-    document::setpoint::Conformity,
+    document::{command::CommandOutcome, setpoint::Conformity},
     event::Context,
     row::{DeploymentStatus, SensorRow},
     state::{Change, DeviceState, Tally},
@@ -19,6 +19,8 @@ pub(crate) struct Applied {
     deployed_after: Vec<f64>,
     /// Seconds from setting a value until it was found to be read back, for each that was just now.
     verified_after: Vec<f64>,
+    /// Of each command on which there is a word now: what became of it, and seconds since it was given.
+    commands: Vec<(CommandOutcome, f64)>,
 }
 
 impl Applied {
@@ -38,6 +40,7 @@ impl Applied {
             tally: change.tally(before),
             deployed_after: change.upserts.iter().filter_map(waited).collect(),
             verified_after: verified_after(change, before, context),
+            commands: words_after(change, before, context),
         }
     }
 
@@ -53,12 +56,18 @@ impl Applied {
                 },
             deployed_after,
             verified_after,
+            commands,
         } = self;
         for seconds in deployed_after {
             metrics::histogram!("holdfast_change_to_deployed_seconds").record(*seconds);
         }
         for seconds in verified_after {
             metrics::histogram!("holdfast_setpoint_to_verified_seconds").record(*seconds);
+        }
+        for (outcome, seconds) in commands {
+            let outcome = outcome.as_str();
+            metrics::counter!("holdfast_commands_total", "outcome" => outcome).increment(1);
+            metrics::histogram!("holdfast_command_to_result_seconds").record(*seconds);
         }
         let rows = inserted + updated + removed;
         if rows == 0 {
@@ -94,5 +103,24 @@ fn verified_after(change: &Change, before: &DeviceState, context: &Context) -> V
         .filter(|wish| is_verified(said, wish))
         .filter(|wish| !old.is_some_and(|old| is_verified(old, wish)))
         .map(|wish| context.now.duration_since(wish.set_at).as_secs_f64())
+        .collect()
+}
+
+/// Of each command that this report has the first word on: what became of it, and seconds since it was given.
+fn words_after(
+    change: &Change,
+    before: &DeviceState,
+    context: &Context,
+) -> Vec<(CommandOutcome, f64)> {
+    let said = change
+        .reported
+        .iter()
+        .flat_map(|reported| reported.values.commands.values());
+    said.filter(|word| !before.has_word_on(word.id))
+        .filter_map(|word| {
+            let record = before.target.values.commands.get(word.id)?;
+            let waited = context.now.duration_since(record.set_at).as_secs_f64();
+            Some((word.outcome, waited))
+        })
         .collect()
 }

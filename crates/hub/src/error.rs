@@ -40,6 +40,9 @@ pub enum HubError {
         /// Its revision now; `None`: nothing is set.
         found: Option<u64>,
     },
+    /// The point does not show the value that was expected.
+    #[error("{0}")]
+    NotShown(Problems),
     /// The point can't be held.
     #[error("{0}")]
     NotHoldable(Problems),

@@ -5,12 +5,13 @@
 //! to what the domain decides; it knows of tokens, caches, waiting, and nothing of HTTP or SQL.
 //!
 //! Where to look: [`auth`] (who is it?), [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
-//! (devices, their registration keys, "look again"), [`values`] (setpoints, stops and pauses),
+//! (devices, their registration keys, "look again"), [`values`] (setpoints, stops and pauses), [`commands`] (what happens once),
 //! `readings` (last values), [`states`] (the cache and the one way to change a device).
 
 pub mod agents;
 mod applied;
 pub mod auth;
+pub mod commands;
 pub mod devices;
 pub mod edits;
 mod error;

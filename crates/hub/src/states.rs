@@ -74,7 +74,7 @@ impl Known {
             let text = serde_json::to_vec(&target.document(state.record.id));
             Bytes::from(text.expect("documents have text keys and finite numbers"))
         };
-        if state.target.values.has_ends() {
+        if state.has_ends() {
             return make();
         }
         self.document.get_or_init(make).clone()

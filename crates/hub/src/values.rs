@@ -48,6 +48,8 @@ pub struct SetpointEdit {
     pub key: Option<String>,
     /// The revision that the setpoint must have now; `None`: any, or none.
     pub if_revision: Option<u64>,
+    /// The value that the point must have shown last; `None`: any.
+    pub only_if: Option<PointValue>,
 }
 
 /// A stop or a pause.
@@ -79,6 +81,12 @@ impl Hub {
     ) -> Result<(), HubError> {
         let context = self.asked(asked)?;
         let until = edit.valid_for_ms.map(|ms| after(context.now, ms));
+        if edit.only_if.is_some() {
+            let state = self.state(device).await?;
+            if !is_done_already(&state, point, edit)? {
+                self.must_show(&state, point, edit.only_if.as_ref()).await?;
+            }
+        }
         let decide = |known: &Known| {
             let state = &known.state;
             if is_done_already(state, point, edit)? {
@@ -250,7 +258,10 @@ impl Hub {
         self.wait_for_report(device, wait, is_confirmed).await
     }
 
-    fn asked(&self, asked: Asked<'_>) -> Result<holdfast_domain::event::Context, HubError> {
+    pub(crate) fn asked(
+        &self,
+        asked: Asked<'_>,
+    ) -> Result<holdfast_domain::event::Context, HubError> {
         check_reason(asked.reason)?;
         Ok(self.context(asked.actor, asked.correlation))
     }
@@ -322,7 +333,7 @@ fn must_have(state: &DeviceState, point: PointId, wanted: Option<u64>) -> Result
 }
 
 impl HubError {
-    fn of_wish(state: &DeviceState, error: wish::WishError) -> Self {
+    pub(crate) fn of_wish(state: &DeviceState, error: wish::WishError) -> Self {
         use wish::WishError;
         match error {
             WishError::NoSuchPoint(point) => Self::NotFound(format!("point {point} in the target")),
@@ -337,9 +348,15 @@ impl HubError {
                 let name = place_of(state, point);
                 Self::NotFound(format!("setpoint of {name}: nothing is set there"))
             }
-            WishError::TooMany(_) | WishError::TooManySetpoints(_) => {
-                Self::Refused(error.to_string())
-            }
+            WishError::NotCommandable { name, found } => Self::NotHoldable(Problems::one(
+                "point",
+                format!("{name} to be a pulse or a command that is writable"),
+                found,
+            )),
+            WishError::TooMany(_)
+            | WishError::TooManySetpoints(_)
+            | WishError::TooManyCommands(_)
+            | WishError::Stopped(_) => Self::Refused(error.to_string()),
         }
     }
 }

@@ -19,7 +19,9 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
+use holdfast_domain::{
+    CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
+};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -163,6 +165,21 @@ impl Ledger for RedbLedger {
         self.write("booking writes", Write::BookWrites(point, booked))
             .await
             .map(drop)
+    }
+
+    async fn begin_command(&self, id: CommandId) -> Result<(), StoreError> {
+        self.write("noting that a command is begun", Write::BeginCommand(id))
+            .await
+            .map(drop)
+    }
+
+    async fn end_command(&self, report: &CommandReport) -> Result<(), StoreError> {
+        self.write(
+            "noting what became of a command",
+            Write::EndCommand(report.clone()),
+        )
+        .await
+        .map(drop)
     }
 
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError> {

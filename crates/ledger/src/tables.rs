@@ -1,13 +1,17 @@
-//! What is inside the file: four tables, and what each write does to them.
+//! What is inside the file: five tables, and what each write does to them.
 //!
 //! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
 //! `turnedAway`, `target`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
-//! text. `writes`: writes booked, by point. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
+//! text. `writes`: writes booked, by point. `commands`: by id, the place in their order and what became of it, nothing while
+//! it is under way. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
 //! written and read in `who.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_domain::{DeviceId, Fingerprint, PointId, SensorId, TargetState};
+use holdfast_domain::{
+    CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
+    document::command::CommandReport, limits,
+};
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
     tokens::SecretHash,
@@ -26,6 +30,10 @@ const REGISTERING: &str = "registering";
 const TURNED_AWAY: &str = "turnedAway";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
 const WRITES: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.writes");
+
+const COMMANDS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("holdfast.commands");
+/// Name of the number of the last place in the order of commands.
+const LAST_COMMAND: &str = "commands";
 
 /// One change of the ledger.
 #[derive(Debug)]
@@ -54,6 +62,10 @@ pub(crate) enum Write {
     Established(SensorId, Fingerprint),
     /// Book writes of a point.
     BookWrites(PointId, u64),
+    /// Note that a command is begun.
+    BeginCommand(CommandId),
+    /// Note what became of a command.
+    EndCommand(CommandReport),
     /// Forget what is not in the set.
     KeepEstablished(BTreeSet<SensorId>),
 }
@@ -70,6 +82,7 @@ pub(crate) struct Raw {
     worked: u64,
     established: Vec<(String, String)>,
     writes: Vec<(String, u64)>,
+    commands: Vec<(u64, String, Vec<u8>)>,
 }
 
 /// Makes the tables of a new file.
@@ -78,6 +91,7 @@ pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
     transaction.open_table(DOCUMENTS)?;
     transaction.open_table(ESTABLISHED)?;
     transaction.open_table(WRITES)?;
+    transaction.open_table(COMMANDS)?;
     Ok(())
 }
 
@@ -98,13 +112,14 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
     let mut documents = transaction.open_table(DOCUMENTS)?;
     let mut established = transaction.open_table(ESTABLISHED)?;
     let mut writes = transaction.open_table(WRITES)?;
+    let mut commands = transaction.open_table(COMMANDS)?;
     match write {
         Write::BeginBoot => {
             let boot = number(&meta, "boot")? + 1;
             meta.insert("boot", boot)?;
-            return read_raw(&meta, &documents, &established, &writes);
+            return read_raw(&meta, &documents, &established, &writes, &commands);
         }
-        Write::Look => return read_raw(&meta, &documents, &established, &writes),
+        Write::Look => return read_raw(&meta, &documents, &established, &writes, &commands),
         Write::Identity(new) => {
             let old = who::identity(document(&documents, IDENTITY)?.as_deref());
             if old
@@ -118,6 +133,7 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
                 meta.remove("worked")?;
                 established.retain(|_, _| false)?;
                 writes.retain(|_, _| false)?;
+                commands.retain(|_, _| false)?;
             }
             if old.is_none_or(|old| old.token != new.token) {
                 documents.remove(TURNED_AWAY)?;
@@ -172,12 +188,46 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         Write::BookWrites(point, booked) => {
             writes.insert(point.to_string().as_str(), *booked)?;
         }
+        Write::BeginCommand(id) => {
+            let place = next_place(&mut meta)?;
+            commands.insert(id.to_string().as_str(), (place, &[][..]))?;
+        }
+        Write::EndCommand(report) => {
+            let place = next_place(&mut meta)?;
+            let text = serde_json::to_vec(report).expect("documents have finite numbers");
+            commands.insert(report.id.to_string().as_str(), (place, text.as_slice()))?;
+            forget_oldest(&mut commands)?;
+        }
         Write::KeepEstablished(keep) => {
             let keep: BTreeSet<String> = keep.iter().map(ToString::to_string).collect();
             established.retain(|sensor, _| keep.contains(sensor))?;
         }
     }
     Ok(Raw::default())
+}
+
+fn next_place(meta: &mut Table<'_, &str, u64>) -> Result<u64, redb::Error> {
+    let place = number(meta, LAST_COMMAND)? + 1;
+    meta.insert(LAST_COMMAND, place)?;
+    Ok(place)
+}
+
+/// Forgets the commands that ended first, but for so many as are remembered.
+fn forget_oldest(commands: &mut Table<'_, &str, (u64, &[u8])>) -> Result<(), redb::Error> {
+    let mut ended = Vec::new();
+    for entry in commands.iter()? {
+        let (id, kept) = entry?;
+        let (place, word) = kept.value();
+        if !word.is_empty() {
+            ended.push((place, id.value().to_owned()));
+        }
+    }
+    ended.sort_unstable();
+    let excess = ended.len().saturating_sub(limits::COMMANDS_REMEMBERED);
+    for (_, id) in ended.drain(..excess) {
+        commands.remove(id.as_str())?;
+    }
+    Ok(())
 }
 
 fn number(meta: &Table<'_, &str, u64>, key: &str) -> Result<u64, redb::Error> {
@@ -193,6 +243,7 @@ fn read_raw(
     documents: &Table<'_, &str, &[u8]>,
     established: &Table<'_, &str, &str>,
     writes: &Table<'_, &str, u64>,
+    commands: &Table<'_, &str, (u64, &[u8])>,
 ) -> Result<Raw, redb::Error> {
     let mut noted = Vec::new();
     for entry in established.iter()? {
@@ -204,6 +255,13 @@ fn read_raw(
         let (point, count) = entry?;
         booked.push((point.value().to_string(), count.value()));
     }
+    let mut known = Vec::new();
+    for entry in commands.iter()? {
+        let (id, kept) = entry?;
+        let (place, word) = kept.value();
+        known.push((place, id.value().to_owned(), word.to_vec()));
+    }
+    known.sort_unstable();
     Ok(Raw {
         identity: document(documents, IDENTITY)?,
         turned_away: document(documents, TURNED_AWAY)?,
@@ -213,6 +271,7 @@ fn read_raw(
         worked: number(meta, "worked")?,
         established: noted,
         writes: booked,
+        commands: known,
     })
 }
 
@@ -230,6 +289,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         worked,
         established,
         writes,
+        commands,
     } = raw;
     let identity = match identity {
         Some(bytes) => {
@@ -261,7 +321,22 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         worked_version: worked,
         established,
         booked,
+        commands: commands
+            .into_iter()
+            .map(|(_, id, word)| read_command(&id, &word))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandReport>), String> {
+    let invalid = |why: String| format!("what it says of command {id:?} can't be read: {why}");
+    let parsed = id
+        .parse()
+        .map_err(|_| invalid("its id is no UUID".to_owned()))?;
+    let word = (!word.is_empty())
+        .then(|| serde_json::from_slice(word).map_err(|error| invalid(error.to_string())))
+        .transpose()?;
+    Ok((parsed, word))
 }
 
 fn read_target(bytes: &[u8]) -> Result<TargetState, String> {

@@ -1,6 +1,6 @@
 //! A fieldbus: starts, updates and stops sensors of one protocol.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use holdfast_domain::{
@@ -62,6 +62,21 @@ pub trait RunningSensor: Send + Sync {
 
     /// Writes a value to a point now.
     async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome;
+
+    /// Writes a value to a point, if that can be begun within `begin_within`: what waits longer for its turn is never sent,
+    /// and is [`WriteOutcome::NotSent`]. For what must not come late. As it stands here, for an adapter on which nothing
+    /// waits.
+    async fn write_within(
+        &self,
+        point: PointId,
+        value: &PointValue,
+        begin_within: Duration,
+    ) -> WriteOutcome {
+        if begin_within.is_zero() {
+            return WriteOutcome::NotSent("its time was over".into());
+        }
+        self.write(point, value).await
+    }
 
     /// Takes other content while running.
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError>;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use holdfast_domain::{DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState};
+use holdfast_domain::{
+    CommandId, DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
+    document::command::CommandReport,
+};
 
 use crate::{StoreError, tokens::SecretHash};
 
@@ -41,6 +44,13 @@ pub trait Ledger: Send + Sync {
 
     /// Books writes of a point before they are made: so many count as made, whatever happens.
     async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError>;
+
+    /// Notes that a command is begun, before anything of it is done: it is never begun again, whatever happens.
+    async fn begin_command(&self, id: CommandId) -> Result<(), StoreError>;
+
+    /// Notes what became of a command, begun or not; replaces what was noted of it. Of those that have ended the last
+    /// [`COMMANDS_REMEMBERED`](holdfast_domain::limits::COMMANDS_REMEMBERED) are kept.
+    async fn end_command(&self, report: &CommandReport) -> Result<(), StoreError>;
 
     /// Forgets what was established of sensors that are not in `keep`.
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError>;
@@ -100,4 +110,6 @@ pub struct Held {
     pub established: BTreeMap<SensorId, Fingerprint>,
     /// Writes booked of each point.
     pub booked: BTreeMap<PointId, u64>,
+    /// Commands that were begun or have ended, with what became of them where that is known; the oldest first.
+    pub commands: Vec<(CommandId, Option<CommandReport>)>,
 }

@@ -134,6 +134,7 @@ async fn retarget(
     let config = is_new.then(|| config_json(&target.items)).transpose()?;
     let setpoints = has_values.then(|| target.values.wishes_to_json().to_string());
     let hold = has_values.then(|| json(&target.values.hold)).transpose()?;
+    let commands = has_values.then(|| target.values.commands.to_json().to_string());
     let (deployed_at, deployed_version) = target.last_deployed.unzip();
     let audit = &target.audit;
     #[rustfmt::skip]
@@ -143,7 +144,7 @@ async fn retarget(
         time(audit.created_at), &*put(audit.created_by.as_str()), time(audit.updated_at),
         &*put(audit.updated_by.as_str()), time_opt(deployed_at) as _, deployed_version.map(bigint).transpose()? as _,
         is_new, put_opt(reason.as_deref()) as _, i32::try_from(target.items.len())?, wakes,
-        setpoints as _, hold as _,
+        setpoints as _, hold as _, commands as _,
     );
     query.fetch_optional(executor).await?;
     Ok(())

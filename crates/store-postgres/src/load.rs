@@ -57,7 +57,11 @@ pub(crate) async fn load(pool: &Pool, device: DeviceId) -> Result<Option<DeviceS
         version: natural(first.target_version)?,
         items: config_items(&target_config, &mut known)?,
         look_revision: natural(first.look_revision)?,
-        values: values(first.setpoints.take(), first.hold.take())?,
+        values: values(
+            first.setpoints.take(),
+            first.hold.take(),
+            first.commands.take(),
+        )?,
         event: natural(first.event)?,
         audit: audit((
             first.target_created_at,
@@ -120,11 +124,16 @@ pub(crate) async fn load(pool: &Pool, device: DeviceId) -> Result<Option<DeviceS
 }
 
 /// What is wanted of outputs.
-fn values(setpoints: Option<Value>, hold: Option<Value>) -> Result<Values, Fault> {
-    let (setpoints, hold) = setpoints
+fn values(
+    setpoints: Option<Value>,
+    hold: Option<Value>,
+    commands: Option<Value>,
+) -> Result<Values, Fault> {
+    let ((setpoints, hold), commands) = setpoints
         .zip(hold)
+        .zip(commands)
         .ok_or("the first line of a device has no setpoints")?;
-    Values::from_json(setpoints, hold)
+    Values::from_json(setpoints, hold, commands)
         .map_err(|problems| format!("stored setpoints are not valid: {problems}").into())
 }
 

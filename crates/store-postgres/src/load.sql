@@ -12,6 +12,7 @@ SELECT
     CASE WHEN coalesce(s.line, 1) = 1 THEN t.config::text END AS target_config,
     CASE WHEN coalesce(s.line, 1) = 1 THEN t.setpoints END AS setpoints,
     CASE WHEN coalesce(s.line, 1) = 1 THEN t.hold END AS hold,
+    CASE WHEN coalesce(s.line, 1) = 1 THEN t.commands END AS commands,
     t.look_revision, t.event,
     t.created_at AS target_created_at, t.created_by AS target_created_by,
     t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,

@@ -1,5 +1,5 @@
 -- Sets a device's target, after commit.sql has won the device's row in the same transaction and written all the rest.
--- $2 is null where the configuration stays, $16 and $17 where what is wanted of outputs stays; $12 says that it is a new
+-- $2 is null where the configuration stays, $16 to $18 where what is wanted of outputs stays; $12 says that it is a new
 -- version, which goes into the history.
 WITH retargeted AS (
     UPDATE device_target_state t SET
@@ -7,6 +7,7 @@ WITH retargeted AS (
         config = coalesce($2::text::json, config),
         setpoints = coalesce($16::text::json, setpoints),
         hold = coalesce($17::text::json, hold),
+        commands = coalesce($18::text::json, commands),
         look_revision = $4,
         event = $5,
         created_at = $6,

@@ -39,6 +39,7 @@ struct DeviceColumns {
     look_revision: i64,
     setpoints: String,
     hold: String,
+    commands: String,
     event: i64,
     target_created_at: i64,
     target_created_by: String,
@@ -77,7 +78,7 @@ pub(crate) async fn load(
         r#"SELECT d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
                h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.seen_incarnation,
                h.seen_boot, h.seen_sequence, h.drift_since,
-               h.drift_fingerprint, t.version, t.config, t.look_revision, t.setpoints, t.hold, t.event,
+               h.drift_fingerprint, t.version, t.config, t.look_revision, t.setpoints, t.hold, t.commands, t.event,
                t.created_at AS target_created_at, t.created_by AS target_created_by,
                t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,
                t.last_deployed_at, t.last_deployed_version
@@ -151,8 +152,12 @@ fn state(
             version: natural(found.version)?,
             items: config_items(&found.config)?,
             look_revision: natural(found.look_revision)?,
-            values: Values::from_json(from_json(&found.setpoints)?, from_json(&found.hold)?)
-                .map_err(|problems| format!("stored setpoints are not valid: {problems}"))?,
+            values: Values::from_json(
+                from_json(&found.setpoints)?,
+                from_json(&found.hold)?,
+                from_json(&found.commands)?,
+            )
+            .map_err(|problems| format!("stored setpoints are not valid: {problems}"))?,
             event: natural(found.event)?,
             audit: audit(
                 found.target_created_at,

@@ -43,6 +43,7 @@ pub(crate) async fn write_target(
     };
     let setpoints = has_values.then(|| values.wishes_to_json().to_string());
     let hold = has_values.then(|| json(&values.hold)).transpose()?;
+    let commands = has_values.then(|| values.commands.to_json().to_string());
     let (created_at, updated_at) = (micros(audit.created_at), micros(audit.updated_at));
     let (created_by, updated_by) = (audit.created_by.as_str(), audit.updated_by.as_str());
     let deployed_at = last_deployed.map(|(at, _)| micros(at));
@@ -52,16 +53,17 @@ pub(crate) async fn write_target(
     sqlx::query!(
         "INSERT INTO device_target_state (device_uuid, version, config, look_revision, event, created_at, created_by,
              updated_at, updated_by, last_deployed_at, last_deployed_version, deployed_by,
-             setpoints, hold)
+             setpoints, hold, commands)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?11 IS NULL, NULL, ?9),
-             coalesce(?12, '{}'), coalesce(?13, '{}'))
+             coalesce(?12, '{}'), coalesce(?13, '{}'), coalesce(?14, '{}'))
          ON CONFLICT (device_uuid) DO UPDATE
          SET version = excluded.version, config = excluded.config, look_revision = excluded.look_revision,
              event = excluded.event, created_at = excluded.created_at, created_by = excluded.created_by,
              updated_at = excluded.updated_at, updated_by = excluded.updated_by,
              last_deployed_at = excluded.last_deployed_at, last_deployed_version = excluded.last_deployed_version,
              deployed_by = iif(last_deployed_version IS excluded.last_deployed_version, deployed_by, excluded.deployed_by),
-             setpoints = coalesce(?12, setpoints), hold = coalesce(?13, hold)",
+             setpoints = coalesce(?12, setpoints), hold = coalesce(?13, hold),
+             commands = coalesce(?14, commands)",
         id,
         version,
         config,
@@ -74,7 +76,8 @@ pub(crate) async fn write_target(
         deployed_at,
         deployed_version,
         setpoints,
-        hold
+        hold,
+        commands
     )
     .execute(connection)
     .await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_domain::{
     DeviceId, Item, Protocol, Sensor, TargetState, TokenId,
-    document::{hold::HoldSettings, setpoint::Setpoints},
+    document::{command::Commands, hold::HoldSettings, setpoint::Setpoints},
     row::Actor,
 };
 use holdfast_ports::tokens::{Grant, ProvisioningKey, Role, SecretHash, TokenRecord};
@@ -60,7 +60,9 @@ pub fn document(protocol: Protocol, name: &str) -> Value {
             "connection": { "host": "broker", "tls": true, "protocolVersion": "3.1.1" },
             "dataPoints": [
                 { "name": "state", "topic": "plant/+/state", "payload": "json", "pointer": "/value", "qos": 2,
-                  "writable": true, "command": { "topic": "plant/1/set", "template": "{\"v\":{value}}" } } ],
+                  "writable": true, "command": { "topic": "plant/1/set", "template": "{\"v\":{value}}" } },
+                { "name": "reset", "topic": "plant/1/alarm", "payload": "json", "kind": "pulse", "writable": true,
+                  "command": { "topic": "plant/1/reset", "template": "{value}" } } ],
         }),
     }
 }
@@ -141,6 +143,7 @@ pub fn target(version: u64, items: Vec<Item>) -> TargetState {
         look_revision: 0,
         setpoints: Setpoints::default(),
         hold: HoldSettings::default(),
+        commands: Commands::default(),
         extra: Map::new(),
     }
 }

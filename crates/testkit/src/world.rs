@@ -340,6 +340,8 @@ impl FakeAgent {
                 interval_ms: values.hold.interval_ms,
                 overruns: 0,
             }),
+            held_commands: values.commands.revision,
+            commands: BTreeMap::new(),
         });
     }
 

@@ -282,7 +282,7 @@ pub struct IncarnationAnswer {
 pub mod schemas {
     use std::collections::BTreeMap;
 
-    use holdfast_domain::{Failure, Health, Incarnation};
+    use holdfast_domain::{Failure, Health, Incarnation, document::command::CommandReport};
     use serde::Serialize;
 
     use crate::sensor::schemas::SensorItem;
@@ -357,6 +357,8 @@ pub mod schemas {
         pub failures: Option<Vec<Failure>>,
         /// Health by sensor, of those that changed theirs.
         pub health: Option<BTreeMap<String, Health>>,
+        /// What became of commands.
+        pub command_results: Option<Vec<CommandReport>>,
         /// The agent's version.
         pub agent_version: Option<String>,
     }

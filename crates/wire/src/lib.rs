@@ -5,9 +5,10 @@
 //! ignores fields that it does not know.
 //!
 //! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
-//! [`setpoint`], [`reconciliation`], [`event`], [`token`] the operators'; [`problem`] is what every error looks like.
+//! [`setpoint`], [`command`], [`reconciliation`], [`event`], [`token`] the operators'; [`problem`] is what every error looks like.
 
 pub mod agent;
+pub mod command;
 pub mod device;
 pub mod drift;
 pub mod event;
@@ -26,6 +27,7 @@ pub use agent::{
     IncarnationAnswer, IncarnationRequest, Reading, Readings, RegisterAnswer, RegisterRequest,
     ReportAnswer, ReportResult,
 };
+pub use command::{CommandSend, CommandView};
 pub use device::{Device, DeviceCreate, DeviceCreated, DeviceStatus, DeviceUpdate};
 pub use drift::{DeviceDrift, FleetDrift, ReconcileAnswer, ReconcileResult};
 pub use event::EventView;

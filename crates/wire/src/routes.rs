@@ -25,6 +25,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const RECONCILIATION: &str = "/api/v1/reconciliation";
 /// `PUT` of a setpoint: the request's key, so that the same request again changes nothing.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Answers that hold a target: for how many whole ms the hub held the answer back. What is in the answer lasts from the
+/// moment that it was given: what the way took is to be taken off.
+pub const HELD_MS: &str = "holdfast-held-ms";
 /// The longest long poll, in s: below what proxies cut off.
 pub const MAX_WAIT_S: u32 = 60;
 

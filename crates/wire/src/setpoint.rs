@@ -150,21 +150,26 @@ pub struct SetpointSet {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub valid_for_ms: Option<u64>,
+    /// Only if the point showed this value last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_if_value: Option<PointValue>,
 }
 
 impl Request for SetpointSet {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let value = fields.required("value", value, "a number, true, false or a text");
+        let wanted = fields.required("value", value, "a number, true, false or a text");
+        let only_if_value = fields.optional("onlyIfValue", value);
         let tolerance = fields.optional("tolerance", Tolerance::read);
         let policy = fields.choice("policy", Some(Policy::Enforce));
         let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
         let valid_for_ms = fields.optional("validForMs", duration_ms);
         Some(Self {
-            value: value?,
+            value: wanted?,
             tolerance: tolerance?,
             policy: policy?,
             reason: reason?,
             valid_for_ms: valid_for_ms?,
+            only_if_value: only_if_value?,
         })
     }
 }

@@ -55,6 +55,14 @@ pub(crate) enum Command {
     Read(Key, Vec<PointId>, oneshot::Sender<Vec<Fresh>>),
     /// Writes a value to a point.
     Write(Key, PointId, PointValue, oneshot::Sender<WriteOutcome>),
+    /// The same, if it can be begun by then.
+    WriteBy(
+        Instant,
+        Key,
+        PointId,
+        PointValue,
+        oneshot::Sender<WriteOutcome>,
+    ),
 }
 
 /// What the task shall do next.
@@ -198,7 +206,11 @@ impl Desk {
                 None
             }
             Command::Write(key, point, value, answer) => {
-                self.write(key, point, value, answer, now);
+                self.write(key, (point, value), None, answer, now);
+                None
+            }
+            Command::WriteBy(begin_by, key, point, value, answer) => {
+                self.write(key, (point, value), Some(begin_by), answer, now);
                 None
             }
         }

@@ -31,6 +31,8 @@ pub(crate) struct WriteErrand {
     pub(super) write: Write,
     /// The function that the instrument said it does not know.
     pub(super) refused_function: Option<u8>,
+    /// After that it is not begun any more.
+    pub(super) begin_by: Option<Instant>,
     pub(super) answer: oneshot::Sender<WriteOutcome>,
 }
 

@@ -201,6 +201,22 @@ impl Stage {
         outcome
     }
 
+    /// Asks to write a value to a point within so many ms, or not at all.
+    pub(super) fn write_within(
+        &mut self,
+        key: Key,
+        point: u64,
+        value: i64,
+        ms: u64,
+    ) -> oneshot::Receiver<WriteOutcome> {
+        let (answer, outcome) = oneshot::channel();
+        let by = self.now + Duration::from_millis(ms);
+        let value = PointValue::Integer(value);
+        let command = Command::WriteBy(by, key, point_id(point), value, answer);
+        self.desk.obey(command, self.now);
+        outcome
+    }
+
     /// Asks to read points.
     pub(super) fn read(&mut self, key: Key, points: &[u64]) -> oneshot::Receiver<Vec<Fresh>> {
         let (answer, fresh) = oneshot::channel();

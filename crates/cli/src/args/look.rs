@@ -29,6 +29,12 @@ pub enum GetCommand {
         /// Device, by name or UUID; left out: all devices.
         device: Option<String>,
     },
+    /// What was sent to pulses and commands, and what became of it; the newest first.
+    #[command(visible_alias = "command")]
+    Commands {
+        /// Device, by name or UUID; left out: all devices.
+        device: Option<String>,
+    },
     /// What differs between target and reality.
     Drift {
         /// Device, by name or UUID; left out: the fleet.

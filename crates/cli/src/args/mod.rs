@@ -16,7 +16,7 @@ pub use look::{
     DevicesFilter, EventsArgs, EventsFilter, GetCommand, HistoryArgs, SensorsFilter, WhyArgs,
 };
 pub use roles::{StoreArgs, UpArgs};
-pub use values::{PointPath, PolicyArg, ReleaseArgs, SetArgs};
+pub use values::{CommandArgs, PointPath, PolicyArg, ReleaseArgs, SetArgs};
 
 /// Keeps field devices in the state that their operators asked for, and proves it.
 ///
@@ -107,6 +107,9 @@ pub enum Command {
     Set(SetArgs),
     /// Release a point: nothing is wanted of it any more, and nothing acts on it.
     Release(ReleaseArgs),
+    /// Send a value to a pulse or command point, once, and wait for what becomes of it. Ends with 0 if it was read back, 2
+    /// if something else came of it, 3 if that is not known in time.
+    Command(CommandArgs),
     /// Ask a device's agent to look at everything again, now.
     Reconcile(ReconcileArgs),
     /// Add, remove, re-key and list devices.

@@ -1,4 +1,4 @@
-//! What sets and releases values: `set`, `release`.
+//! What sets, releases and sends values: `set`, `release`, `command`.
 
 use std::time::Duration;
 
@@ -41,6 +41,30 @@ pub struct SetArgs {
     pub valid_for: Option<Duration>,
     /// How long to wait for the read-back, up to 60s; 0s: not at all.
     #[arg(long, value_parser = duration, default_value = "10s", value_name = "TIME")]
+    pub wait: Duration,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `command`.
+#[derive(Debug, Args)]
+pub struct CommandArgs {
+    /// Device, sensor and point, by name or UUID.
+    #[arg(value_name = "DEVICE/SENSOR/POINT", value_parser = point_path)]
+    pub point: PointPath,
+    /// The value: a number, true, false, or a text (in double quotes where it could be one of these).
+    #[arg(value_parser = value, allow_hyphen_values = true)]
+    pub value: PointValue,
+    /// For how long it may be begun, 100ms to 1h; 3s unless stated. It never comes later. To a level: for how long it is
+    /// held; until it is released, unless stated.
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub valid_for: Option<Duration>,
+    /// Only if the point showed this value last.
+    #[arg(long, value_parser = value, value_name = "VALUE", allow_hyphen_values = true)]
+    pub only_if: Option<PointValue>,
+    /// How long to wait for what becomes of it, up to 60s; 0s: not at all.
+    #[arg(long, value_parser = duration, default_value = "5s", value_name = "TIME")]
     pub wait: Duration,
     /// Why.
     #[arg(long)]

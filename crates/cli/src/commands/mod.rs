@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod command;
 mod device;
 mod diff;
 mod events;
@@ -91,6 +92,10 @@ pub(crate) async fn run(
         Command::Get(GetCommand::Events(filter)) => events::latest(session, filter).await,
         Command::Why(args) => why::why(session, args).await,
         Command::Set(args) => values::set(session, args).await,
+        Command::Command(args) => command::command(session, args).await,
+        Command::Get(GetCommand::Commands { device }) => {
+            command::list(session, device.as_deref()).await
+        }
         Command::Release(args) => values::release(session, args).await,
         Command::Reconcile(args) => reconcile::reconcile(session, args).await,
         Command::Device(command) => device::device(session, command).await,

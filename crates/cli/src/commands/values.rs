@@ -48,6 +48,7 @@ pub(super) async fn set(session: Session<'_, '_>, args: SetArgs) -> Result<Exit,
         tolerance,
         policy: policy.into(),
         reason,
+        only_if_value: None,
         valid_for_ms: valid_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     };
     let view = hub.set_setpoint(&point, &set, wait).await?;

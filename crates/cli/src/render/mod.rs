@@ -1,6 +1,7 @@
 //! What stands in tables: the API's documents in columns and words. Pure.
 
 pub mod access;
+pub mod commands;
 pub mod events;
 pub mod lists;
 pub mod plan;

@@ -18,6 +18,7 @@ use crate::{
     canonical::Fingerprint,
     document::{
         SCHEMA_VERSION,
+        command::CommandReport,
         hold::HoldReport,
         point::uuid,
         sensor::{Item, json_of},
@@ -192,12 +193,19 @@ impl Serialize for Report {
             held_revision,
             items,
             hold,
+            held_commands,
+            commands,
         }) = values
         {
             let setpoints = json!({ "heldRevision": held_revision, "items": items });
             members.serialize_entry("setpoints", &setpoints)?;
             if let Some(hold) = hold {
                 members.serialize_entry("hold", hold)?;
+            }
+            members.serialize_entry("commands", &json!({ "heldRevision": held_commands }))?;
+            if !commands.is_empty() {
+                let results: Vec<&CommandReport> = commands.values().collect();
+                members.serialize_entry("commandResults", &results)?;
             }
         }
         if let Some(agent_version) = agent_version {
@@ -278,6 +286,11 @@ impl Report {
             let hold: HoldReport = by_serde(value, path, problems)?;
             can_go_above(hold.held_revision, path, problems).then_some(hold)
         });
+        let commands = fields.optional("commands", held_commands);
+        let results = fields.optional("commandResults", |value, path, problems| {
+            let most = limits::COMMANDS_REMEMBERED;
+            list(value, most, path, problems, CommandReport::read)
+        });
         let agent_version = fields.text_opt("agentVersion", "the agent's version");
         let extra = fields.rest();
         let order = ReportOrder {
@@ -292,10 +305,16 @@ impl Report {
             looked_revision: looked_revision?,
             outcome: outcome?,
             health: health?,
-            values: match (setpoints?, hold?) {
-                (None, None) => None,
-                (setpoints, hold) => Some(ReportedValues {
+            values: match (setpoints?, hold?, commands?, results?) {
+                (None, None, None, None) => None,
+                (setpoints, hold, commands, results) => Some(ReportedValues {
                     hold,
+                    held_commands: commands.unwrap_or_default(),
+                    commands: results
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|result| (result.id, result))
+                        .collect(),
                     ..setpoints.unwrap_or_default()
                 }),
             },
@@ -303,6 +322,13 @@ impl Report {
             extra,
         })
     }
+}
+
+fn held_commands(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
+    let mut fields = Fields::open(value, path, problems)?;
+    let revision = fields.int("heldRevision", &(0..=limits::HELD_VERSION), Some(0));
+    fields.rest();
+    revision
 }
 
 /// The hub must be able to go on above a revision that an agent claims to hold.
@@ -388,7 +414,7 @@ fn failures(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Ve
 
 /// What an agent tells of the outside: an error's or a reason's text. An instrument's answer may be in it, and no text is
 /// worth refusing a report for: what PostgreSQL's texts can't hold is replaced.
-fn told(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<String> {
+pub(crate) fn told(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<String> {
     let value = match value {
         Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{FFFD}")),
         value => value,
@@ -454,7 +480,11 @@ fn health(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Heal
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form of every reader")]
-fn timestamp(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Timestamp> {
+pub(crate) fn timestamp(
+    value: Value,
+    path: &Path<'_>,
+    problems: &mut Problems,
+) -> Option<Timestamp> {
     let time = value.as_str().and_then(|text| text.parse().ok());
     if time.is_none() {
         problems.add(

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     document::{
         SCHEMA_VERSION,
+        command::Commands,
         hold::HoldSettings,
         point,
         sensor::{Item, json_of},
@@ -44,6 +45,8 @@ pub struct TargetState {
     pub setpoints: Setpoints,
     /// How the value loop shall run.
     pub hold: HoldSettings,
+    /// What shall happen once.
+    pub commands: Commands,
     /// Fields that this version does not know.
     pub extra: Map<String, Value>,
 }
@@ -56,8 +59,38 @@ impl TargetState {
             self.version,
             self.setpoints.revision,
             self.hold.revision,
+            self.commands.revision,
             self.look_revision,
         )
+    }
+
+    /// Does anything of it end by itself?
+    #[must_use]
+    pub fn has_ends(&self) -> bool {
+        let setpoints = self.setpoints.items.iter();
+        let pauses = self.hold.pauses.iter();
+        setpoints
+            .map(|one| one.valid_for_ms)
+            .any(|left| left.is_some())
+            || pauses
+                .map(|one| one.remaining_ms)
+                .any(|left| left.is_some())
+            || !self.commands.items.is_empty()
+    }
+
+    /// Takes `ms` that have gone by since the hub said it off everything that ends by itself. What is over by that ends
+    /// within a millisecond; a command that is over says so.
+    pub fn age(&mut self, ms: u64) {
+        let shorter = |left: &mut u64| *left = left.saturating_sub(ms).max(1);
+        for setpoint in &mut self.setpoints.items {
+            setpoint.valid_for_ms.as_mut().map(shorter);
+        }
+        for pause in &mut self.hold.pauses {
+            pause.remaining_ms.as_mut().map(shorter);
+        }
+        for command in &mut self.commands.items {
+            command.valid_for_ms = command.valid_for_ms.saturating_sub(ms);
+        }
     }
 
     /// The document for `device`, as a tree of values.
@@ -146,6 +179,7 @@ impl TargetState {
         let items = fields.required("config", read_config, "the configuration");
         let setpoints = fields.optional("setpoints", Setpoints::read);
         let hold = fields.optional("hold", HoldSettings::read);
+        let commands = fields.optional("commands", Commands::read);
         let look_revision = fields
             .optional("look", revision)
             .map(Option::unwrap_or_default);
@@ -157,6 +191,7 @@ impl TargetState {
             look_revision: look_revision?,
             setpoints: setpoints?.unwrap_or_default(),
             hold: hold?.unwrap_or_default(),
+            commands: commands?.unwrap_or_default(),
             extra,
         })
     }
@@ -164,8 +199,8 @@ impl TargetState {
 
 /// The entity tag of a target with this version and these revisions.
 #[must_use]
-pub fn etag(version: u64, setpoints: u64, hold: u64, look: u64) -> String {
-    format!("\"v{version}.s{setpoints}.h{hold}.l{look}\"")
+pub fn etag(version: u64, setpoints: u64, hold: u64, commands: u64, look: u64) -> String {
+    format!("\"v{version}.s{setpoints}.h{hold}.c{commands}.l{look}\"")
 }
 
 fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u64> {
@@ -185,6 +220,7 @@ impl Serialize for TargetState {
             look_revision,
             setpoints,
             hold,
+            commands,
             extra,
         } = self;
         let mut members = serializer.serialize_map(None)?;
@@ -194,6 +230,7 @@ impl Serialize for TargetState {
         members.serialize_entry("config", &Config { items })?;
         members.serialize_entry("setpoints", &setpoints.to_json())?;
         members.serialize_entry("hold", &hold.to_json())?;
+        members.serialize_entry("commands", &commands.to_json())?;
         members.serialize_entry("look", &object("revision", (*look_revision).into()))?;
         for (key, value) in extra {
             members.serialize_entry(key, value)?;

@@ -6,7 +6,10 @@ use alloc::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    document::setpoint::{Conformity, Hold, Policy, SetpointReport},
+    document::{
+        command::{CommandOutcome, CommandReport},
+        setpoint::{Conformity, Hold, Policy, SetpointReport},
+    },
     event::{Context, EventKind},
     fields::{Path, Problems},
     ids::PointId,
@@ -24,18 +27,33 @@ pub(super) fn merge(
     let old = state.reported.as_ref().map(|reported| &reported.values);
     let mut merged = match (old, replace) {
         (Some(old), false) => old.clone(),
-        (Some(_), true) | (None, _) => ReportedValues::default(),
+        // What became of a command outlives the agent that said so.
+        (Some(old), true) => ReportedValues {
+            commands: old.commands.clone(),
+            ..ReportedValues::default()
+        },
+        (None, _) => ReportedValues::default(),
     };
     if let Some(ReportedValues {
         held_revision,
         items,
         hold,
+        held_commands,
+        commands,
     }) = said
     {
-        merged.held_revision = held_revision;
+        // Within a life of the agent these only grow: a word on something else leaves them out.
+        merged.held_revision = merged.held_revision.max(held_revision);
+        merged.held_commands = merged.held_commands.max(held_commands);
         merged.items.extend(items);
         merged.hold = hold.or(merged.hold);
+        for (id, word) in commands {
+            // The first word stands: an agent that has forgotten it can only know less.
+            merged.commands.entry(id).or_insert(word);
+        }
     }
+    let records = &state.target.values.commands;
+    merged.commands.retain(|id, _| records.get(*id).is_some());
     let wishes = &state.target.values.wishes;
     merged.items.retain(|point, _| wishes.contains_key(point));
     merged
@@ -67,6 +85,41 @@ pub(super) fn tell(
             change.event(state, context, kind, None, payload);
         }
     }
+    for (id, word) in &reported.values.commands {
+        if !state.has_word_on(*id) {
+            tell_of_command(change, state, word, context);
+        }
+    }
+}
+
+fn tell_of_command(
+    change: &mut Change,
+    state: &DeviceState,
+    word: &CommandReport,
+    context: &Context,
+) {
+    let kind = match word.outcome {
+        CommandOutcome::Verified => EventKind::CommandVerified,
+        CommandOutcome::AcknowledgedUnverified => EventKind::CommandAcknowledged,
+        CommandOutcome::Refused => EventKind::CommandRefused,
+        CommandOutcome::Failed => EventKind::CommandFailed,
+        CommandOutcome::Expired => EventKind::CommandExpired,
+        CommandOutcome::OutcomeUnknown => EventKind::CommandUnknown,
+    };
+    let Some(record) = state.target.values.commands.get(word.id) else {
+        return;
+    };
+    let payload = json!({
+        "id": word.id,
+        "pointId": record.command.point_id,
+        "wanted": record.command.value,
+        "setBy": record.command.set_by,
+        "value": word.value,
+        "reason": word.reason,
+        "at": word.at,
+        "tookMs": word.took_ms,
+    });
+    change.event(state, context, kind, Some(record.event), payload);
 }
 
 fn kinds(
@@ -136,8 +189,12 @@ pub(super) fn go_above(
     let held = (
         new.held_revision,
         new.hold.as_ref().map_or(0, |hold| hold.held_revision),
+        new.held_commands,
     );
-    if held.0 <= values.revision && held.1 <= values.hold.revision {
+    if held.0 <= values.revision
+        && held.1 <= values.hold.revision
+        && held.2 <= values.commands.revision
+    {
         return;
     }
     let before = change.target.take();
@@ -157,10 +214,14 @@ pub(super) fn go_above(
     if held.1 > values.hold.revision {
         target.values.hold.revision = held.1 + 1;
     }
+    if held.2 > values.commands.revision {
+        target.values.commands.revision = held.2 + 1;
+    }
     let payload = json!({
         "setpointsRevision": target.values.revision,
         "holdRevision": target.values.hold.revision,
-        "reason": "the agent holds later setpoints or settings than this hub gave: going on above them",
+        "commandsRevision": target.values.commands.revision,
+        "reason": "the agent holds later setpoints, settings or commands than this hub gave: going on above them",
     });
     change.event(state, context, EventKind::TargetConflict, None, payload);
     change.target = Some(TargetChange {

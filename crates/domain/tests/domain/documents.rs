@@ -6,7 +6,9 @@ use holdfast_domain::{
     DeviceId, Failure, Fingerprint, Health, HealthStatus, Incarnation, Item, Outcome, Path,
     PointValue, Problems, Report, ReportOrder, Sensor, SensorId, TargetState,
     canonical::differing_paths,
-    document::{hold::HoldSettings, report::running_fingerprint, setpoint::Setpoints},
+    document::{
+        command::Commands, hold::HoldSettings, report::running_fingerprint, setpoint::Setpoints,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -218,7 +220,7 @@ proptest! {
         seed: u64,
     ) {
         let extra = if is_newer { newer_field() } else { Map::new() };
-        let target = TargetState { version: version.into(), needs_deployment, items, look_revision, setpoints: Setpoints::default(), hold: HoldSettings::default(), extra };
+        let target = TargetState { version: version.into(), needs_deployment, items, look_revision, setpoints: Setpoints::default(), hold: HoldSettings::default(), commands: Commands::default(), extra };
         let device = DeviceId(uuid(7));
         let text = respelled(&target.to_json(device), seed);
         prop_assert_eq!(TargetState::from_json(parse(&text)), Ok((device, target.clone())));

@@ -3,9 +3,10 @@
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
 //! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
-//! [`wishes`] what is wanted of outputs. What they share is in [`support`].
+//! [`commanding`] what happens once, [`wishes`] what is wanted of outputs. What they share is in [`support`].
 
 mod checking;
+mod commanding;
 mod documents;
 mod editing;
 mod holding;

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
-    PointId, PointValue, SensorId, TargetState,
+    CommandId, Fingerprint, PointId, PointValue, SensorId, TargetState,
     document::{
+        command::Command,
         hold::{HoldReport, LoopState, Scope},
         setpoint::{Conformity, HandChange, Hold, Policy, SetpointReport, Tolerance},
     },
     edit::{Edit, EditError},
     event::EventKind,
     receive::Received,
-    values::{ReportedValues, Values},
+    row::Actor,
+    values::{CommandRecord, CommandWishes, ReportedValues, Values},
     wish::{SetRequest, Tuning, WishError, interrupt, release, resume, set, tune},
 };
 use jiff::SignedDuration;
@@ -297,7 +299,7 @@ fn what_is_booked_ahead_is_no_write_after_a_restart() {
     full.values = Some(ReportedValues {
         held_revision: revision,
         items: BTreeMap::from([(point, booked)]),
-        hold: None,
+        ..ReportedValues::default()
     });
     life.report(full);
     assert!(!life.kinds_since(from).contains(&EventKind::SetpointWritten));
@@ -526,12 +528,14 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
             interval_ms: 5_000,
             overruns: 0,
         }),
+        ..ReportedValues::default()
     });
     life.report(report);
     let Values {
         revision,
         wishes,
         hold,
+        commands: _,
     } = &life.state.target.values;
     assert_eq!(
         (*revision, wishes[&point].revision, hold.revision),
@@ -565,13 +569,38 @@ fn everything_comes_back_from_its_json() {
         let change = interrupt(&life.state, scope, Some("why"), until, uuid(id), &context);
         life.commit(change.expect("it can be stopped"));
     }
+    let record = CommandRecord {
+        command: Command {
+            id: CommandId(uuid(603)),
+            point_id: point,
+            bound_to: Fingerprint::of_bytes(b"point"),
+            value: PointValue::Bool(true),
+            valid_for_ms: 3_000,
+            set_by: Actor::named("anna"),
+            reason: Some("why".into()),
+            extra: serde_json::Map::new(),
+        },
+        set_at: context.now,
+        until: context.now + SignedDuration::from_secs(3),
+        revision: 4,
+        event: 5,
+        key: Some("key".into()),
+    };
+    life.state.target.values.commands = CommandWishes {
+        revision: 4,
+        records: vec![record],
+    };
     let values = &life.state.target.values;
     let text = |value: Value| -> Value { serde_json::from_str(&value.to_string()).expect("JSON") };
     let hold = text(serde_json::to_value(&values.hold).expect("JSON"));
-    let again = Values::from_json(text(values.wishes_to_json()), hold);
+    let again = Values::from_json(
+        text(values.wishes_to_json()),
+        hold,
+        text(values.commands.to_json()),
+    );
     assert_eq!(again.as_ref(), Ok(values));
     assert_eq!(
-        Values::from_json(json!({}), json!({})),
+        Values::from_json(json!({}), json!({}), json!({})),
         Ok(Values::default())
     );
     let document = life.state.target_state(context.now);

@@ -13,6 +13,8 @@ use holdfast_ports::{
 };
 use jiff::Timestamp;
 
+use super::commands::{CommandEffect, CommandEvent};
+
 /// The time of an event, on two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -100,6 +102,8 @@ pub enum Event {
         /// Whether it is durable.
         result: Result<(), String>,
     },
+    /// What came of an [`Effect::Command`].
+    Command(CommandEvent),
 }
 
 /// What points of a sensor showed that were read on demand.
@@ -212,6 +216,8 @@ pub enum Effect {
         /// Writes that count as made.
         booked: u64,
     },
+    /// Do something for a command. → [`Event::Command`]
+    Command(CommandEffect),
 }
 
 /// How long the machine waits for what.

@@ -11,11 +11,13 @@
 //! - `target.rs`: which target is taken, when it is worked through;
 //! - `reporting.rs`: what the hub is told, and when;
 //! - `hub.rs`: whether the hub is there;
-//! - `hold/`: the value loop: what outputs hold.
+//! - `hold/`: the value loop: what outputs hold;
+//! - `commands.rs`: what happens once.
 //!
 //! How many effects can be under way is bounded by the number of sensors
 //! ([`limits::SENSORS_PER_DEVICE`](holdfast_domain::limits::SENSORS_PER_DEVICE)) and one each of the others.
 
+mod commands;
 mod hold;
 mod hub;
 mod io;
@@ -31,6 +33,8 @@ use holdfast_domain::{Fingerprint, Item, SensorId};
 use holdfast_ports::ledger::{Held, Identity};
 
 use crate::status::{AgentStatus, SensorStatus};
+use commands::Commands;
+pub use commands::{CommandEffect, CommandEvent};
 use hold::Holding;
 use hub::HubView;
 pub use io::{Effect, Established, Event, MachineSettings, Now, PointsRead, UpdateFailure};
@@ -60,6 +64,7 @@ pub struct Machine {
     reporting: Reporting,
     hub: HubView,
     holding: Holding,
+    commands: Commands,
 }
 
 /// The agent has no identity: it must be registered first.
@@ -81,6 +86,7 @@ impl Machine {
             worked_version,
             established,
             booked,
+            commands,
         } = held;
         let Identity {
             device,
@@ -88,6 +94,7 @@ impl Machine {
             token: _,
             key: _,
         } = identity.ok_or(NotRegistered)?;
+        let commands = Commands::from_ledger(&commands, target.is_some());
         let mut machine = Self {
             target: Target::from_ledger(target, worked_version),
             wanted: BTreeMap::new(),
@@ -100,10 +107,12 @@ impl Machine {
             reporting: Reporting::at_boot(incarnation, boot, now.ms),
             hub: HubView::of(device, turned_away),
             holding: Holding::from_ledger(booked),
+            commands,
             settings,
         };
         machine.retarget();
         machine.take_wishes(now);
+        machine.recall_commands(now);
         Ok(machine)
     }
 
@@ -149,6 +158,7 @@ impl Machine {
                 booked,
                 result,
             } => self.on_booked(point, booked, &result, now, random, &mut effects),
+            Event::Command(event) => self.on_command(event, now, &mut effects),
         }
         self.drive(now, random, &mut effects);
         effects
@@ -167,6 +177,7 @@ impl Machine {
         self.note_access(now, effects);
         self.poll(now, effects);
         self.hold(now, random, effects);
+        self.command(now, effects);
         self.report(now, effects);
     }
 
@@ -183,6 +194,7 @@ impl Machine {
             self.next_report_at(),
             self.incarnation_at(),
             self.holding.next_at(),
+            self.commands.next_at(),
         ];
         wakes.into_iter().flatten().min()
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, SensorId,
+    CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, SensorId,
     document::report::{REFUSED_VERSION, running_fingerprint},
     values::ReportedValues,
 };
@@ -68,6 +68,8 @@ struct Pending {
     health: BTreeSet<SensorId>,
     /// Which outputs.
     outputs: BTreeSet<PointId>,
+    /// On which commands there is a word.
+    commands: BTreeSet<CommandId>,
     /// Is there something in it that somebody acts on?
     prompt: bool,
 }
@@ -88,9 +90,11 @@ impl Pending {
             outcome,
             health,
             outputs,
+            commands,
             prompt: _,
         } = self;
-        !full && !header && !outcome && health.is_empty() && outputs.is_empty()
+        let says_nothing_of = health.is_empty() && outputs.is_empty() && commands.is_empty();
+        !full && !header && !outcome && says_nothing_of
     }
 
     fn add(&mut self, other: Self) {
@@ -100,6 +104,7 @@ impl Pending {
             outcome,
             mut health,
             mut outputs,
+            mut commands,
             prompt,
         } = other;
         self.full |= full;
@@ -107,6 +112,7 @@ impl Pending {
         self.outcome |= outcome;
         self.health.append(&mut health);
         self.outputs.append(&mut outputs);
+        self.commands.append(&mut commands);
         self.prompt |= prompt;
     }
 }
@@ -162,6 +168,12 @@ impl Reporting {
         if changed != Changed::No {
             self.output_changed(point, changed == Changed::Yes);
         }
+    }
+
+    /// There is a word on a command, and it is durable: somebody waits for it.
+    pub(super) fn command_ended(&mut self, command: CommandId) {
+        self.pending.commands.insert(command);
+        self.pending.prompt = true;
     }
 
     pub(super) const fn header_changed(&mut self) {
@@ -275,9 +287,20 @@ impl Machine {
 
     /// What is said of outputs, if anything is: with every word on one of them, and with every change of what is held.
     fn values(&self, pending: &Pending, now: Now) -> Option<ReportedValues> {
-        let says = pending.full || pending.header || !pending.outputs.is_empty();
-        let which = (!pending.full).then_some(&pending.outputs);
-        (says && self.holding.is_used()).then(|| self.holding.report(which, now))
+        let Pending {
+            full,
+            header,
+            outputs,
+            commands,
+            ..
+        } = pending;
+        let says = *full || *header || !outputs.is_empty() || !commands.is_empty();
+        let is_used = self.holding.is_used() || self.commands.is_used();
+        (says && is_used).then(|| ReportedValues {
+            held_commands: self.commands.revision(),
+            commands: self.commands.words((!full).then_some(commands)),
+            ..self.holding.report((!full).then_some(outputs), now)
+        })
     }
 
     fn running(&self) -> impl Iterator<Item = &Item> {
@@ -407,6 +430,7 @@ impl Machine {
                 };
                 self.reporting.late_in_a_row = 0;
                 self.reporting.want_full();
+                self.commands.doubt();
                 self.hub_answered(now);
             }
             Err(error) => {

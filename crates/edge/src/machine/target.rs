@@ -113,6 +113,8 @@ pub(super) struct Polling {
     failures: u32,
     /// The target that is being made durable.
     holding: Option<Arc<TargetState>>,
+    /// When that came, in ms.
+    offered_at: u64,
     /// The target that could not be made durable.
     unkept: Option<Unkept>,
 }
@@ -156,10 +158,11 @@ fn judge(held: Option<&TargetState>, offered: &TargetState) -> Offer {
     }
 }
 
-/// Does it give setpoints, or settings of the value loop, that are older than those held? Old never overwrites new.
+/// Does it give setpoints, settings of the value loop or commands that are older than those held? Old never overwrites new.
 fn is_older(held: &TargetState, offered: &TargetState) -> bool {
     offered.setpoints.revision < held.setpoints.revision
         || offered.hold.revision < held.hold.revision
+        || offered.commands.revision < held.commands.revision
 }
 
 fn contents(target: &TargetState) -> BTreeMap<SensorId, Fingerprint> {
@@ -241,6 +244,7 @@ impl Machine {
             Offer::Take => {
                 let target = Arc::new(target);
                 self.polling.holding = Some(target.clone());
+                self.polling.offered_at = now.ms;
                 effects.push(Effect::Hold(target));
             }
             Offer::Refuse => {
@@ -318,9 +322,10 @@ impl Machine {
             self.target.looked = target.look_revision;
         }
         self.set_refused(None);
-        self.target.held = Some(target);
+        self.target.held = Some(aged(target, now.ms - self.polling.offered_at));
         self.retarget();
         self.take_wishes(now);
+        self.take_commands(now, effects);
         let before = self.established.len();
         self.established
             .retain(|id, _| self.wanted.contains_key(id));
@@ -366,6 +371,17 @@ impl Machine {
             }
         }
     }
+}
+
+/// A target `ms` after the hub gave it: what ends by itself does so sooner by that. The time in which it was made durable
+/// counts.
+fn aged(target: Arc<TargetState>, ms: u64) -> Arc<TargetState> {
+    if ms == 0 || !target.has_ends() {
+        return target;
+    }
+    let mut target = Arc::unwrap_or_clone(target);
+    target.age(ms);
+    Arc::new(target)
 }
 
 /// A random part of `whole`.

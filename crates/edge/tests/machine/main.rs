@@ -14,11 +14,13 @@
 //! | one dead instrument delays no other | `sensors::one_dead_instrument_delays_no_other`, `holding::one_dead_instrument_delays_no_other` |
 //! | an unset desired value never acts | `holding::without_a_setpoint_nothing_is_read_or_written`, `holding::a_released_point_is_left_alone` |
 //! | write only outside the tolerance, done means read back | `holding::a_value_is_written_at_once_verified_and_told` |
+//! | a pulse or command is carried out at most once, never late | `commanding::killed_at_every_boundary_nothing_is_written_twice`, `commanding::a_command_that_comes_late_is_never_begun` |
 //! | stopping stops writes, looking never stops | `holding::a_stop_ends_writing_and_not_looking_and_ends_by_itself` |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commanding;
 mod holding;
 mod hub_away;
 mod quiet;

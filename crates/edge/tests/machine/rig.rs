@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{Report, SensorId, TargetState};
-use holdfast_edge::machine::{Effect, Established, Event, Machine, MachineSettings};
+use holdfast_edge::machine::{CommandEffect, Effect, Established, Event, Machine, MachineSettings};
 use holdfast_ports::{
     hub_link::{HubError, Polled, ReportAnswer},
     ledger::Held,
@@ -30,6 +30,7 @@ pub(crate) fn held(target: Option<TargetState>) -> Held {
         worked_version,
         established: BTreeMap::new(),
         booked: BTreeMap::new(),
+        commands: Vec::new(),
     }
 }
 
@@ -50,6 +51,10 @@ pub(crate) fn verb(effect: &Effect) -> &'static str {
         Effect::ReadPoints { .. } => "read",
         Effect::WritePoint { .. } => "write",
         Effect::BookWrites { .. } => "book",
+        Effect::Command(CommandEffect::Begin { .. }) => "begin command",
+        Effect::Command(CommandEffect::Read { .. }) => "read for command",
+        Effect::Command(CommandEffect::Write { .. }) => "write command",
+        Effect::Command(CommandEffect::End(_)) => "end command",
     }
 }
 
@@ -244,7 +249,8 @@ fn success(effect: &Effect) -> Option<Event> {
         Effect::Verify
         | Effect::ReadPoints { .. }
         | Effect::WritePoint { .. }
-        | Effect::BookWrites { .. } => return None,
+        | Effect::BookWrites { .. }
+        | Effect::Command(_) => return None,
         Effect::NoteWorked(version) => Event::WorkNoted {
             version: *version,
             result: Ok(()),

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
+use holdfast_domain::{
+    CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
+    limits,
+};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -24,6 +27,7 @@ impl Default for Disk {
             worked_version: 0,
             established,
             booked: std::collections::BTreeMap::new(),
+            commands: Vec::new(),
         })
     }
 }
@@ -51,6 +55,22 @@ impl Disk {
         }
         if old.is_none_or(|old| old.token != identity.token) {
             self.0.turned_away = None;
+        }
+    }
+
+    pub(crate) fn begin_command(&mut self, id: CommandId) {
+        self.0.commands.retain(|(other, _)| *other != id);
+        self.0.commands.push((id, None));
+    }
+
+    pub(crate) fn end_command(&mut self, report: &CommandReport) {
+        let commands = &mut self.0.commands;
+        commands.retain(|(other, _)| *other != report.id);
+        commands.push((report.id, Some(report.clone())));
+        let ended = commands.iter().filter(|(_, word)| word.is_some()).count();
+        if ended > limits::COMMANDS_REMEMBERED {
+            let oldest = commands.iter().position(|(_, word)| word.is_some());
+            commands.remove(oldest.expect("there are too many"));
         }
     }
 
@@ -113,6 +133,14 @@ impl Ledger for MemoryLedger {
         self.write(|disk| {
             disk.0.booked.insert(point, booked);
         })
+    }
+
+    async fn begin_command(&self, id: CommandId) -> Result<(), StoreError> {
+        self.write(|disk| disk.begin_command(id))
+    }
+
+    async fn end_command(&self, report: &CommandReport) -> Result<(), StoreError> {
+        self.write(|disk| disk.end_command(report))
     }
 
     async fn established(

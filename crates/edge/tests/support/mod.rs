@@ -18,7 +18,7 @@ use std::{
 
 use holdfast_domain::{
     DeviceId, Incarnation, Item, Name, PointId, Sensor, SensorId, TargetState,
-    document::{hold::HoldSettings, setpoint::Setpoints},
+    document::{command::Commands, hold::HoldSettings, setpoint::Setpoints},
     row::{Actor, Audit},
     state::{DeviceRecord, DeviceState},
 };
@@ -90,6 +90,7 @@ pub(crate) fn target(version: u64, sensors: impl IntoIterator<Item = Arc<Sensor>
         items,
         setpoints: Setpoints::default(),
         hold: HoldSettings::default(),
+        commands: Commands::default(),
         look_revision: 0,
         extra: serde_json::Map::new(),
     }

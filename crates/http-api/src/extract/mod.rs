@@ -9,5 +9,7 @@ mod query;
 
 pub(crate) use body::{Form, JsonBytes, JsonDocument, SmallDocument};
 pub(crate) use headers::{IdempotencyKey, IfMatch, IfNoneMatch, IfRevision, Wait};
-pub(crate) use path::{DevicePath, PausePath, PointPath, SensorPath, TokenPath};
+pub(crate) use path::{
+    CommandPath, DevicePath, PausePath, PointKey, PointPath, SensorPath, TokenPath,
+};
 pub(crate) use query::Query;

@@ -6,7 +6,9 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use holdfast_domain::{DeviceId, Name, PauseId, PointId, SensorId, TokenId, state::DeviceState};
+use holdfast_domain::{
+    CommandId, DeviceId, Name, PauseId, PointId, Problems, SensorId, TokenId, state::DeviceState,
+};
 
 use crate::{
     App,
@@ -118,6 +120,26 @@ impl FromRequestParts<App> for PointPath {
 }
 
 impl PointKey {
+    /// A point that is named in a body.
+    pub(crate) fn of(sensor: &str, point: &str) -> ApiResult<Self> {
+        let name = |field: &str, text: &str| {
+            let shown: String = text.chars().take(64).collect();
+            let expected = format!("a {field}'s name or UUID");
+            let wrong =
+                || ApiProblem::invalid(&Problems::one(field, expected, format!("{shown:?}")));
+            Name::new(text).map_err(|_| wrong())
+        };
+        let sensor = match sensor.parse() {
+            Ok(id) => SensorKey::Id(id),
+            Err(_) => SensorKey::Name(name("sensor", sensor)?),
+        };
+        let point = match point.parse() {
+            Ok(id) => PointName::Id(id),
+            Err(_) => PointName::Name(name("point", point)?),
+        };
+        Ok(Self { sensor, point })
+    }
+
     /// The point that is meant: one of the target.
     pub(crate) fn find(&self, state: &DeviceState) -> ApiResult<PointId> {
         let sensor = self.sensor.find(state)?;
@@ -140,6 +162,21 @@ impl PointKey {
             let sensor = item.sensor.name();
             ApiProblem::not_found(format!("sensor {sensor} has no point {key}"))
         })
+    }
+}
+
+/// `{uuid}` and `{id}`: a device and one of its commands.
+pub(crate) struct CommandPath(pub(crate) DeviceId, pub(crate) CommandId);
+
+impl FromRequestParts<App> for CommandPath {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let params = params(parts, app).await?;
+        Ok(Self(
+            read(&params, "uuid", "a device's UUID")?,
+            read(&params, "id", "a UUID")?,
+        ))
     }
 }
 

@@ -325,7 +325,7 @@ async fn drift_is_shown_for_the_device_and_for_the_fleet_and_asked_for() {
     let poll = server
         .request(Method::GET, &path, Some(&server.a.token))
         .header("prefer", "wait=30");
-    let held = "\"v1.s0.h0.l1\"";
+    let held = "\"v1.s0.h0.c0.l1\"";
     let target: Value = poll
         .header(header::IF_NONE_MATCH, held)
         .send()

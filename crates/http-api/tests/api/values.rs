@@ -162,7 +162,7 @@ async fn the_agent_is_told_what_is_left_of_a_wishs_time() {
     let path = format!("/api/v1/device/{}/state", server.a.id);
     let request = server.request(Method::GET, &path, Some(&server.a.token));
     let answer = request.send().await.expect("an answer");
-    assert_eq!(answer.headers()[header::ETAG], "\"v1.s1.h0.l0\"");
+    assert_eq!(answer.headers()[header::ETAG], "\"v1.s1.h0.c0.l0\"");
     let target: Value = answer.json().await.expect("JSON");
     let target = &target[server.a.id.to_string()];
     assert_eq!(target["setpoints"]["revision"], 1);

@@ -89,7 +89,7 @@ async fn a_target_is_asked_for_with_what_is_held() {
         seen[0]
     );
     assert!(
-        seen[1].contains("if-none-match: \"v43.s0.h0.l2\"\r\n"),
+        seen[1].contains("if-none-match: \"v43.s0.h0.c0.l2\"\r\n"),
         "{}",
         seen[1]
     );

@@ -29,6 +29,7 @@ fn to(value: f64) -> SetpointEdit {
         valid_for_ms: None,
         key: None,
         if_revision: None,
+        only_if: None,
     }
 }
 
@@ -116,11 +117,11 @@ async fn setting_and_stopping_wake_the_agent_wherever_it_waits() {
         reason: Some("belt change"),
         correlation: None,
     };
-    let mut held = "\"v1.s0.h0.l0\"".to_owned();
+    let mut held = "\"v1.s0.h0.c0.l0\"".to_owned();
     for (step, wanted) in [
-        (0, "\"v1.s1.h0.l0\""),
-        (1, "\"v1.s1.h1.l0\""),
-        (2, "\"v1.s1.h2.l0\""),
+        (0, "\"v1.s1.h0.c0.l0\""),
+        (1, "\"v1.s1.h1.c0.l0\""),
+        (2, "\"v1.s1.h2.c0.l0\""),
     ] {
         let polls = [&here, &there].map(|process| {
             let (hub, held) = (process.hub.clone(), held.clone());

@@ -5,8 +5,13 @@
 use std::{future::Future, sync::Arc};
 
 use holdfast_domain::{
-    DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
-    document::{hold::HoldSettings, setpoint::Setpoints},
+    CommandId, DeviceId, Fingerprint, Incarnation, PointId, PointValue, SensorId, TargetState,
+    document::{
+        command::{CommandOutcome, CommandReport, Commands},
+        hold::HoldSettings,
+        setpoint::Setpoints,
+    },
+    limits,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -32,8 +37,24 @@ pub(crate) fn target(version: u64) -> TargetState {
         items: Vec::new(),
         setpoints: Setpoints::default(),
         hold: HoldSettings::default(),
+        commands: Commands::default(),
         look_revision: version / 2,
         extra: serde_json::Map::new(),
+    }
+}
+
+fn command(number: u128) -> CommandId {
+    CommandId(Uuid::from_u128(number))
+}
+
+fn word(number: u128) -> CommandReport {
+    CommandReport {
+        id: command(number),
+        outcome: CommandOutcome::AcknowledgedUnverified,
+        reason: Some("it shows false".to_owned()),
+        value: Some(PointValue::Bool(false)),
+        at: "2026-11-22T12:00:00.123456Z".parse().expect("a time"),
+        took_ms: Some(38),
     }
 }
 
@@ -48,6 +69,7 @@ where
     another_incarnation_starts_its_boots_anew(&open).await;
     being_turned_away_is_kept_until_another_token(&open).await;
     what_was_established_is_replaced_and_forgotten(&open).await;
+    so_many_commands_are_remembered(&open).await;
     another_device_keeps_nothing(&open).await;
     notes_made_at_once_are_all_kept(&open).await;
 }
@@ -62,6 +84,7 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
+        commands: Vec::new(),
     };
     assert_eq!(first, empty);
     let ledger = open().await;
@@ -86,6 +109,9 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     let point = PointId(Uuid::from_u128(8));
     ledger.book_writes(point, 16).await.expect("a note");
     ledger.book_writes(point, 32).await.expect("a note");
+    ledger.begin_command(command(1)).await.expect("a note");
+    ledger.begin_command(command(2)).await.expect("a note");
+    ledger.end_command(&word(1)).await.expect("a note");
     drop(ledger);
     let held = open().await.begin_boot().await.expect("a boot");
     let expected = Held {
@@ -96,8 +122,34 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         worked_version: 42,
         established: [(sensor, content)].into(),
         booked: [(point, 32)].into(),
+        commands: vec![(command(2), None), (command(1), Some(word(1)))],
     };
     assert_eq!(held, expected);
+}
+
+async fn so_many_commands_are_remembered<L: Ledger + 'static, F: Future<Output = L>>(
+    open: &impl Fn() -> F,
+) {
+    let ledger = open().await;
+    let most = limits::COMMANDS_REMEMBERED as u128;
+    let words: Vec<CommandReport> = (1_000..1_000 + most).map(word).collect();
+    let ledger = Arc::new(ledger);
+    let mut notes = tokio::task::JoinSet::new();
+    for word in words {
+        let ledger = ledger.clone();
+        notes.spawn(async move { ledger.end_command(&word).await.expect("a note") });
+    }
+    notes.join_all().await;
+    drop(ledger);
+    let held = open().await.begin_boot().await.expect("a boot");
+    assert_eq!(held.commands.len(), limits::COMMANDS_REMEMBERED + 1);
+    assert_eq!(
+        held.commands[0],
+        (command(2), None),
+        "what has no result is never forgotten"
+    );
+    let oldest = held.commands.iter().find(|(id, _)| *id == command(1));
+    assert_eq!(oldest, None, "the oldest that has ended goes");
 }
 
 async fn another_incarnation_starts_its_boots_anew<L: Ledger, F: Future<Output = L>>(
@@ -213,6 +265,7 @@ async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &i
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
+        commands: Vec::new(),
     };
     assert_eq!(held, expected);
 }

@@ -28,8 +28,8 @@ impl Desk {
     pub(super) fn write(
         &mut self,
         key: Key,
-        point: PointId,
-        value: PointValue,
+        (point, value): (PointId, PointValue),
+        begin_by: Option<Instant>,
         answer: oneshot::Sender<WriteOutcome>,
         now: Instant,
     ) {
@@ -51,6 +51,7 @@ impl Desk {
                         value,
                         write,
                         refused_function: None,
+                        begin_by,
                         answer,
                     };
                     let under_way = match &self.under_way {
@@ -120,6 +121,11 @@ impl Desk {
                 let mut errand = self.queue.take_write(key);
                 // Nobody waits for it any more, and nothing was sent: it is not begun.
                 if errand.is_deserted() {
+                    return None;
+                }
+                if errand.begin_by.is_some_and(|by| by <= now) {
+                    let why = "it waited for its turn until its time was over";
+                    errand.finish(WriteOutcome::NotSent(why.to_owned()));
                     return None;
                 }
                 let unit = &self.units[&key];

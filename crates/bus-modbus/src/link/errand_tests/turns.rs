@@ -217,3 +217,26 @@ fn a_write_waits_for_what_was_to_be_read_there_before_it() {
     stage.step();
     assert_eq!(values(&before.try_recv().unwrap()), [number(7), number(43)]);
 }
+
+#[test]
+fn what_must_not_come_late_is_not_sent_when_its_turn_comes_too_late() {
+    let mut stage = polled(1, 3);
+    // Each request takes its time: what waits behind two of them is late, what has the time is not.
+    let before = (stage.write(1, 0, 1), stage.write(1, 1, 2));
+    let mut late = stage.write_within(1, 2, 3, 1);
+    let mut in_time = stage.write_within(1, 2, 4, 60_000);
+    assert_eq!(
+        stage.steps(3),
+        [
+            "1 writes holding 0 (6)",
+            "1 writes holding 10 (6)",
+            "1 writes holding 20 (6)"
+        ]
+    );
+    drop(before);
+    assert_eq!(in_time.try_recv(), Ok(WriteOutcome::Acknowledged));
+    assert_eq!(
+        not_sent(late.try_recv()),
+        "it waited for its turn until its time was over"
+    );
+}

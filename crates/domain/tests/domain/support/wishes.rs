@@ -100,7 +100,7 @@ pub(crate) fn says(
     let values = ReportedValues {
         held_revision: life.state.target.values.revision,
         items: BTreeMap::from([(point, item)]),
-        hold: None,
+        ..ReportedValues::default()
     };
     let mut report = agent.heartbeat();
     report.values = Some(values);

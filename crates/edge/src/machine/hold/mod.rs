@@ -67,8 +67,18 @@ impl Holding {
         passes.chain(looks).chain(self.ends.values().copied()).min()
     }
 
+    /// Writes of a point that are booked in the ledger.
+    pub(super) fn booked(&self, point: PointId) -> u64 {
+        self.booked.get(&point).copied().unwrap_or(0)
+    }
+
+    /// Writes of a point were booked that no setpoint made.
+    pub(super) fn note_booked(&mut self, point: PointId, booked: u64) {
+        self.booked.insert(point, booked);
+    }
+
     /// May outputs of this sensor, or this one, be written to?
-    fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
+    pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
         match access {
             HubAccess::Granted => {}
             HubAccess::Deleted => {
@@ -256,7 +266,7 @@ impl Machine {
     }
 
     /// The number of the start of a sensor that is with an adapter.
-    fn generation_of(&self, sensor: SensorId) -> Option<u64> {
+    pub(super) fn generation_of(&self, sensor: SensorId) -> Option<u64> {
         let slot = self.slots.get(&sensor)?;
         slot.is_readable().then(|| slot.generation())
     }

@@ -39,6 +39,7 @@ impl Holding {
                 interval_ms: self.settings.interval_ms,
                 overruns: self.overruns,
             }),
+            ..ReportedValues::default()
         }
     }
 

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
-    Fingerprint, Health, HealthStatus, Incarnation, Item, PauseId, PointId, PointValue, Protocol,
-    SensorId,
+    CommandId, Fingerprint, Health, HealthStatus, Incarnation, Item, PauseId, PointId, PointValue,
+    Protocol, SensorId,
     document::{
+        command::{Command, CommandOutcome, CommandReport},
         hold::{HoldReport, LoopState, Scope},
         setpoint::{Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport, Tolerance},
     },
@@ -13,7 +14,7 @@ use holdfast_domain::{
     event::{EventKind, whole_micros},
     row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
-    values::{HoldWish, Interruption, ReportedValues, Values, Wish},
+    values::{CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues, Values, Wish},
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
 use jiff::{SignedDuration, Timestamp};
@@ -129,6 +130,44 @@ fn full_values(at: Timestamp) -> Values {
                 })
                 .into(),
         },
+        commands: CommandWishes {
+            revision: i64::MAX as u64,
+            records: ["one", "other"].map(|name| full_command(name, at)).into(),
+        },
+    }
+}
+
+/// A command; one of them has every optional field.
+fn full_command(name: &str, at: Timestamp) -> CommandRecord {
+    let is_full = name == "one";
+    CommandRecord {
+        command: Command {
+            id: CommandId(uuid_of(name)),
+            point_id: PointId(uuid_of("pulse")),
+            bound_to: Fingerprint::of_bytes(name.as_bytes()),
+            value: PointValue::Number(0.1 + 0.2),
+            valid_for_ms: 3_600_000,
+            set_by: Actor::named("anna"),
+            reason: is_full.then(|| "because \u{7} ␀ ✓".to_owned()),
+            extra: Map::from_iter([("ofALaterVersion".to_owned(), json!([1, 2.5, "x\0"]))]),
+        },
+        set_at: at,
+        until: at + SignedDuration::from_micros(5),
+        revision: i64::MAX as u64,
+        event: 12,
+        key: is_full.then(|| "request ✓".to_owned()),
+    }
+}
+
+/// What an agent says of a command, with every optional field.
+fn full_word(name: &str, at: Timestamp) -> CommandReport {
+    CommandReport {
+        id: CommandId(uuid_of(name)),
+        outcome: CommandOutcome::AcknowledgedUnverified,
+        reason: Some("it shows \0 ✓".to_owned()),
+        value: Some(PointValue::from_u64(u64::MAX)),
+        at,
+        took_ms: Some(u64::MAX),
     }
 }
 
@@ -169,6 +208,10 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
             interval_ms: u32::MAX,
             overruns: 9,
         }),
+        held_commands: 1 << 52,
+        commands: ["one", "gone"]
+            .map(|name| (CommandId(uuid_of(name)), full_word(name, at)))
+            .into(),
     }
 }
 
@@ -286,6 +329,7 @@ pub async fn setpoints_come_back(fixture: &dyn Fixture) {
                 target.values.revision = 4;
                 target.values.wishes.remove(&PointId(uuid_of("a")));
                 target.values.hold = HoldWish::default();
+                target.values.commands.revision = 5;
             }
             TargetChangeKind::Deployed => target.last_deployed = Some((at, 1)),
             TargetChangeKind::Look | TargetChangeKind::NewVersion => {}
@@ -303,6 +347,7 @@ pub async fn setpoints_come_back(fixture: &dyn Fixture) {
     // No later revisions than were given: the hub would go on above them.
     said.held_revision = 4;
     said.hold.as_mut().expect("it is full").held_revision = 0;
+    said.held_commands = 5;
     for values in [Some(said), None] {
         agent.values = values;
         agent.looked_revision += 1;
@@ -315,6 +360,8 @@ pub async fn setpoints_come_back(fixture: &dyn Fixture) {
         1,
         "of what is not set any more nothing is kept"
     );
+    let words: Vec<&CommandReport> = kept.commands.values().collect();
+    assert_eq!(words, [&full_word("one", at)]);
 }
 
 /// What can be left out and is left out comes back so, also where it was there before.

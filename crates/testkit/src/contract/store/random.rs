@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_domain::{
     Name, PointId, PointValue, Quality, SensorId,
     document::{
+        command::{CommandOutcome, CommandReport},
         hold::Scope,
         setpoint::{Conformity, Hold, Policy, Tolerance},
     },
@@ -12,7 +13,7 @@ use holdfast_domain::{
     event::EventKind,
     state::{Change, DeviceState},
     watch::{Patience, watch},
-    wish::{SetRequest, Tuning, interrupt, release, resume, set, tune},
+    wish::{CommandRequest, SetRequest, Tuning, command, interrupt, release, resume, set, tune},
 };
 use holdfast_ports::{
     clock::Entropy,
@@ -127,7 +128,17 @@ fn wish(world: &World, state: &DeviceState) -> Option<Change> {
     let (sensor, point) = *points.get(entropy.below(points.len().max(1)))?;
     let scope = [Scope::Device, Scope::Sensor(sensor), Scope::Point(point)][entropy.below(3)];
     let reason = entropy.chance(50).then_some("because 'so' ␀");
-    match entropy.below(8) {
+    match entropy.below(12) {
+        8..12 => {
+            let request = CommandRequest {
+                id: entropy.uuid(),
+                value: PointValue::Bool(true),
+                valid_for_ms: 100 + entropy.below(5_000) as u64,
+                reason: reason.map(str::to_owned),
+                key: entropy.chance(20).then(|| entropy.uuid().to_string()),
+            };
+            command(state, point, request, &context).ok()?.1
+        }
         0..4 => {
             let values = [
                 json!(20.1),
@@ -175,6 +186,19 @@ fn say_values(world: &World, agent: &mut FakeAgent, state: &DeviceState) {
             ));
             item.writes += world.entropy.next() % 3;
             item.reason = Some("changed \0 by hand".to_owned());
+        }
+    }
+    for record in state.commands_waiting() {
+        if world.entropy.chance(50) {
+            let word = CommandReport {
+                id: record.command.id,
+                outcome: CommandOutcome::Refused,
+                reason: Some("a guard \0 does not hold".to_owned()),
+                value: None,
+                at: record.until,
+                took_ms: None,
+            };
+            values.commands.insert(word.id, word);
         }
     }
     if world.entropy.chance(30) {
