@@ -14,6 +14,7 @@ use holdfast_domain::{
     DeviceId, Failure, Health, HealthStatus, Incarnation, Item, Name, Report, ReportOrder,
     SensorId,
     document::{
+        command::{CommandOutcome, CommandReport},
         hold::{HoldReport, LoopState},
         report::{Outcome, running_fingerprint},
         setpoint::{Conformity, Hold, SetpointReport},
@@ -305,6 +306,23 @@ impl FakeAgent {
                 )
             })
             .collect();
+    }
+
+    /// Says of every command that waits for a word that it was carried out and read back; to be called after
+    /// [`hold_all`](Self::hold_all).
+    pub fn answer_all(&mut self, state: &DeviceState, at: Timestamp) {
+        let Some(values) = &mut self.values else {
+            return;
+        };
+        let words = state.commands_waiting().map(|record| CommandReport {
+            id: record.command.id,
+            outcome: CommandOutcome::Verified,
+            reason: None,
+            value: Some(record.command.value.clone()),
+            at: whole_micros(at),
+            took_ms: Some(38),
+        });
+        values.commands = words.map(|word| (word.id, word)).collect();
     }
 
     /// Says of every setpoint of the device that its value is held and was read back.

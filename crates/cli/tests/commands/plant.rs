@@ -222,6 +222,7 @@ impl Agent {
             .collect();
         self.says.establish_but(&state, &failing, Timestamp::now());
         self.says.hold_all(&state);
+        self.says.answer_all(&state, Timestamp::now());
         let report = self.says.full_report();
         self.link.report(&report).await.expect("taken");
     }

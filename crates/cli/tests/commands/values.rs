@@ -16,6 +16,7 @@ sensors:
   dataPoints:
   - { name: set, table: holding, address: 1, dataType: int16, scale: 0.1, unit: °C, writable: true }
   - { name: real, table: holding, address: 2, dataType: int16 }
+  - { name: start, kind: pulse, table: coil, address: 1, dataType: bool, writable: true }
 ";
 
 const POINT: &str = "plant-3/boiler-1/set";
@@ -130,4 +131,55 @@ fn what_can_not_be_set_is_refused_in_words() {
         let error = ended.exit.expect_err("refused").to_string();
         assert!(error.contains(said), "{line:?}: {error}");
     }
+}
+
+#[test]
+fn a_command_is_given_once_and_what_came_of_it_is_said() {
+    const START: &str = "plant-3/boiler-1/start";
+    let (plant, agent) = plant();
+    let none = plant.run(&["get", "commands"]).good();
+    assert!(none.starts_with("No commands."), "{none}");
+    let silent = plant.run(&["command", START, "true", "--wait", "1s"]);
+    assert!(matches!(silent.exit, Ok(Exit::TimedOut)), "{silent:?}");
+    assert_eq!(
+        silent.results,
+        "recorded true, and not answered within 1 s: the agent has not said what became of it yet\n"
+    );
+    let recorded = plant
+        .run(&["command", START, "false", "--wait", "0s"])
+        .good();
+    assert_eq!(recorded, "recorded false\n");
+    plant.runtime.spawn(agent.live(&[]));
+    let done = plant.run(&[
+        "command",
+        START,
+        "true",
+        "--valid-for",
+        "10s",
+        "--reason",
+        "start-up",
+    ]);
+    assert_eq!(done.good(), "verified true in 38 ms\n");
+    let level = plant.run(&["command", POINT, "72.5"]).good();
+    assert_eq!(level, "verified 72.5 °C in 38 ms\n");
+    let listed = squeezed(&plant.run(&["get", "commands", "plant-3"]).good());
+    assert!(
+        listed.starts_with("WHEN POINT VALUE OUTCOME TOOK BY WHY"),
+        "{listed}"
+    );
+    assert!(
+        listed.contains("boiler-1/start true verified 38 ms anna start-up"),
+        "{listed}"
+    );
+    let read_only = plant
+        .run(&["command", "plant-3/boiler-1/real", "1"])
+        .error();
+    assert!(
+        read_only.contains("level") || read_only.contains("read-only"),
+        "{read_only}"
+    );
+    let other = plant
+        .run(&["command", START, "true", "--only-if", "false"])
+        .error();
+    assert!(other.contains("onlyIfValue"), "{other}");
 }

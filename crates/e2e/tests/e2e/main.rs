@@ -33,6 +33,7 @@ mod agents;
 mod browser;
 mod comeback;
 mod command_line;
+mod commands;
 mod edits;
 mod keys;
 mod kills;

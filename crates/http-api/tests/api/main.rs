@@ -2,6 +2,7 @@
 
 mod agents;
 mod bounds;
+mod commands;
 mod edits;
 mod lists;
 mod openapi;

@@ -33,6 +33,16 @@ pub(crate) async fn events(server: &Server, kind: &str) -> Vec<Value> {
 
 /// The agent of device A reports: it runs what is wanted, and says `outputs` and `hold`.
 pub(crate) async fn say(server: &Server, sequence: u64, outputs: &Value, hold: Option<&Value>) {
+    say_also(server, sequence, outputs, hold.map(|hold| ("hold", hold))).await;
+}
+
+/// The same, with another member.
+pub(crate) async fn say_also(
+    server: &Server,
+    sequence: u64,
+    outputs: &Value,
+    also: Option<(&str, &Value)>,
+) {
     let target = server.json(&server.of_a("/target-state")).await;
     let items = target["config"]["protocolAdapterDevices"]
         .as_array()
@@ -41,8 +51,8 @@ pub(crate) async fn say(server: &Server, sequence: u64, outputs: &Value, hold: O
     let mut body = report(&server.a, sequence, version, items);
     let members = &mut body[server.a.id.to_string()];
     members["setpoints"] = outputs.clone();
-    if let Some(hold) = hold {
-        members["hold"] = hold.clone();
+    if let Some((member, value)) = also {
+        members[member] = value.clone();
     }
     let request = server.request(Method::PATCH, "/api/v1/device/state", Some(&server.a.token));
     let answer = request.json(&body).send().await.expect("an answer");

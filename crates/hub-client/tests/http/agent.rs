@@ -103,6 +103,31 @@ async fn a_target_is_asked_for_with_what_is_held() {
 }
 
 #[tokio::test]
+async fn the_time_on_the_way_is_taken_off_what_lasts() {
+    let text = json!({ DEVICE: { "schemaVersion": 1, "version": 1, "config": { "protocolAdapterDevices": [] },
+        "commands": { "revision": 1, "items": [{
+            "id": OTHER, "pointId": OTHER, "boundTo": "b3:00000000000000000000000000000000", "value": true,
+            "validForMs": 60_000, "setBy": "anna",
+        }] } } });
+    let left = async |held: &str| {
+        let headers = format!("content-type: application/json\r\n{held}");
+        let stub = Stub::once(answer("200 OK", &headers, &text.to_string())).await;
+        let Ok(Polled::Target(target)) = hub(&stub).poll(None, NO_WAIT).await else {
+            panic!("a target")
+        };
+        target.commands.items[0].valid_for_ms
+    };
+    // A hub that says nothing held nothing back: all that it took was on the way.
+    assert!(left("").await < 60_000);
+    assert!(left("holdfast-held-ms: 0\r\n").await < 60_000);
+    assert_eq!(
+        left("holdfast-held-ms: 3600000\r\n").await,
+        60_000,
+        "no more than it was given"
+    );
+}
+
+#[tokio::test]
 async fn nothing_held_is_never_unchanged() {
     let stub = Stub::once(answer("304 Not Modified", "", "")).await;
     let why = unreachable(hub(&stub).poll(None, NO_WAIT).await);

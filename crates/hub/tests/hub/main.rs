@@ -1,6 +1,7 @@
 //! The hub's use cases over the store in memory: [`tokens`], [`registering`], [`polling`], [`reports`], [`edits`],
 //! [`devices`], [`values`]. What they share is in [`support`].
 
+mod commands;
 mod devices;
 mod edits;
 mod polling;
