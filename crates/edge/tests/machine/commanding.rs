@@ -75,6 +75,8 @@ struct World {
     /// The agent is killed at these half steps.
     kills: Vec<u64>,
     hub_is_away: bool,
+    /// How long the disk takes to keep a target, in ms.
+    hold_takes: u64,
     /// Nothing can be started before.
     start_fails_until: u64,
 }
@@ -108,6 +110,7 @@ impl World {
             half_steps: 0,
             kills: Vec::new(),
             hub_is_away: false,
+            hold_takes: 0,
             start_fails_until: 0,
         };
         world.tell(Event::Tick);
@@ -250,6 +253,7 @@ impl World {
             }
             Effect::Hold(target) => {
                 self.disk.0.target = Some(TargetState::clone(&target));
+                self.now += self.hold_takes;
                 Event::Held(Ok(()))
             }
             Effect::NoteWorked(version) => {
@@ -484,6 +488,21 @@ fn a_command_that_comes_late_is_never_begun() {
 }
 
 #[test]
+fn the_time_in_which_it_is_made_durable_counts() {
+    for (hold_takes, outcome) in [
+        (2_000, CommandOutcome::Verified),
+        (3_500, CommandOutcome::Expired),
+    ] {
+        let mut world = World::of(plant(json!({})));
+        world.hold_takes = hold_takes;
+        world.give(1, 3_000);
+        world.run(20_000);
+        assert_eq!(world.word(1).0, outcome, "{hold_takes} ms");
+        assert!(world.writes.iter().all(|(_, at)| *at < world.until[&id(1)]));
+    }
+}
+
+#[test]
 fn commands_of_a_point_are_carried_out_in_order_one_at_a_time() {
     let mut world = World::of(plant(json!({})));
     for number in [3, 1, 2] {
@@ -606,7 +625,7 @@ fn killed_at(kills: &[u64]) -> u64 {
     world.give(2, 10_000);
     world.run(400);
     world.give(3, 2_000);
-    world.run(20_000);
+    world.run(40_000);
     for number in 1..=3 {
         let writes: Vec<u64> = world
             .writes
