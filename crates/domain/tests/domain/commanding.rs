@@ -129,7 +129,7 @@ fn the_first_word_stands_whatever_is_said_later() {
     let (mut life, mut agent, pulse) = started();
     let id = give(&mut life, pulse, one(1)).expect("it can be given");
     let first = word(id, CommandOutcome::Verified);
-    says(&mut life, &mut agent, &[first.clone()]);
+    says(&mut life, &mut agent, std::slice::from_ref(&first));
     let from = life.log.len();
     assert_eq!(
         says(&mut life, &mut agent, &[word(id, CommandOutcome::Expired)]),

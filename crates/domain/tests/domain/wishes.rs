@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
-    CommandId, Fingerprint, PointId, PointValue, SensorId, TargetState,
+    PointId, PointValue, SensorId, TargetState,
     document::{
-        command::Command,
         hold::{HoldReport, LoopState, Scope},
         setpoint::{Conformity, HandChange, Hold, Policy, SetpointReport, Tolerance},
     },
     edit::{Edit, EditError},
     event::EventKind,
     receive::Received,
-    row::Actor,
-    values::{CommandRecord, CommandWishes, ReportedValues, Values},
+    values::{CommandWishes, ReportedValues, Values},
     wish::{SetRequest, Tuning, WishError, interrupt, release, resume, set, tune},
 };
 use jiff::SignedDuration;
@@ -22,7 +20,7 @@ use serde_json::{Value, json};
 use crate::support::{
     documents::uuid,
     life::{Agent, Life, start},
-    wishes::{boiler, item, point, request, says, wish},
+    wishes::{boiler, command_record, item, point, request, says, wish},
 };
 
 #[test]
@@ -569,26 +567,9 @@ fn everything_comes_back_from_its_json() {
         let change = interrupt(&life.state, scope, Some("why"), until, uuid(id), &context);
         life.commit(change.expect("it can be stopped"));
     }
-    let record = CommandRecord {
-        command: Command {
-            id: CommandId(uuid(603)),
-            point_id: point,
-            bound_to: Fingerprint::of_bytes(b"point"),
-            value: PointValue::Bool(true),
-            valid_for_ms: 3_000,
-            set_by: Actor::named("anna"),
-            reason: Some("why".into()),
-            extra: serde_json::Map::new(),
-        },
-        set_at: context.now,
-        until: context.now + SignedDuration::from_secs(3),
-        revision: 4,
-        event: 5,
-        key: Some("key".into()),
-    };
     life.state.target.values.commands = CommandWishes {
         revision: 4,
-        records: vec![record],
+        records: vec![command_record(point, context.now)],
     };
     let values = &life.state.target.values;
     let text = |value: Value| -> Value { serde_json::from_str(&value.to_string()).expect("JSON") };

@@ -20,6 +20,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_world;
 mod commanding;
 mod holding;
 mod hub_away;

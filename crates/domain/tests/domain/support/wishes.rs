@@ -3,17 +3,25 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
-    PointId, PointValue, SensorId,
-    document::setpoint::{Conformity, Hold, Policy, SetpointReport},
+    CommandId, Fingerprint, PointId, PointValue, SensorId,
+    document::{
+        command::Command,
+        setpoint::{Conformity, Hold, Policy, SetpointReport},
+    },
     edit::Edit,
     receive::Received,
+    row::Actor,
     state::TargetChangeKind,
-    values::ReportedValues,
+    values::{CommandRecord, ReportedValues},
     wish::{SetRequest, set},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::life::{Agent, Life, start};
+use super::{
+    documents::uuid,
+    life::{Agent, Life, start},
+};
 
 /// A device with a boiler whose set temperature can be written, and its agent, which runs it.
 pub(crate) fn boiler() -> (Life, Agent, SensorId, PointId) {
@@ -105,4 +113,25 @@ pub(crate) fn says(
     let mut report = agent.heartbeat();
     report.values = Some(values);
     life.report(report)
+}
+
+/// A command as the hub keeps it, with everything that it can have.
+pub(crate) fn command_record(point: PointId, at: Timestamp) -> CommandRecord {
+    CommandRecord {
+        command: Command {
+            id: CommandId(uuid(603)),
+            point_id: point,
+            bound_to: Fingerprint::of_bytes(b"point"),
+            value: PointValue::Bool(true),
+            valid_for_ms: 3_000,
+            set_by: Actor::named("anna"),
+            reason: Some("why".into()),
+            extra: serde_json::Map::new(),
+        },
+        set_at: at,
+        until: at + SignedDuration::from_secs(3),
+        revision: 4,
+        event: 5,
+        key: Some("key".into()),
+    }
 }
