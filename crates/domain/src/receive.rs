@@ -154,7 +154,7 @@ fn merge(
         failures: outcome.failures,
         health: merged,
         looked_revision,
-        values: values::merge(state, values, replace),
+        values: values::merge(state, values, replace, context.now),
         agent_version: agent_version.or_else(|| old?.agent_version.clone()),
         reported_at: context.now,
     })

@@ -7,7 +7,8 @@ use std::{
 
 use futures::FutureExt;
 use holdfast_domain::{
-    Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState, hold::WriteOutcome,
+    Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState,
+    hold::{LoopMemory, WriteOutcome},
 };
 use holdfast_ports::{
     StoreError,
@@ -47,6 +48,7 @@ pub(crate) enum Done {
         booked: u64,
         result: Result<(), String>,
     },
+    Remembered(Result<(), String>),
     Stopped {
         sensor: SensorId,
         generation: u64,
@@ -129,6 +131,10 @@ impl Calls {
 
     pub(crate) async fn keep_established(self, keep: Vec<SensorId>) -> Done {
         Done::EstablishedKept(self.written(self.ledger.keep_established(&keep)).await)
+    }
+
+    pub(crate) async fn remember(self, memory: Box<LoopMemory>) -> Done {
+        Done::Remembered(self.written(self.ledger.remember(&memory)).await)
     }
 
     pub(crate) async fn note_turned_away(self, how: Option<TurnedAway>) -> Done {

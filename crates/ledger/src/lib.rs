@@ -19,7 +19,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
+use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState, hold::LoopMemory};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -161,6 +161,13 @@ impl Ledger for RedbLedger {
 
     async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
         self.write("booking writes", Write::BookWrites(point, booked))
+            .await
+            .map(drop)
+    }
+
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError> {
+        let memory = Box::new(memory.clone());
+        self.write("keeping what the value loop knows", Write::Remember(memory))
             .await
             .map(drop)
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use holdfast_domain::{DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState};
+use holdfast_domain::{
+    DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState, hold::LoopMemory,
+};
 
 use crate::{StoreError, tokens::SecretHash};
 
@@ -20,7 +22,7 @@ pub trait Ledger: Send + Sync {
     async fn begin_boot(&self) -> Result<Held, StoreError>;
 
     /// Keeps who this agent is. A new identity (another device or incarnation) starts its boots anew and keeps nothing else
-    /// of the old one if the device is another. With another token, nobody was turned away.
+    /// of the old one if the device is another, but for what was done on site ([`LoopMemory::on_another_device`]). With another token, nobody was turned away.
     async fn set_identity(&self, identity: &Identity) -> Result<(), StoreError>;
 
     /// Notes that the hub turned this agent away, or (`None`) that it knows it again.
@@ -41,6 +43,9 @@ pub trait Ledger: Send + Sync {
 
     /// Books writes of a point before they are made: so many count as made, whatever happens.
     async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError>;
+
+    /// Keeps what the value loop must know after a restart; replaces what was kept.
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError>;
 
     /// Forgets what was established of sensors that are not in `keep`.
     async fn keep_established(&self, keep: &[SensorId]) -> Result<(), StoreError>;
@@ -100,4 +105,6 @@ pub struct Held {
     pub established: BTreeMap<SensorId, Fingerprint>,
     /// Writes booked of each point.
     pub booked: BTreeMap<PointId, u64>,
+    /// What the value loop was told to remember.
+    pub memory: LoopMemory,
 }

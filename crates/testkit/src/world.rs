@@ -339,6 +339,8 @@ impl FakeAgent {
                 },
                 interval_ms: values.hold.interval_ms,
                 overruns: 0,
+                local: None,
+                local_ended: None,
             }),
         });
     }

@@ -3,7 +3,7 @@
 use holdfast_domain::{
     DeviceId, Fields, PointId, SensorId,
     document::{
-        hold::{HoldReport, LoopState, Scope},
+        hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
         setpoint::duration_ms,
     },
     limits,
@@ -46,6 +46,11 @@ pub struct ReconciliationView {
     pub restores_per_hour: u32,
     /// Passes that took longer than the interval, since the agent started.
     pub overruns: Option<u64>,
+    /// A stop on site, made at the agent itself: it stands until it is lifted there or its time is over, whatever was asked
+    /// for here.
+    pub local: Option<LocalStop>,
+    /// How the last stop on site ended.
+    pub local_ended: Option<LocalEnd>,
     /// Stops and pauses in force.
     pub pauses: Vec<Interruption>,
     /// Has the agent gone silent? Then what it confirmed is what was.
@@ -76,7 +81,7 @@ impl ReconciliationView {
                 (true, false) => LoopState::Active,
             },
             confirmed: said.map(|said| said.state),
-            is_confirmed: said.is_some_and(|said| said.held_revision >= *revision),
+            is_confirmed: said.is_some_and(|said| said.is_done_with(*revision)),
             revision: *revision,
             held_revision: said.map(|said| said.held_revision),
             shadow: *shadow,
@@ -85,6 +90,8 @@ impl ReconciliationView {
             dynamic: *dynamic,
             restores_per_hour: *restores_per_hour,
             overruns: said.map(|said| said.overruns),
+            local: said.and_then(|said| said.local.clone()),
+            local_ended: said.and_then(|said| said.local_ended.clone()),
             pauses: interruptions.clone(),
             stale: state.presence.silent,
         }
@@ -104,6 +111,9 @@ pub struct FleetReconciliation {
     pub confirmed: LoopCounts,
     /// Devices whose agents have not confirmed what was asked for.
     pub unconfirmed: u32,
+    /// Devices that were stopped on site.
+    #[serde(default)]
+    pub stopped_on_site: u32,
     /// Devices whose agents are silent.
     pub silent: u32,
     /// Devices that could not be asked: ask again.
@@ -117,6 +127,9 @@ pub struct FleetReconciliation {
 pub struct LoopCounts {
     /// They hold.
     pub active: u32,
+    /// They were stopped, and outputs are still on their way to their safe values.
+    #[serde(default)]
+    pub stopping: u32,
     /// They look, and write nothing.
     pub stopped: u32,
     /// They compute what they would do, and write nothing.
@@ -127,6 +140,7 @@ impl LoopCounts {
     fn count(&mut self, state: LoopState) {
         match state {
             LoopState::Active => self.active += 1,
+            LoopState::Stopping => self.stopping += 1,
             LoopState::Stopped => self.stopped += 1,
             LoopState::Shadow => self.shadow += 1,
         }
@@ -142,6 +156,7 @@ impl FleetReconciliation {
             self.confirmed.count(confirmed);
         }
         self.unconfirmed += u32::from(!view.is_confirmed);
+        self.stopped_on_site += u32::from(view.local.is_some());
         self.silent += u32::from(view.stale);
     }
 }

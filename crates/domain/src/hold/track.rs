@@ -93,6 +93,20 @@ impl Track {
         }
     }
 
+    /// After the output was moved from here for another reason than the wish: what it shows then is nobody's change by hand.
+    #[must_use]
+    pub fn moved(self) -> Self {
+        Self {
+            verified: None,
+            told_of: None,
+            shows: None,
+            trouble: None,
+            failures: 0,
+            retry_at_ms: 0,
+            ..self
+        }
+    }
+
     /// After a restart: what the ledger says was verified. The loop looks before it acts.
     #[must_use]
     pub fn from_ledger(verified: Option<PointValue>) -> Self {

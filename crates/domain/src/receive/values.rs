@@ -1,11 +1,15 @@
 //! What a report says of outputs: merged into what is known, told as events, and adopted where a change at the hardware
 //! shall become the new wish.
 
+mod local;
+
 use alloc::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
+    document::hold::HoldReport,
     document::setpoint::{Conformity, Hold, Policy, SetpointReport},
     event::{Context, EventKind},
     fields::{Path, Problems},
@@ -20,6 +24,7 @@ pub(super) fn merge(
     state: &DeviceState,
     said: Option<ReportedValues>,
     replace: bool,
+    now: Timestamp,
 ) -> ReportedValues {
     let old = state.reported.as_ref().map(|reported| &reported.values);
     let mut merged = match (old, replace) {
@@ -34,14 +39,20 @@ pub(super) fn merge(
     {
         merged.held_revision = held_revision;
         merged.items.extend(items);
-        merged.hold = hold.or(merged.hold);
+        let told = hold.map(|hold| local::noted(hold, merged_before(old), now));
+        merged.hold = told.or(merged.hold);
     }
     let wishes = &state.target.values.wishes;
     merged.items.retain(|point, _| wishes.contains_key(point));
     merged
 }
 
-/// Adds an event for everything that happened to a setpoint.
+/// What was known before, of a boot before too: what a stop on site says of its end stays what it was.
+fn merged_before(old: Option<&ReportedValues>) -> Option<&HoldReport> {
+    old.and_then(|old| old.hold.as_ref())
+}
+
+/// Adds an event for everything that happened to a setpoint, and to the loop on site.
 pub(super) fn tell(
     change: &mut Change,
     state: &DeviceState,
@@ -56,6 +67,8 @@ pub(super) fn tell(
         .reported
         .as_ref()
         .map_or(&none, |reported| &reported.values.items);
+    let held = merged_before(state.reported.as_ref().map(|old| &old.values));
+    local::tell(change, state, held, reported.values.hold.as_ref(), context);
     for (point, item) in &reported.values.items {
         let before = old.get(point);
         if before == Some(item) {

@@ -3,12 +3,13 @@
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
 //! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
-//! [`wishes`] what is wanted of outputs. What they share is in [`support`].
+//! [`wishes`] what is wanted of outputs, [`on_site`] what is stopped at the agent. What they share is in [`support`].
 
 mod checking;
 mod documents;
 mod editing;
 mod holding;
+mod on_site;
 mod planning;
 mod projecting;
 mod ranges;

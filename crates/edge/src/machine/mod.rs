@@ -81,6 +81,7 @@ impl Machine {
             worked_version,
             established,
             booked,
+            memory,
         } = held;
         let Identity {
             device,
@@ -98,12 +99,12 @@ impl Machine {
             generation: 0,
             polling: Polling::default(),
             reporting: Reporting::at_boot(incarnation, boot, now.ms),
-            hub: HubView::of(device, turned_away),
-            holding: Holding::from_ledger(booked),
+            hub: HubView::of(device, turned_away, memory.hub_silent_ms, now.ms),
+            holding: Holding::from_ledger(booked, memory, now.ms),
             settings,
         };
         machine.retarget();
-        machine.take_wishes(now);
+        machine.take_wishes(now, true);
         Ok(machine)
     }
 
@@ -149,6 +150,10 @@ impl Machine {
                 booked,
                 result,
             } => self.on_booked(point, booked, &result, now, random, &mut effects),
+            Event::Ordered { number, order } => {
+                self.on_ordered(number, order, now, &mut effects);
+            }
+            Event::Remembered(result) => self.on_remembered(&result, now, random, &mut effects),
         }
         self.drive(now, random, &mut effects);
         effects
@@ -183,6 +188,7 @@ impl Machine {
             self.next_report_at(),
             self.incarnation_at(),
             self.holding.next_at(),
+            self.next_hub_lost_at(),
         ];
         wakes.into_iter().flatten().min()
     }

@@ -186,7 +186,7 @@ impl Machine {
             let held = self.target.held.as_ref().map(|target| target.etag());
             effects.push(Effect::Poll {
                 held,
-                wait_ms: self.settings.poll_wait_ms,
+                wait_ms: self.poll_wait_ms(),
             });
         }
         if let Some(revision) = self.target.wants_look() {
@@ -320,7 +320,7 @@ impl Machine {
         self.set_refused(None);
         self.target.held = Some(target);
         self.retarget();
-        self.take_wishes(now);
+        self.take_wishes(now, false);
         let before = self.established.len();
         self.established
             .retain(|id, _| self.wanted.contains_key(id));

@@ -14,6 +14,9 @@
 //! | one dead instrument delays no other | `sensors::one_dead_instrument_delays_no_other`, `holding::one_dead_instrument_delays_no_other` |
 //! | an unset desired value never acts | `holding::without_a_setpoint_nothing_is_read_or_written`, `holding::a_released_point_is_left_alone` |
 //! | write only outside the tolerance, done means read back | `holding::a_value_is_written_at_once_verified_and_told` |
+//! | a stop on site wins over the hub, and survives a restart | `on_site::the_hub_lifts_no_stop_on_site`, `on_site::a_stop_goes_on_after_a_restart_with_what_remained` |
+//! | intent is recorded before acting | `on_site::a_stop_is_confirmed_when_it_is_on_the_disk`, `on_site::a_start_that_is_not_on_the_disk_starts_nothing` |
+//! | the safe value once, then nothing | `leaving::an_output_goes_to_its_safe_value_once_before_the_stop_is_confirmed` |
 //! | stopping stops writes, looking never stops | `holding::a_stop_ends_writing_and_not_looking_and_ends_by_itself` |
 
 #[path = "../support/mod.rs"]
@@ -21,6 +24,8 @@ mod support;
 
 mod holding;
 mod hub_away;
+mod leaving;
+mod on_site;
 mod quiet;
 mod reports;
 mod rig;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_domain::{Report, SensorId, TargetState};
+use holdfast_domain::{Report, SensorId, TargetState, hold::LoopMemory};
 use holdfast_edge::machine::{Effect, Established, Event, Machine, MachineSettings};
 use holdfast_ports::{
     hub_link::{HubError, Polled, ReportAnswer},
@@ -30,6 +30,7 @@ pub(crate) fn held(target: Option<TargetState>) -> Held {
         worked_version,
         established: BTreeMap::new(),
         booked: BTreeMap::new(),
+        memory: LoopMemory::default(),
     }
 }
 
@@ -50,6 +51,8 @@ pub(crate) fn verb(effect: &Effect) -> &'static str {
         Effect::ReadPoints { .. } => "read",
         Effect::WritePoint { .. } => "write",
         Effect::BookWrites { .. } => "book",
+        Effect::Remember(_) => "remember",
+        Effect::Answer { .. } => "answer",
     }
 }
 
@@ -244,7 +247,9 @@ fn success(effect: &Effect) -> Option<Event> {
         Effect::Verify
         | Effect::ReadPoints { .. }
         | Effect::WritePoint { .. }
-        | Effect::BookWrites { .. } => return None,
+        | Effect::BookWrites { .. }
+        | Effect::Answer { .. } => return None,
+        Effect::Remember(_) => Event::Remembered(Ok(())),
         Effect::NoteWorked(version) => Event::WorkNoted {
             version: *version,
             result: Ok(()),

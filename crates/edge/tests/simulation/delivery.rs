@@ -127,7 +127,11 @@ pub(crate) fn send(world: &mut World, effect: Effect) {
                 noted(Err("no space left on device".into())),
             );
         }
-        Effect::ReadPoints { .. } | Effect::WritePoint { .. } | Effect::BookWrites { .. } => {
+        Effect::ReadPoints { .. }
+        | Effect::WritePoint { .. }
+        | Effect::BookWrites { .. }
+        | Effect::Remember(_)
+        | Effect::Answer { .. } => {
             unreachable!(
                 "nothing is set in this world, and what is not set is never read or written"
             )

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState};
+use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState, hold::LoopMemory};
 use holdfast_ports::{
     StoreError,
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -24,6 +24,7 @@ impl Default for Disk {
             worked_version: 0,
             established,
             booked: std::collections::BTreeMap::new(),
+            memory: LoopMemory::default(),
         })
     }
 }
@@ -39,6 +40,7 @@ impl Disk {
         if old.as_ref().is_none_or(|old| old.device != identity.device) {
             *self = Self(Held {
                 identity: Some(identity.clone()),
+                memory: self.0.memory.clone().on_another_device(),
                 ..Self::default().0
             });
             return;
@@ -113,6 +115,10 @@ impl Ledger for MemoryLedger {
         self.write(|disk| {
             disk.0.booked.insert(point, booked);
         })
+    }
+
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError> {
+        self.write(|disk| disk.0.memory = memory.clone())
     }
 
     async fn established(

@@ -5,8 +5,13 @@
 use std::{future::Future, sync::Arc};
 
 use holdfast_domain::{
-    DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
-    document::{hold::HoldSettings, setpoint::Setpoints},
+    DeviceId, Fingerprint, Incarnation, PauseId, PointId, SensorId, TargetState,
+    document::{
+        hold::{HoldSettings, LocalEnd, LocalStop},
+        setpoint::Setpoints,
+    },
+    hold::{Left, LoopMemory},
+    row::Actor,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -37,6 +42,40 @@ pub(crate) fn target(version: u64) -> TargetState {
     }
 }
 
+/// A value loop's memory with something in each of its fields.
+pub(crate) fn memory() -> LoopMemory {
+    let (point, pause) = (PointId(Uuid::from_u128(8)), PauseId(Uuid::from_u128(9)));
+    LoopMemory {
+        local: Some(LocalStop {
+            by: Actor::named("technician"),
+            reason: "belt change".into(),
+            remaining_ms: Some(840_000),
+            until: None,
+        }),
+        local_ended: Some(LocalEnd {
+            stopped_by: Actor::named("ben"),
+            stop_reason: "cleaning".into(),
+            by: None,
+            reason: None,
+            count: 2,
+        }),
+        interval_ms: Some(1_000),
+        setpoints: [(
+            point,
+            Left {
+                revision: 3,
+                ms: 60_000,
+            },
+        )]
+        .into(),
+        pauses: [(pause, 0)].into(),
+        hub_silent_ms: 5,
+        settled: [pause].into(),
+        local_settled: true,
+        hub_lost_settled: true,
+    }
+}
+
 /// Runs the whole contract. `open` opens the ledger; what it gave before is dropped by then.
 pub(crate) async fn all<L, F>(open: impl Fn() -> F)
 where
@@ -62,6 +101,7 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
+        memory: LoopMemory::default(),
     };
     assert_eq!(first, empty);
     let ledger = open().await;
@@ -86,6 +126,11 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     let point = PointId(Uuid::from_u128(8));
     ledger.book_writes(point, 16).await.expect("a note");
     ledger.book_writes(point, 32).await.expect("a note");
+    ledger
+        .remember(&LoopMemory::default())
+        .await
+        .expect("a note");
+    ledger.remember(&memory()).await.expect("a note");
     drop(ledger);
     let held = open().await.begin_boot().await.expect("a boot");
     let expected = Held {
@@ -96,6 +141,7 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         worked_version: 42,
         established: [(sensor, content)].into(),
         booked: [(point, 32)].into(),
+        memory: memory(),
     };
     assert_eq!(held, expected);
 }
@@ -213,6 +259,7 @@ async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &i
         worked_version: 0,
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
+        memory: memory().on_another_device(),
     };
     assert_eq!(held, expected);
 }

@@ -5,27 +5,34 @@
 //! A pass is made sensor by sensor: each has its own reading under way and its own next time, so that a dead one delays
 //! no other. What comes meanwhile only changes what is wanted: nothing is cancelled, nothing is lost.
 //!
-//! - `point.rs`: one output;
+//! - `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
+//! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `pass.rs`: when the outputs of a sensor are read;
 //! - `say.rs`: what is said of them.
 
+mod leaving;
+mod local;
+mod notes;
 mod pass;
 mod point;
 mod say;
+mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     PauseId, PointId, SensorId,
-    document::hold::HoldSettings,
-    hold::{Control, Observed, WriteOutcome, check_guards},
+    document::hold::{HoldSettings, LoopState},
+    hold::{LoopMemory, Observed, WriteOutcome, check_guards},
 };
 use holdfast_ports::bus::Fresh;
 
 use super::{Effect, Machine, Now, PointsRead};
-use crate::status::HubAccess;
+use local::Local;
+use notes::Notes;
 use pass::Pass;
 use point::{Busy, Output};
+use view::Errors;
 
 /// The outputs of a device.
 #[derive(Debug)]
@@ -44,11 +51,39 @@ pub(super) struct Holding {
     booked: BTreeMap<PointId, u64>,
     /// Passes that took longer than the interval.
     overruns: u64,
+    /// Passes that ended.
+    passes_ended: u64,
+    local: Local,
+    notes: Notes,
+    /// Times in ms without the hub that mean something to an output, and how many of them are over.
+    hub_limits: BTreeSet<u64>,
+    lost_level: usize,
+    /// Stops and pauses of the hub whose outputs are all left; the same of the stop on site, and of the hub's absence.
+    settled: BTreeSet<PauseId>,
+    local_settled: bool,
+    hub_lost_settled: bool,
+    /// What the hub was told of how it runs.
+    said_state: LoopState,
+    errors: Errors,
 }
 
 impl Holding {
-    pub(super) fn from_ledger(booked: BTreeMap<PointId, u64>) -> Self {
+    pub(super) fn from_ledger(
+        booked: BTreeMap<PointId, u64>,
+        memory: LoopMemory,
+        now_ms: u64,
+    ) -> Self {
         Self {
+            passes_ended: 0,
+            local: Local::from_ledger(&memory, now_ms),
+            hub_limits: BTreeSet::new(),
+            lost_level: 0,
+            settled: memory.settled.clone(),
+            local_settled: memory.local_settled,
+            hub_lost_settled: memory.hub_lost_settled,
+            said_state: LoopState::Active,
+            errors: Errors::default(),
+            notes: Notes::from_ledger(memory, now_ms),
             revision: 0,
             settings: HoldSettings::default(),
             ends: BTreeMap::new(),
@@ -64,43 +99,36 @@ impl Holding {
     pub(super) fn next_at(&self) -> Option<u64> {
         let passes = self.passes.values().filter_map(Pass::next_at);
         let looks = self.outputs.values().filter_map(Output::look_at);
-        passes.chain(looks).chain(self.ends.values().copied()).min()
+        let ends = [self.local.ends_at(), self.next_note_at()];
+        passes
+            .chain(looks)
+            .chain(self.ends.values().copied())
+            .chain(ends.into_iter().flatten())
+            .min()
     }
 
-    /// May outputs of this sensor, or this one, be written to?
-    fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
-        match access {
-            HubAccess::Granted => {}
-            HubAccess::Deleted => {
-                return Control::Paused("the hub says that this device was deleted".into());
-            }
-            HubAccess::Revoked => {
-                return Control::Paused("the hub says that this agent's access was revoked".into());
-            }
-        }
-        let covering = self
-            .settings
-            .pauses
-            .iter()
-            .find(|pause| pause.scope.covers(sensor, point));
-        match covering {
-            Some(pause) => {
-                let reason = pause.reason.as_deref().map(|reason| format!(": {reason}"));
-                Control::Paused(format!(
-                    "stopped by {}{}",
-                    pause.by,
-                    reason.unwrap_or_default()
-                ))
-            }
-            None if self.settings.shadow => Control::Shadow,
-            None => Control::Active,
+    /// How often outputs are looked at, in ms.
+    fn interval_ms(&self) -> u32 {
+        let local = self.local.kept.interval_ms;
+        local.unwrap_or(self.settings.interval_ms)
+    }
+
+    /// Of stops and pauses that are lifted or over, nothing is known any more.
+    fn forget_settled(&mut self) {
+        let pauses: BTreeSet<PauseId> = self.settings.pauses.iter().map(|pause| pause.id).collect();
+        self.settled.retain(|id| pauses.contains(id));
+    }
+
+    fn look_at_all(&mut self) {
+        for output in self.outputs.values_mut() {
+            output.look_now();
         }
     }
 }
 
 impl Machine {
     /// Makes the held setpoints and settings those that count.
-    pub(super) fn take_wishes(&mut self, now: Now) {
+    pub(super) fn take_wishes(&mut self, now: Now, is_boot: bool) {
         let Some(target) = self.target.held() else {
             return;
         };
@@ -111,7 +139,15 @@ impl Machine {
                 .hold
                 .pauses
                 .iter()
-                .filter_map(|pause| Some((pause.id, now.ms.saturating_add(pause.remaining_ms?))))
+                .filter_map(|pause| {
+                    // After a restart it goes on with what had remained.
+                    let kept = holding.notes.kept().pauses.get(&pause.id);
+                    let left = kept.filter(|_| is_boot).copied();
+                    let left = left.map_or(pause.remaining_ms?, |left| {
+                        left.min(pause.remaining_ms.unwrap_or(left))
+                    });
+                    Some((pause.id, now.ms.saturating_add(left)))
+                })
                 .map(|(id, end)| {
                     if new(&id) {
                         (id, end)
@@ -122,16 +158,15 @@ impl Machine {
                 .collect();
             holding.ends = ends;
             holding.settings = target.hold.clone();
+            holding.forget_settled();
             self.reporting.header_changed();
-            for output in holding.outputs.values_mut() {
-                output.look_now();
-            }
+            holding.look_at_all();
         }
         if holding.revision != target.setpoints.revision {
             holding.revision = target.setpoints.revision;
             self.reporting.header_changed();
         }
-        let mut outputs = BTreeMap::new();
+        let (mut outputs, mut unknown) = (BTreeMap::new(), Vec::new());
         for setpoint in &target.setpoints.items {
             let point = setpoint.point_id;
             let place = target.items.iter().find_map(|item| {
@@ -144,6 +179,12 @@ impl Machine {
             };
             let before = holding.outputs.remove(&point);
             let booked = holding.booked.get(&point).copied().unwrap_or(0);
+            let kept = holding.notes.kept().setpoints.get(&point);
+            let left = kept.filter(|kept| is_boot && kept.revision == setpoint.revision);
+            if before.is_none() {
+                unknown.push(point);
+            }
+            let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
             let (output, is_new) = Output::of(before, setpoint, sensor, rules, booked, now);
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
@@ -152,6 +193,18 @@ impl Machine {
             outputs.insert(point, output);
         }
         holding.outputs = outputs;
+        let limits = holding.outputs.values().filter_map(Output::lost_after_ms);
+        holding.hub_limits = limits.collect();
+        holding.lost_level = usize::MAX;
+        let has_ends = !holding.ends.is_empty()
+            || holding
+                .outputs
+                .values()
+                .any(|output| output.ends().is_some());
+        holding.notes.runs_down = has_ends || !holding.hub_limits.is_empty();
+        for point in unknown {
+            self.place_new(point, is_boot, now);
+        }
         let guarding = self.guarding_sensors();
         let holding = &mut self.holding;
         for sensor in &guarding {
@@ -166,6 +219,8 @@ impl Machine {
     /// Does what is due in the value loop.
     pub(super) fn hold(&mut self, now: Now, random: u32, effects: &mut Vec<Effect>) {
         self.end_pauses(now);
+        self.end_local(now);
+        self.note_hub_lost(now);
         self.begin_passes(now, effects);
         let due: Vec<PointId> = self
             .holding
@@ -177,6 +232,9 @@ impl Machine {
         for point in due {
             self.look_at_output(point, now, random, effects);
         }
+        self.settle_stops(now);
+        self.write_notes(now, effects);
+        self.answer_orders(effects);
     }
 
     fn end_pauses(&mut self, now: Now) {
@@ -195,9 +253,9 @@ impl Machine {
             .settings
             .pauses
             .retain(|pause| !over.contains(&pause.id));
-        for output in holding.outputs.values_mut() {
-            output.look_now();
-        }
+        holding.forget_settled();
+        holding.notes.dirty();
+        holding.look_at_all();
         self.reporting.header_changed();
     }
 
@@ -212,14 +270,16 @@ impl Machine {
             return;
         }
         let sensor = output.sensor();
-        let control = holding.control(sensor, point, access);
+        let silent = self.hub.silent_ms(now.ms);
+        let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
         let guards = check_guards(
             output.guards(),
             |guard| holding.guarded_by.get(&guard),
             now.ms,
         );
-        let interval_ms = u64::from(holding.settings.interval_ms);
+        let interval_ms = u64::from(holding.interval_ms());
         let restores = holding.settings.restores_per_hour;
+        let is_shadow = holding.settings.shadow;
         let absent = self.slots.get(&sensor).map_or_else(
             || Some("its sensor is not wanted any more".to_owned()),
             |slot| slot.why_not_readable(),
@@ -231,7 +291,20 @@ impl Machine {
         if let Some(why) = absent {
             output.can_not_be_read(why, now);
         }
-        let next = output.decide(&control, &guards, interval_ms, restores, now, random);
+        let ask = point::Ask {
+            standing: &standing,
+            guards: &guards,
+            is_shadow,
+            interval_ms,
+            restores_per_hour: restores,
+            now,
+            random,
+        };
+        let next = output.look(&ask);
+        holding.errors.note(point, output, now);
+        if output.has_just_expired() {
+            holding.notes.dirty();
+        }
         self.reporting.output_changed_as(point, next.changed);
         match next.busy {
             None => {}
@@ -309,10 +382,11 @@ impl Machine {
             asked_at,
             shown,
         } = read;
+        let interval = u64::from(self.holding.interval_ms());
         if let Some(pass) = self.holding.passes.get_mut(&sensor) {
-            let interval = u64::from(self.holding.settings.interval_ms);
             let over = pass.ended(now.ms, interval, self.holding.settings.dynamic);
             self.holding.overruns += u64::from(over);
+            self.holding.passes_ended += 1;
         }
         for (
             point,

@@ -5,13 +5,16 @@ use holdfast_domain::{
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
-        Act, Band, Budget, Control, Decision, Guard, GuardFailure, HoldStatus, Observed,
-        PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
+        Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
 use jiff::Timestamp;
 
-use super::Now;
+use super::{
+    Now,
+    leaving::{Place, Standing},
+};
 use crate::machine::slot::Changed;
 
 /// A reading says nothing any more when it is older than so many intervals, and a second at least.
@@ -21,22 +24,40 @@ const OLD_AFTER_INTERVALS: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Output {
     sensor: SensorId,
-    setpoint: Setpoint,
-    rules: PointRules,
-    band: Band,
-    expires_at: Option<u64>,
-    track: Track,
+    pub(super) setpoint: Setpoint,
+    pub(super) rules: PointRules,
+    pub(super) band: Band,
+    pub(super) expires_at: Option<u64>,
+    pub(super) track: Track,
     budget: Budget,
-    reading: Option<Observed>,
+    pub(super) reading: Option<Observed>,
     /// What is under way.
-    doing: Doing,
+    pub(super) doing: Doing,
     /// When it is looked at again, in ms.
-    look_at: Option<u64>,
-    said: Said,
+    pub(super) look_at: Option<u64>,
+    pub(super) said: Said,
+    /// Is it held, or left?
+    pub(super) place: Place,
+    /// Why it could not be brought to its safe value.
+    pub(super) left_badly: Option<String>,
+    /// Was it noted that its time is over?
+    is_end_noted: bool,
+}
+
+/// What a look at an output is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) standing: &'a Standing,
+    pub(super) guards: &'a Result<(), GuardFailure>,
+    pub(super) is_shadow: bool,
+    pub(super) interval_ms: u64,
+    pub(super) restores_per_hour: u32,
+    pub(super) now: Now,
+    pub(super) random: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Doing {
+pub(super) enum Doing {
     Nothing,
     /// A block of writes is being booked; then this is written.
     Booking(PointValue),
@@ -47,15 +68,20 @@ enum Doing {
 
 /// What is said of it.
 #[derive(Debug, Clone, PartialEq)]
-struct Said {
-    conformity: Conformity,
-    hold: Hold,
-    reason: Option<String>,
-    since: Option<Timestamp>,
+pub(super) struct Said {
+    pub(super) conformity: Conformity,
+    pub(super) hold: Hold,
+    pub(super) reason: Option<String>,
+    pub(super) since: Option<Timestamp>,
     verified_in_ms: Option<u64>,
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
+}
+
+/// From what age on a reading says nothing any more, in ms.
+pub(super) fn max_age_ms(interval_ms: u64) -> u64 {
+    (interval_ms * OLD_AFTER_INTERVALS).max(1_000)
 }
 
 /// What is to be done for an output.
@@ -104,18 +130,20 @@ impl Output {
                 (output, false)
             }
             before => {
-                let (track, budget, reading, doing) = match before {
+                let (track, budget, reading, doing, place) = match before {
                     Some(before) => (
                         before.track.of_new_wish(),
                         before.budget,
                         before.reading,
                         before.doing,
+                        before.place,
                     ),
                     None => (
                         Track::default(),
                         Budget::from_ledger(booked),
                         None,
                         Doing::Nothing,
+                        Place::Held,
                     ),
                 };
                 let output = Self {
@@ -128,6 +156,9 @@ impl Output {
                     budget,
                     reading,
                     doing,
+                    place,
+                    left_badly: None,
+                    is_end_noted: false,
                     look_at: None,
                     said: Said {
                         conformity: Conformity::Unknown,
@@ -147,6 +178,18 @@ impl Output {
 
     pub(super) const fn sensor(&self) -> SensorId {
         self.sensor
+    }
+
+    /// Its wish's revision and when that ends, in ms, if it does.
+    pub(super) fn ends(&self) -> Option<(u64, u64)> {
+        Some((self.setpoint.revision, self.expires_at?))
+    }
+
+    /// Is its time over, and has nobody asked yet?
+    pub(super) fn has_just_expired(&mut self) -> bool {
+        let is_news = self.said.hold == Hold::Expired && !self.is_end_noted;
+        self.is_end_noted |= is_news;
+        is_news
     }
 
     pub(super) fn guards(&self) -> &[Guard] {
@@ -185,7 +228,15 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
-        self.track.written(outcome, now.ms, random);
+        self.track_of_write().written(outcome, now.ms, random);
+    }
+
+    /// What remembers the write that is under way: one for its wish, or one on the way to its safe value.
+    const fn track_of_write(&mut self) -> &mut Track {
+        match &mut self.place {
+            Place::Leaving(way) => &mut way.track,
+            Place::Held | Place::Left(_) => &mut self.track,
+        }
     }
 
     pub(super) fn booked(
@@ -205,22 +256,48 @@ impl Output {
             Err(error) => {
                 self.doing = Doing::Nothing;
                 let why = format!("the write could not be booked: {error}");
-                self.track
+                self.track_of_write()
                     .written(WriteOutcome::NotSent(why), now.ms, random);
             }
         }
     }
 
     /// Decides what to do now.
-    pub(super) fn decide(
-        &mut self,
-        control: &Control,
-        guards: &Result<(), GuardFailure>,
-        interval_ms: u64,
-        restores_per_hour: u32,
-        now: Now,
-        random: u32,
-    ) -> Next {
+    pub(super) fn look(&mut self, ask: &Ask<'_>) -> Next {
+        if let Some(next) = self.moves_on(ask) {
+            return next;
+        }
+        let next = self.decide(ask);
+        // What was under way has just ended: it can be left now.
+        if next.busy.is_none()
+            && let Some(next) = self.moves_on(ask)
+        {
+            return next;
+        }
+        next
+    }
+
+    fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
+        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+            return None;
+        }
+        self.leave(ask)
+    }
+
+    fn decide(&mut self, ask: &Ask<'_>) -> Next {
+        let Ask {
+            standing,
+            guards,
+            is_shadow: _,
+            interval_ms,
+            restores_per_hour,
+            now,
+            random,
+        } = *ask;
+        let control = &match (&standing.control, &self.left_badly) {
+            (Control::Paused(why), Some(badly)) => Control::Paused(format!("{why}; {badly}")),
+            (control, _) => control.clone(),
+        };
         if let Doing::Booked(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
             return self.write_what_is_booked(value, control, now, random);
         }
@@ -233,7 +310,7 @@ impl Output {
             reading: self.reading.as_ref(),
             guards,
             budget: self.budget.view(&self.rules.budget, now.ms),
-            max_age_ms: (interval_ms * OLD_AFTER_INTERVALS).max(1_000),
+            max_age_ms: max_age_ms(interval_ms),
             restores_per_hour,
             now_ms: now.ms,
             random,
@@ -256,19 +333,32 @@ impl Output {
         let busy = match act {
             Act::Nothing | Act::Adopt(_) => None,
             Act::Read => Some(Busy::Reading),
-            Act::Write(value) => match self.budget.to_reserve() {
-                Some(booked) => {
-                    self.doing = Doing::Booking(value);
-                    Some(Busy::Booking { booked })
-                }
-                None => {
-                    self.budget.spend(now.ms);
-                    self.doing = Doing::Writing;
-                    Some(Busy::Writing { value })
-                }
-            },
+            Act::Write(value) => Some(self.begin_write(value, now)),
         };
         Next { changed, busy }
+    }
+
+    /// Begins a write: books a block of them first, if the last one is used up.
+    pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
+        match self.budget.to_reserve() {
+            Some(booked) => {
+                self.doing = Doing::Booking(value);
+                Busy::Booking { booked }
+            }
+            None => self.send(value, now),
+        }
+    }
+
+    /// Gives a booked write to the adapter.
+    pub(super) fn send(&mut self, value: PointValue, now: Now) -> Busy {
+        self.budget.spend(now.ms);
+        self.doing = Doing::Writing;
+        Busy::Writing { value }
+    }
+
+    /// What is left of its budget.
+    pub(super) fn budget_left(&self, now: Now) -> BudgetView {
+        self.budget.view(&self.rules.budget, now.ms)
     }
 
     /// The block is booked. If somebody stopped the loop meanwhile, nothing is written.
@@ -281,11 +371,9 @@ impl Output {
     ) -> Next {
         let changed = Changed::No;
         if *control == Control::Active {
-            self.budget.spend(now.ms);
-            self.doing = Doing::Writing;
             return Next {
                 changed,
-                busy: Some(Busy::Writing { value }),
+                busy: Some(self.send(value, now)),
             };
         }
         self.track
@@ -297,7 +385,7 @@ impl Output {
         }
     }
 
-    fn say(
+    pub(super) fn say(
         &mut self,
         status: HoldStatus,
         told: Vec<Told>,

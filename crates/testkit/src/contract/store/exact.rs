@@ -6,7 +6,7 @@ use holdfast_domain::{
     Fingerprint, Health, HealthStatus, Incarnation, Item, PauseId, PointId, PointValue, Protocol,
     SensorId,
     document::{
-        hold::{HoldReport, LoopState, Scope},
+        hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
         setpoint::{Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport, Tolerance},
     },
     drift::DriftKind,
@@ -168,6 +168,19 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
             state: LoopState::Shadow,
             interval_ms: u32::MAX,
             overruns: 9,
+            local: Some(LocalStop {
+                by: Actor::named("a technician ✓"),
+                reason: "belt change".to_owned(),
+                remaining_ms: Some(1 << 52),
+                until: Some(at),
+            }),
+            local_ended: Some(LocalEnd {
+                stopped_by: Actor::named("somebody"),
+                stop_reason: "why".to_owned(),
+                by: None,
+                reason: Some("so".to_owned()),
+                count: 3,
+            }),
         }),
     }
 }
