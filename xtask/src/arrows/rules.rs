@@ -4,7 +4,7 @@
 //! Pure: the graph comes in as data, breaches go out as sentences.
 
 /// Which of our crates each one may use, in its code and build script. Each crate has a row, also one that may use none.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     // The core: use cases and loops, which see the outside through ports.
@@ -14,6 +14,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("wire", &["domain"]),
     // Adapters: never another adapter.
     ("http-api", &["domain", "ports", "hub", "wire"]),
+    ("agent-api", &["domain", "ports", "edge", "wire"]),
     ("hub-client", &["domain", "ports", "wire"]),
     ("ledger", &["domain", "ports"]),
     ("store-postgres", &["domain", "ports"]),
@@ -32,6 +33,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "edge",
             "wire",
             "http-api",
+            "agent-api",
             "hub-client",
             "ledger",
             "store-postgres",
