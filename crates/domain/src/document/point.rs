@@ -110,6 +110,7 @@ impl OnEnd {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OnHubLost {
     /// After so long without a word of the hub, in ms (10,000 to ten years): agents ask their hub every few seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 10_000))]
     pub after_ms: u64,
     /// What happens then: it is held on as before (`keep`), or goes to its safe value until the hub is heard again.
     pub then: OnEnd,

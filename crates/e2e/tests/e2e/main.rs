@@ -37,6 +37,7 @@ mod edits;
 mod keys;
 mod kills;
 mod nothing_changed;
+mod on_site;
 mod ordering;
 mod programs;
 mod reconciler;
