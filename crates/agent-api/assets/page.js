@@ -113,7 +113,5 @@ part("do-start").addEventListener("click", () => {
   if (part("reason").value.trim()) { body.reason = part("reason").value.trim(); }
   order("/start", body);
 });
-signedIn(false);
-part("sign-in").hidden = true;
-look();
+ask("GET", "/session").then((session) => session.signedIn ? look() : signedIn(false)).catch((error) => say(error.message));
 setInterval(() => { if (!busy && !part("loop").hidden) { look(); } }, 2000);

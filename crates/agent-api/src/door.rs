@@ -92,7 +92,7 @@ pub(crate) async fn of_this_machine(request: Request, next: Next) -> Response {
 /// No answer is kept, framed, or guessed at.
 fn closed(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+        img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
@@ -210,6 +210,13 @@ pub(crate) async fn sign_in(
     app.sessions.add(&secret, Instant::now());
     let cookie = format!("{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/");
     Ok(with_cookie(&cookie))
+}
+
+/// Has this browser signed in? Asked by the page, which would else have to ask for what it may not see.
+pub(crate) async fn signed_in(State(app): State<App>, headers: HeaderMap) -> Response {
+    let is_in = cookie(&headers).is_some_and(|secret| app.sessions.has(secret, Instant::now()));
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, format!(r#"{{"signedIn":{is_in}}}"#)).into_response()
 }
 
 /// Signs out.

@@ -90,7 +90,12 @@ pub fn router(
         .route("/", get(page::index))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
-        .route("/session", post(door::sign_in).delete(door::sign_out))
+        .route(
+            "/session",
+            get(door::signed_in)
+                .post(door::sign_in)
+                .delete(door::sign_out),
+        )
         .merge(inside)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -352,6 +352,10 @@ async fn a_session_is_a_cookie_of_this_page_alone_and_is_not_the_token() {
     );
     assert!(!cookie.contains(TOKEN));
     let pair = cookie.split(';').next().expect("a name and a value");
+    for (headers, is_in) in [(vec![("Cookie", pair)], true), (vec![], false)] {
+        let session = site.ask("GET", "/session", &headers, "").await;
+        assert_eq!(session.json()["signedIn"], is_in);
+    }
     let stop = json!({ "reason": "x" }).to_string();
     let path = format!("{LOOP}/stop");
     assert_eq!(

@@ -3,7 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::{
-    support::{agent::Agent, client::Client, hub::Hub, wait::eventually},
+    support::{
+        agent::Agent,
+        client::Client,
+        hub::{Hub, Store},
+        page::Page,
+        wait::eventually,
+    },
     values::{boiler, set, stands},
 };
 
@@ -128,8 +134,51 @@ async fn a_technician_stops_the_loop_with_no_hub_in_reach(mut hub: Hub) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agents_own_page_stops_and_starts() {
+    let hub = Hub::start(Store::Sqlite).await;
+    let (boiler, device) = boiler(&hub).await;
+    let agent = device.agent(&hub).started();
+    device.settled(1).await;
+    set(&device, 72.5).await;
+    stands(&device, "inSync", "active").await;
+    let site = agent.on_site().await;
+
+    let mut page = Page::start().await;
+    let own = format!("http://{}/", site.addr());
+    page.open(&own).await;
+    page.fill("#token", &agent.local_token()).await;
+    page.click("#sign-in button").await;
+    page.sees("Outputs are held").await;
+    page.fill("#by", "ute").await;
+    page.fill("#reason", "belt change <b>").await;
+    page.click("#do-stop").await;
+    page.sees("Outputs are not held: stopped").await;
+    page.sees("Stopped here by ute: belt change <b>").await;
+    boiler.turn(600);
+    page.sees("boiler/target").await;
+    page.picture("on-site-stopped").await;
+    passes(&site, 20).await;
+    assert_eq!((boiler.target(), boiler.writes()), (600, 1));
+    page.click("#do-start").await;
+    page.sees("Outputs are held").await;
+    stands(&device, "inSync", "active").await;
+    assert_eq!((boiler.target(), boiler.writes()), (725, 2));
+
+    let requests = page.requests().await;
+    assert!(
+        requests
+            .iter()
+            .all(|url| url.starts_with(&own) || url.starts_with("data:")),
+        "{requests:?}"
+    );
+    let complaints = page.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
+    page.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_port_or_a_page_that_is_switched_off_stops_no_agent() {
-    let hub = Hub::start(crate::support::hub::Store::Sqlite).await;
+    let hub = Hub::start(Store::Sqlite).await;
     let (boiler, device) = boiler(&hub).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("it is bound").to_string();

@@ -203,7 +203,7 @@ async fn the_fleet_is_stopped_device_by_device() {
     let figures: Value = stopped.json().await.expect("JSON");
     assert_eq!(
         figures["requested"],
-        json!({ "active": 0, "stopped": 2, "shadow": 0 })
+        json!({ "active": 0, "stopping": 0, "stopped": 2, "shadow": 0 })
     );
     let hold = json!({ "heldRevision": 1, "state": "stopped", "intervalMs": 5_000 });
     say(

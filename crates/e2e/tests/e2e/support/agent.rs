@@ -70,8 +70,13 @@ impl Agent {
             .chars()
             .take_while(|char| char.is_ascii_digit() || ".:".contains(*char))
             .collect();
+        Client::new(&format!("http://{addr}"), Some(&self.local_token()))
+    }
+
+    /// The token that opens it to people on site.
+    pub(crate) fn local_token(&self) -> String {
         let token = std::fs::read_to_string(self.disk.join("local-token")).expect("it was made");
-        Client::new(&format!("http://{addr}"), Some(token.trim()))
+        token.trim().to_owned()
     }
 
     /// The same agent, which reaches its hub at another address.
