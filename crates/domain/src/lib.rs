@@ -36,6 +36,7 @@ pub mod receive;
 pub mod row;
 pub mod shown;
 pub mod state;
+pub mod trouble;
 pub mod value;
 pub mod values;
 pub mod watch;

@@ -4,7 +4,7 @@
 //! Pure: the graph comes in as data, breaches go out as sentences.
 
 /// Which of our crates each one may use, in its code and build script. Each crate has a row, also one that may use none.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     // The core: use cases and loops, which see the outside through ports.
@@ -16,6 +16,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("http-api", &["domain", "ports", "hub", "wire"]),
     ("hub-client", &["domain", "ports", "wire"]),
     ("ledger", &["domain", "ports"]),
+    ("notify", &["domain", "ports"]),
     ("store-postgres", &["domain", "ports"]),
     ("store-sqlite", &["domain", "ports"]),
     ("bus-modbus", &["domain", "ports"]),
@@ -34,6 +35,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "http-api",
             "hub-client",
             "ledger",
+            "notify",
             "store-postgres",
             "store-sqlite",
             "bus-modbus",

@@ -15,5 +15,6 @@ mod ranges;
 mod refusals;
 mod reporting;
 mod support;
+mod troubles;
 mod watching;
 mod wishes;

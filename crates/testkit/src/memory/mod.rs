@@ -5,6 +5,7 @@
 //! port of devices, `rest.rs` the others.
 
 mod devices;
+mod notices;
 mod rest;
 
 use std::{
@@ -111,6 +112,8 @@ struct Data {
     keys: BTreeMap<TokenId, ProvisioningKey>,
     /// Since when the hub is up, and its last beat.
     hub: Option<(Timestamp, Timestamp)>,
+    /// Ways of telling somebody outside.
+    notices: BTreeMap<String, notices::Way>,
 }
 
 #[derive(Clone)]
@@ -195,7 +198,7 @@ impl Data {
             }
         }
         self.append(&change.events)?;
-        if change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty() {
+        if change.makes_due() {
             device.due_at = due_time(change).map_or(device.due_at, |at| at.min(device.due_at));
         }
         device.state = Arc::new(state);
