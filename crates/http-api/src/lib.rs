@@ -21,6 +21,7 @@ mod reconciliation;
 mod rows;
 mod sensors;
 mod setpoints;
+mod start_plan;
 mod system;
 mod target;
 mod tokens;
@@ -173,6 +174,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reconciliation::lift))
         .routes(routes!(reconciliation::fleet, reconciliation::tune_fleet))
         .routes(routes!(reconciliation::start_fleet))
+        .routes(routes!(start_plan::of_device))
+        .routes(routes!(start_plan::of_fleet))
         .routes(routes!(reconciliation::stop_fleet))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))

@@ -89,6 +89,17 @@ impl ReconciliationView {
             stale: state.presence.silent,
         }
     }
+
+    /// Has the agent confirmed these settings, and does its loop run as they say?
+    #[must_use]
+    pub fn is_as_requested(&self) -> bool {
+        self.is_confirmed && self.confirmed == Some(self.requested)
+    }
+
+    /// The stops in force: what covers the whole device.
+    pub fn stops(&self) -> impl Iterator<Item = &Interruption> {
+        self.pauses.iter().filter(|one| one.scope == Scope::Device)
+    }
 }
 
 /// The value loops of the fleet in figures: what was asked for, and what agents have confirmed, apart.
@@ -102,6 +113,10 @@ pub struct FleetReconciliation {
     pub requested: LoopCounts,
     /// What their agents have confirmed; those that never said anything are in none of these.
     pub confirmed: LoopCounts,
+    /// Of what was asked, what agents have confirmed to be just so: "47 of 50 devices have stopped" is 47 here, 50 in
+    /// `requested`.
+    #[serde(default)]
+    pub as_requested: LoopCounts,
     /// Devices whose agents have not confirmed what was asked for.
     pub unconfirmed: u32,
     /// Devices whose agents are silent.
@@ -140,6 +155,9 @@ impl FleetReconciliation {
         self.requested.count(view.requested);
         if let Some(confirmed) = view.confirmed {
             self.confirmed.count(confirmed);
+        }
+        if view.is_as_requested() {
+            self.as_requested.count(view.requested);
         }
         self.unconfirmed += u32::from(!view.is_confirmed);
         self.silent += u32::from(view.stale);
