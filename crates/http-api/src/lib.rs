@@ -1,4 +1,4 @@
-//! The hub's HTTP API, its OpenAPI description, and the read-only pages.
+//! The hub's HTTP API, its OpenAPI description, and the pages.
 //!
 //! A thin layer: it finds out who asks and what for, calls a use case of the hub, and puts the answer into the forms of
 //! `holdfast-wire`. It decides nothing about devices.
@@ -92,6 +92,7 @@ struct AppParts {
     settings: ApiSettings,
     feed: events::Feed,
     bounds: bounds::Bounds,
+    fleet_loops: ui::FleetLoops,
     openapi: bytes::Bytes,
 }
 
@@ -120,6 +121,7 @@ pub fn router(hub: Hub, settings: ApiSettings) -> Router {
         bounds,
         settings,
         feed,
+        fleet_loops: ui::FleetLoops::default(),
         openapi,
     }));
     let docs = system::docs();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_domain::{DeviceId, Name, document::hold::Scope};
 use holdfast_hub_client::Operator;
-use holdfast_wire::{Device, FleetReconciliation, PauseCreate, StartMove, Stop};
+use holdfast_wire::{Device, FleetReconciliation, LoopCounts, PauseCreate, StartMove, Stop};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -182,7 +182,11 @@ async fn of_fleet(
 
 /// Does every loop run as was asked?
 fn is_done(fleet: &FleetReconciliation) -> bool {
-    fleet.as_requested == fleet.requested
+    let idle = fleet.idle;
+    LoopCounts {
+        active: fleet.as_requested.active + idle,
+        ..fleet.as_requested
+    } == fleet.requested
 }
 
 /// What a start would move.

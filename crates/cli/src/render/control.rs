@@ -49,6 +49,9 @@ pub fn device(
 
 /// What was asked, and whether that is so.
 fn standing(view: &ReconciliationView) -> String {
+    if view.is_idle() {
+        return "nothing is set, and nothing was ever asked of it".to_owned();
+    }
     let asked = match view.requested {
         LoopState::Active => "shall hold its setpoints",
         LoopState::Stopped => "shall be stopped",
@@ -150,6 +153,7 @@ pub fn fleet(fleet: &FleetReconciliation) -> String {
         confirmed,
         as_requested,
         unconfirmed,
+        idle,
         silent,
         failed,
     } = fleet;
@@ -160,7 +164,7 @@ pub fn fleet(fleet: &FleetReconciliation) -> String {
     for (done, asked, what) in [
         (
             as_requested.active,
-            requested.active,
+            requested.active.saturating_sub(*idle),
             "hold their setpoints",
         ),
         (as_requested.stopped, requested.stopped, "have stopped"),
@@ -176,19 +180,29 @@ pub fn fleet(fleet: &FleetReconciliation) -> String {
     }
     if confirmed.stopped > requested.stopped {
         let more = confirmed.stopped - requested.stopped;
-        lines.push(format!("{more} more have said last that they are stopped"));
+        lines.push(format!("{more} more said last that they are stopped"));
     }
-    if *unconfirmed > 0 {
-        lines.push(format!(
-            "{unconfirmed} agents have not confirmed what was asked for"
-        ));
-    }
-    if *silent > 0 {
-        lines.push(format!("{silent} agents are silent"));
-    }
-    if *failed > 0 {
-        lines.push(format!("{failed} devices could not be asked: try again"));
-    }
+    let mut count = |count: u32, one: &str, many: &str| match count {
+        0 => {}
+        1 => lines.push(format!("1 {one}")),
+        count => lines.push(format!("{count} {many}")),
+    };
+    count(
+        *idle,
+        "device has nothing to hold",
+        "devices have nothing to hold",
+    );
+    count(
+        *unconfirmed,
+        "agent has not confirmed what was asked for",
+        "agents have not confirmed what was asked for",
+    );
+    count(*silent, "agent is silent", "agents are silent");
+    count(
+        *failed,
+        "device could not be asked: try again",
+        "devices could not be asked: try again",
+    );
     lines.join("\n")
 }
 
