@@ -159,8 +159,14 @@ async fn device_lines(app: &App, devices: Vec<Device>) -> ApiResult<Vec<DeviceLi
 
 /// How a device's value loop runs where it does not just hold, and how its setpoints stand.
 fn loop_chips(state: &DeviceState, now: Timestamp) -> Vec<Chip> {
+    /// The fleet's page looks at so many setpoints of each device every two seconds; of more it says only how many.
+    const LOOKED_AT: u32 = 500;
     let view = ReconciliationView::new(state);
-    let values = value_chips(state, now);
+    let values = if view.setpoints > LOOKED_AT {
+        vec![Chip::new("quiet", "○", format!("{} set", view.setpoints))]
+    } else {
+        value_chips(state, now)
+    };
     let is_plain = view.stops().next().is_none() && (view.is_as_requested() || values.is_empty());
     let mut chips = Vec::new();
     if !is_plain {

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    support::Server,
+    support::{Server, sensor},
     values::{events, said, say, set},
 };
 
@@ -207,4 +207,58 @@ async fn the_fleet_is_stopped_and_started_from_its_page() {
     let page = server.page("/", &cookie).await;
     assert!(page.contains("<b>0 of 2</b> devices hold"), "{page}");
     assert!(!page.contains("have stopped"), "{page}");
+}
+
+#[tokio::test]
+async fn many_setpoints_are_shown_in_part_and_those_in_trouble_first() {
+    const POINTS: usize = 501;
+    let server = Server::start().await;
+    let points: Vec<Value> = (0..POINTS)
+        .map(|n| json!({ "name": format!("p{n:03}"), "table": "holding", "address": n, "dataType": "int16", "writable": true }))
+        .collect();
+    let mut wanted = sensor("boiler-1");
+    wanted["dataPoints"] = json!(points);
+    let made = server
+        .send(Method::POST, &server.of_a("/sensors"), &wanted)
+        .await;
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let mut last = Value::Null;
+    for n in 0..POINTS {
+        let path = server.of_a(&format!("/setpoints/boiler-1/p{n:03}"));
+        let set = server
+            .send(Method::PUT, &path, &json!({ "value": 1 }))
+            .await;
+        last = set.json().await.expect("JSON");
+        if n == 499 {
+            let cookie = server.cookie(&server.viewer).await;
+            let fleet = server.page("/", &cookie).await;
+            assert!(fleet.contains("500 not known yet"), "{fleet}");
+        }
+    }
+    // All are verified but the last.
+    let mut said = said(&last["pointId"], 501, "drifting", "active");
+    let listed = server.json(&server.of_a("/setpoints?limit=1000")).await;
+    let items = listed["items"].as_array().expect("a list");
+    let one = said["items"][last["pointId"].as_str().expect("an id")].clone();
+    for item in items
+        .iter()
+        .filter(|item| item["pointId"] != last["pointId"])
+    {
+        let mut one = one.clone();
+        one["conformity"] = json!("inSync");
+        said["items"][item["pointId"].as_str().expect("an id")] = one;
+    }
+    say(&server, 1, &said, None).await;
+    let cookie = server.cookie(&server.viewer).await;
+    let fleet = server.page("/", &cookie).await;
+    assert!(
+        fleet.contains("501 set") && !fleet.contains("500 verified"),
+        "{fleet}"
+    );
+    let page = server.page(&server.page_of_a(), &cookie).await;
+    assert!(page.contains("200 of 501 are shown"), "it says so");
+    assert!(page.contains("1 drifting") && page.contains("500 verified"));
+    let place = |name: &str| page.find(&format!("<th scope=\"row\">{name}<"));
+    assert!(place("p500") < place("p000") && place("p000").is_some());
+    assert!(place("p400").is_none());
 }
