@@ -109,8 +109,9 @@ fn looks(view: &ReconciliationView) -> String {
         _ => format!("every {wanted} ms"),
     };
     if let Some(overruns) = view.overruns.filter(|overruns| *overruns > 0) {
+        let passes = if overruns == 1 { "pass" } else { "passes" };
         text.push_str(&format!(
-            "; {overruns} passes took longer, and were finished"
+            "; {overruns} {passes} took longer since the agent started"
         ));
     }
     text
