@@ -18,7 +18,7 @@ on_both_stores!(
 const SETPOINT: &str = "/setpoints/boiler/target";
 
 /// A boiler on a device whose agent runs, and looks at outputs ten times a second.
-async fn boiler(hub: &Hub) -> (Instrument, Device) {
+pub(crate) async fn boiler(hub: &Hub) -> (Instrument, Device) {
     let boiler = Instrument::start().await.that_is_set();
     let device = hub.device("plant").await;
     device.add(&boiler.sensor("boiler")).await;
@@ -29,13 +29,13 @@ async fn boiler(hub: &Hub) -> (Instrument, Device) {
     (boiler, device)
 }
 
-async fn set(device: &Device, value: f64) -> Value {
+pub(crate) async fn set(device: &Device, value: f64) -> Value {
     let body = json!({ "value": value, "reason": "winter" });
     device.ask("PUT", SETPOINT, &body).await.good("a wish")
 }
 
 /// Waits until the setpoint stands like this.
-async fn stands(device: &Device, conformity: &str, hold: &str) -> Value {
+pub(crate) async fn stands(device: &Device, conformity: &str, hold: &str) -> Value {
     eventually(
         &format!("the setpoint is {conformity} and {hold}"),
         async || {
