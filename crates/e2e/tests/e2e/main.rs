@@ -38,6 +38,7 @@ mod edits;
 mod keys;
 mod kills;
 mod nothing_changed;
+mod notices;
 mod ordering;
 mod programs;
 mod reconciler;
