@@ -48,7 +48,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(service_ms: u64) -> Self {
-        let endpoint = Endpoint {
+        let endpoint = Endpoint::Tcp {
             host: "plc".into(),
             port: 502,
         };

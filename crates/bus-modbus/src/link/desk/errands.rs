@@ -166,7 +166,7 @@ impl Desk {
             Ok(Answer::Exception(code)) if is_there && words::is_unit_silent(*code) => {
                 Some(self.not_reached(key, *code))
             }
-            Err(failure @ Failure::TimedOut) => Some(failure.of(ask, &self.endpoint)),
+            Err(failure) if failure.is_late() => Some(failure.of(ask, &self.endpoint)),
             Ok(_) | Err(_) => None,
         };
         let outcome = match result {
@@ -270,6 +270,8 @@ impl Desk {
             Ok(Answer::Written) => unreachable!("what was read is no answer to a write"),
             // The other side may close what was idle for a while. Reading twice harms nothing.
             Err(Failure::Lost(_) | Failure::Stale) if used_before => None,
+            // Noise on the line; a unit that answers is asked once more.
+            Err(Failure::Damaged) if errand.may_ask_again() => None,
             Err(failure) => Some(failure.of(ask, &self.endpoint)),
         };
         match failed {

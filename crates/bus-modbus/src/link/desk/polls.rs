@@ -32,6 +32,7 @@ impl Desk {
         self.asking = Some(Asking {
             request,
             ask: ask.clone(),
+            is_second: false,
         });
         Some(Next::Ask(ask))
     }
@@ -51,6 +52,14 @@ impl Desk {
             Ok(answer) => self.take_answer(key, &asking.request, &answer, now),
             // The other side may close what was idle for a while. Reading twice harms nothing.
             Err(Failure::Lost(_) | Failure::Stale) if used_before => self.asking = Some(asking),
+            // Noise on the line; a unit that answers is asked once more.
+            Err(Failure::Damaged) if !asking.is_second => {
+                let is_second = true;
+                self.asking = Some(Asking {
+                    is_second,
+                    ..asking
+                });
+            }
             Err(failure) => {
                 let reason = failure.of(&asking.ask, &self.endpoint).into();
                 self.unit_failed(key, &reason, now);
