@@ -1,4 +1,4 @@
-//! Starts the Modbus servers that others wrote, and asks them from outside with mbpoll.
+//! Starts the Modbus servers that others wrote, on sockets and serial lines, and asks them from outside with mbpoll.
 //!
 //! The programs are in `peers/` and their README says what each holds; `cargo xtask peers` installs them. This file
 //! only runs them: it knows no protocol. Everything here panics rather than returning errors, because a test without
@@ -53,6 +53,27 @@ impl Peer {
         let mut command = Command::new("node");
         command.arg(source("modbus_serial_server.js"));
         command.env("NODE_PATH", installed("node/node_modules"));
+        Self::start(command, arguments)
+    }
+
+    /// The same, with RTU frames over TCP. Unknown units get no answer.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn pymodbus_rtu<S: AsRef<str>>(arguments: &[S]) -> Self {
+        let mut command = Command::new(installed("venv/bin/python"));
+        command.arg(source("modbus_tcp_server.py")).arg("--rtu");
+        Self::start(command, arguments)
+    }
+
+    /// The same, with RTU at one end of a serial line. Unknown units get no answer.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn pymodbus_on<S: AsRef<str>>(port: &Path, arguments: &[S]) -> Self {
+        let mut command = Command::new(installed("venv/bin/python"));
+        command.arg(source("modbus_tcp_server.py"));
+        command.arg("--serial").arg(port);
         Self::start(command, arguments)
     }
 
@@ -129,6 +150,57 @@ impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A serial line without ports: two pseudo-terminals that socat joins. Dropping it is pulling both plugs.
+#[derive(Debug)]
+pub struct SerialCable {
+    socat: Child,
+    ends: [PathBuf; 2],
+}
+
+impl SerialCable {
+    /// Lays one; its ends are made in `folder`.
+    ///
+    /// # Panics
+    /// When socat is not installed, or makes none.
+    pub fn lay(folder: &Path) -> Self {
+        let ends = ["near", "far"].map(|name| folder.join(name));
+        let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
+        // Twice -d: it says when it begins to join them.
+        let mut socat = Command::new("socat")
+            .args(["-d", "-d"])
+            .args(ends.iter().map(|path| end(path)))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start socat ({error}): run `cargo xtask peers`")
+            });
+        let said = socat.stderr.take().expect("stderr was asked for as a pipe");
+        let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+        assert!(
+            lines.any(|line| line.contains("starting data transfer loop")),
+            "socat ended before it joined {ends:?}"
+        );
+        // What it says later must not make it wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { socat, ends }
+    }
+
+    /// The paths of its two ends.
+    pub fn ends(&self) -> [&Path; 2] {
+        [&self.ends[0], &self.ends[1]]
+    }
+}
+
+impl Drop for SerialCable {
+    fn drop(&mut self) {
+        let _ = self.socat.kill();
+        let _ = self.socat.wait();
+        for end in &self.ends {
+            let _ = std::fs::remove_file(end);
+        }
     }
 }
 

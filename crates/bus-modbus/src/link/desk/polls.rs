@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Asking, Desk, Key, Next, SILENT_UNITS_SHARE};
 use crate::link::pace::{in_words, paced};
 use crate::link::unit::{Presence, Unit};
-use crate::link::wire::{Answer, Failure, What};
+use crate::link::wire::{Answer, Failure, LATE, What};
 use crate::poll::Request;
 use crate::words;
 
@@ -199,6 +199,10 @@ impl Desk {
                     .saturating_mul(SILENT_UNITS_SHARE)
                     .saturating_mul(all),
             );
+        }
+        if !self.endpoint.numbers_requests() {
+            // Before that the line would wait for what it may still answer, and all others with it.
+            wait = wait.max(unit.spec.timeout.saturating_mul(LATE));
         }
         unit.presence = Presence::Silent {
             failures,

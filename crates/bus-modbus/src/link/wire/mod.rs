@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_serial::SerialStream;
 
-pub(crate) use self::rtu::Debts;
+pub(crate) use self::rtu::{Debts, LATE};
 use self::rtu::{RtuLine, Timing};
 use self::serial::Opening;
 use self::tcp::TcpConnection;

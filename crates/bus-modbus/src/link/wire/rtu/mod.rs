@@ -33,7 +33,7 @@ use crate::words;
 
 /// So many times as long as a unit had for its answer, one that did not come is still expected. A serial server that
 /// queues requests may give it that late.
-const LATE: u32 = 2;
+pub(crate) const LATE: u32 = 2;
 
 /// The silence that ends what a failure left on the line: USB adapters deliver what came every 16 ms.
 const AFTER_FAILURE: Duration = Duration::from_millis(30);
