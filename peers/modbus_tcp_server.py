@@ -108,7 +108,7 @@ async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--rtu", action="store_true", help="RTU frames over TCP")
-    parser.add_argument("--serial", metavar="PATH", help="RTU on this serial port, at 19200 baud, 8E1")
+    parser.add_argument("--serial", metavar="PATH", help="RTU on this serial port, at 19200 baud, 8N1")
     parser.add_argument("--units", default="1,2", help="comma-separated unit identifiers")
     parser.add_argument("--set", default="[]", help="values to put into the map, as JSON")
     parser.add_argument("--refuse", action="append", default=[], metavar="FIRST:COUNT")
@@ -124,14 +124,11 @@ async def main():
     devices = [device(unit, tables[unit], arguments) for unit in units]
     cut = cutter(arguments.half_frame_every)
     if arguments.serial:
-        server = ModbusSerialServer(
-            devices, port=arguments.serial, baudrate=19200, parity="E", trace_packet=cut, ignore_missing_devices=True
-        )
+        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut)
     else:
         framer = FramerType.RTU if arguments.rtu else FramerType.SOCKET
         server = ModbusTcpServer(
-            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut,
-            ignore_missing_devices=arguments.rtu,
+            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut
         )
     await server.serve_forever(background=True)
     print("PORT", 0 if arguments.serial else server.transport.sockets[0].getsockname()[1], flush=True)

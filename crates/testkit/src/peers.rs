@@ -45,6 +45,16 @@ impl Peer {
         Self::start(Command::new(installed("libmodbus_server")), arguments)
     }
 
+    /// The same, with RTU at one end of a serial line, as unit 1 alone: others get no answer.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn libmodbus_on(port: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(installed("libmodbus_server"));
+        command.arg("--serial").arg(port);
+        Self::start(command, arguments)
+    }
+
     /// Starts the modbus-serial server: any unit, holding registers 0..199; takes `--port`, `--refuse`.
     ///
     /// # Panics
@@ -56,7 +66,7 @@ impl Peer {
         Self::start(command, arguments)
     }
 
-    /// The same, with RTU frames over TCP. Unknown units get no answer.
+    /// The same, with RTU frames over TCP.
     ///
     /// # Panics
     /// When it is not installed, or does not start.
@@ -66,11 +76,11 @@ impl Peer {
         Self::start(command, arguments)
     }
 
-    /// The same, with RTU at one end of a serial line. Unknown units get no answer.
+    /// The same, with RTU at one end of a serial line.
     ///
     /// # Panics
     /// When it is not installed, or does not start.
-    pub fn pymodbus_on<S: AsRef<str>>(port: &Path, arguments: &[S]) -> Self {
+    pub fn pymodbus_on(port: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(installed("venv/bin/python"));
         command.arg(source("modbus_tcp_server.py"));
         command.arg("--serial").arg(port);
@@ -210,11 +220,42 @@ impl Drop for SerialCable {
 /// When mbpoll is not installed, or the server answers an exception or nothing; the message has mbpoll's words.
 pub fn mbpoll_read(port: u16, unit: u8, address: u16, count: u16) -> Vec<u16> {
     let output = mbpoll(port, unit, address, &["-c", &count.to_string()], &[]);
+    read_of(
+        &output,
+        count,
+        &format!("unit {unit}, {count} registers from {address} on port {port}"),
+    )
+}
+
+/// The same on a serial line (19200 baud, 8N1) that nobody else holds.
+///
+/// # Panics
+/// As [`mbpoll_read`].
+pub fn mbpoll_read_on(port: &Path, unit: u8, address: u16, count: u16) -> Vec<u16> {
+    let (unit, from) = (unit.to_string(), address.to_string());
+    let output = Command::new("mbpoll")
+        .args(["-m", "rtu", "-b", "19200", "-P", "none", "-0", "-1", "-q"])
+        .args(["-t", "4", "-o", "5", "-a", &unit, "-r", &from])
+        .args(["-c", &count.to_string()])
+        .arg(port)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start mbpoll ({error}): run `cargo xtask peers`"));
+    read_of(
+        &output,
+        count,
+        &format!(
+            "unit {unit}, {count} registers from {address} on {}",
+            port.display()
+        ),
+    )
+}
+
+fn read_of(output: &Output, count: u16, what: &str) -> Vec<u16> {
     let text = String::from_utf8_lossy(&output.stdout);
     let values = parse_mbpoll(&text);
     assert!(
         output.status.success() && values.len() == usize::from(count),
-        "mbpoll read unit {unit}, {count} registers from {address} on port {port}: {}{text}",
+        "mbpoll read {what}: {}{text}",
         String::from_utf8_lossy(&output.stderr),
     );
     values

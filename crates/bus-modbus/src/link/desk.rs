@@ -151,10 +151,6 @@ impl Desk {
         }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.units.is_empty()
     }

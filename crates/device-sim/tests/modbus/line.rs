@@ -28,13 +28,14 @@ fn unit() -> Unit {
 async fn exchange(path: &Path, request: &'static [u8], len: usize) -> Vec<u8> {
     let path = path.to_owned();
     let exchanged = spawn_blocking(move || {
-        let mut port = File::options().read(true).write(true).open(path).unwrap();
-        port.write_all(request).unwrap();
+        let mut port = File::options().read(true).write(true).open(path)?;
+        port.write_all(request)?;
         let mut answer = vec![0; len];
-        port.read_exact(&mut answer).unwrap();
-        answer
+        port.read_exact(&mut answer)?;
+        std::io::Result::Ok(answer)
     });
-    exchanged.await.expect("no panic")
+    let answer = exchanged.await.expect("no panic");
+    answer.expect("a line that is there answers")
 }
 
 #[tokio::test]
