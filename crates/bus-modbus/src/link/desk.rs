@@ -305,7 +305,7 @@ impl Desk {
                 match failure {
                     Failure::TimedOut | Failure::Cut(_) => self.counts.timeouts(1),
                     Failure::Damaged => self.counts.damaged(1),
-                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Stale => {}
+                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Owing | Failure::Stale => {}
                 }
                 let ends = failure.ends_connection(&self.endpoint);
                 if ends {

@@ -88,7 +88,10 @@ async fn what_is_no_port_says_so() {
         .err()
         .unwrap();
     let place = file.path().display();
-    assert_eq!(error.to_string(), format!("open {place}: Not a typewriter"));
+    assert_eq!(
+        error.to_string(),
+        format!("open {place}: Not a typewriter; it is no serial port")
+    );
 }
 
 #[tokio::test]

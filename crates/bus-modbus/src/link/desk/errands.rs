@@ -188,7 +188,9 @@ impl Desk {
             Ok(Answer::Written) => WriteOutcome::Acknowledged,
             Ok(Answer::Exception(code)) => self.refused(&errand, ask, code),
             Ok(Answer::Data(_)) => unreachable!("what was written is no answer to a read"),
-            Err(Failure::Stale) => WriteOutcome::NotSent(Failure::Stale.of(ask, &self.endpoint)),
+            Err(failure @ (Failure::Stale | Failure::Owing)) => {
+                WriteOutcome::NotSent(failure.of(ask, &self.endpoint))
+            }
             Err(failure) => WriteOutcome::Unknown(failure.of(ask, &self.endpoint)),
         };
         if let Some(unit) = self.units.get_mut(&key) {

@@ -33,6 +33,16 @@ pub(crate) struct Ask {
     pub(crate) what: What,
 }
 
+impl Ask {
+    /// Functions 3 and 4.
+    const fn reads_registers(&self) -> bool {
+        match &self.what {
+            What::Read(place) => !place.table.is_bits(),
+            What::Write(_) => false,
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
@@ -63,6 +73,9 @@ pub(crate) enum Failure {
     Lost(&'static str),
     /// What came is no answer to what was asked: "9 registers where 10 were asked for".
     NoAnswer(String),
+    /// Nothing was sent: the unit may still answer what it was asked before, and that answer would be taken for the one to
+    /// this.
+    Owing,
     /// Nothing was sent: the connection had ended before, or something had come on it that nobody waits for.
     Stale,
 }
@@ -75,7 +88,7 @@ impl Failure {
         match self {
             Self::Lost(_) | Self::Stale => true,
             Self::TimedOut | Self::Cut(_) => endpoint.is_socket(),
-            Self::Damaged | Self::NoAnswer(_) => endpoint.numbers_requests(),
+            Self::Damaged | Self::NoAnswer(_) | Self::Owing => endpoint.numbers_requests(),
         }
     }
 
@@ -83,7 +96,7 @@ impl Failure {
     pub(crate) const fn is_late(&self) -> bool {
         match self {
             Self::TimedOut | Self::Cut(_) => true,
-            Self::Damaged | Self::Lost(_) | Self::NoAnswer(_) | Self::Stale => false,
+            Self::Damaged | Self::Lost(_) | Self::NoAnswer(_) | Self::Owing | Self::Stale => false,
         }
     }
 
@@ -116,6 +129,9 @@ impl Failure {
             Self::NoAnswer(came) => {
                 format!("unit {unit_id} at {endpoint} was {what} and sent {came}")
             }
+            Self::Owing => format!(
+                "unit {unit_id} at {endpoint} has not answered what it was asked before, and may do so late; it was not {what}"
+            ),
             Self::Stale => {
                 let how = if endpoint.is_socket() {
                     "was closed by the other side"

@@ -11,6 +11,9 @@ use tokio_serial::{
     ClearBuffer, DataBits, Error, ErrorKind, FlowControl, SerialPort as _, SerialStream, StopBits,
 };
 
+/// What the library says of ENOTTY.
+const NO_PORT: &str = "Not a typewriter";
+
 /// A port that is being opened. The call can hang in a driver, so it has a thread of its own; it is waited for by the
 /// next attempt too, so that no port ever hangs more than one thread.
 #[derive(Default)]
@@ -100,6 +103,7 @@ fn in_words(error: &Error) -> String {
         ErrorKind::NoDevice => {
             "; does another program hold it, or another sensor under another name?"
         }
+        ErrorKind::Unknown if error.description == NO_PORT => "; it is no serial port",
         ErrorKind::Io(_) | ErrorKind::InvalidInput | ErrorKind::Unknown => "",
     };
     format!("{}{hint}", error.description)

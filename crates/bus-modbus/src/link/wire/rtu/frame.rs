@@ -120,6 +120,18 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Does it begin with all of `bytes`? None: as far as it goes.
+    pub(super) fn begins_with(&self, bytes: &[u8]) -> Option<bool> {
+        let len = bytes.len().min(self.bytes.len());
+        let is_alike = self.bytes[..len] == bytes[..len];
+        (!is_alike || len == bytes.len()).then_some(is_alike)
+    }
+
+    /// Drops the first bytes.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.bytes.drain(..count.min(self.bytes.len()));
+    }
+
     /// Takes out the first frame with a right CRC, and drops what stands before it. A beginning of what is awaited holds
     /// back what stands behind it until it is whole, so that no answer is cut out of the data of another; unless nothing
     /// more will come.

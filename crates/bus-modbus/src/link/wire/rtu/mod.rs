@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::frame::{Awaited, Frame, Inbox};
 pub(super) use self::timing::Timing;
-use super::{Answer, Ask, Failure};
+use super::{Answer, Ask, Failure, What};
 use crate::words;
 
 /// So many times as long as a unit had for its answer, one that did not come is still expected. A serial server that
@@ -40,6 +40,9 @@ const AFTER_FAILURE: Duration = Duration::from_millis(30);
 
 /// A line that is not silent for so long beside its unit's own time can't be used: something talks without end.
 const MOST_NOISE: Duration = Duration::from_secs(1);
+
+/// A write is held back no longer for what its unit owes. Whoever asked for it would have stopped waiting, and read.
+const MOST_HELD_BACK: Duration = Duration::from_secs(5);
 
 /// The answers that units may still give to requests that were made, and until when: at most one for each unit id. They
 /// belong to the place, and outlive connections and links.
@@ -80,6 +83,8 @@ pub(super) struct RtuLine<S> {
     last_byte: Instant,
     /// The silence that is due before the next request.
     silence: Duration,
+    /// What is sent comes back, as on two wires with an adapter that listens to itself. Learned.
+    echoes: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
@@ -91,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
             last_byte: Instant::now(),
             // What was there before it was opened is not known.
             silence: AFTER_FAILURE,
+            echoes: false,
         }
     }
 
@@ -120,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
         let result = match self.send(&request, until).await {
             Ok(()) => {
                 self.last_byte = sent;
-                self.receive(ask, &awaited, until, debts).await
+                self.receive(ask, &request, &awaited, until, debts).await
             }
             Err(failure) => Err(failure),
         };
@@ -135,6 +141,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
         // Lets the runtime look whether something came, or the connection ended, since it was used last.
         yield_now().await;
         let owed_until = debts.until(ask.unit_id);
+        if let (Some(until), What::Write(_)) = (owed_until, &ask.what)
+            && until > Instant::now() + MOST_HELD_BACK
+        {
+            return Err(Failure::Owing);
+        }
         let give_up = owed_until.unwrap_or_else(Instant::now) + ask.deadline + MOST_NOISE;
         loop {
             let silent_at = self.last_byte + self.silence;
@@ -180,13 +191,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
     async fn receive(
         &mut self,
         ask: &Ask,
+        request: &[u8],
         awaited: &Awaited,
         until: Instant,
         debts: &Debts,
     ) -> Result<Answer, Failure> {
         let mut other = None;
         let mut is_over = false;
+        let mut echo_may_come = self.echoes || ask.reads_registers();
         loop {
+            echo_may_come = echo_may_come && !is_over && !self.pass_over_echo(ask, request);
+            if echo_may_come {
+                is_over = self.read_until(until).await?;
+                continue;
+            }
             while let Some(frame) = self.inbox.take(Some(awaited), is_over) {
                 match pdu::answer(ask.unit_id, &ask.what, &frame) {
                     Ok(answer) => return Ok(answer),
@@ -203,12 +221,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RtuLine<S> {
                     (None, count) => Failure::Cut(count),
                 });
             }
-            match timeout_at(until, self.read()).await {
-                // Once more without holding back what may begin an answer.
-                Err(_) => is_over = true,
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(Failure::Lost(words::lost(&error))),
+            // Once more, at the end, without holding back what may begin an answer.
+            is_over = self.read_until(until).await?;
+        }
+    }
+
+    /// Drops what was sent, if it came back first. Answers whether that is decided. A read of registers alone tells an
+    /// echo from an answer, which to most writes is the same.
+    fn pass_over_echo(&mut self, ask: &Ask, request: &[u8]) -> bool {
+        match self.inbox.begins_with(request) {
+            None => false,
+            Some(false) => true,
+            Some(true) => {
+                self.inbox.skip(request.len());
+                self.echoes |= ask.reads_registers();
+                true
             }
+        }
+    }
+
+    /// Waits for more; answers whether the time is past.
+    async fn read_until(&mut self, until: Instant) -> Result<bool, Failure> {
+        match timeout_at(until, self.read()).await {
+            Err(_) => Ok(true),
+            Ok(Ok(())) => Ok(false),
+            Ok(Err(error)) => Err(Failure::Lost(words::lost(&error))),
         }
     }
 

@@ -401,3 +401,78 @@ async fn nothing_is_sent_on_a_line_that_is_gone_or_never_silent() {
     });
     assert!(matches!(answer, Err(Failure::Lost(_))), "{answer:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_echoes_is_learned_from_a_read_and_no_echo_is_an_answer() {
+    let mut bench = bench();
+    // The echo has the head of the answer that is awaited (2 bytes of values), and comes in two pieces.
+    for _ in 0..2 {
+        let (answer, ()) = bench
+            .ask(&read(1, 0x0200, 1), async |far| {
+                let (_, body) = far.request(8).await;
+                let echo = frame::encode(body[0], &body[1..]);
+                far.send(&echo[..7]).await;
+                sleep(ms(5)).await;
+                far.send(&echo[7..]).await;
+                sleep(ms(20)).await;
+                far.answer(1, &[3, 2, 0, 5]).await;
+            })
+            .await;
+        assert_eq!(answer, word(5));
+    }
+    let ask = write(Write::Register {
+        address: 7,
+        word: 9,
+    });
+    for answers in [true, false] {
+        let (answer, ()) = bench
+            .ask(&ask, async |far| {
+                let (_, body) = far.request(8).await;
+                far.answer(body[0], &body[1..]).await;
+                if answers {
+                    sleep(ms(20)).await;
+                    far.answer(1, &[6, 0, 7, 0, 9]).await;
+                }
+            })
+            .await;
+        let expected = if answers {
+            Ok(Answer::Written)
+        } else {
+            Err(Failure::TimedOut)
+        };
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_not_held_back_for_long() {
+    let mut bench = bench();
+    let mut slow = read(1, 0, 1);
+    slow.deadline = SECOND * 4;
+    let (answer, ()) = bench
+        .ask(&slow, async |far| {
+            far.request(8).await;
+        })
+        .await;
+    assert_eq!(answer, Err(Failure::TimedOut));
+    let at = Instant::now();
+    let late = write(Write::Register {
+        address: 7,
+        word: 9,
+    });
+    let (answer, ()) = bench.ask(&late, async |_| {}).await;
+    assert_eq!(
+        (answer, at.elapsed()),
+        (Err(Failure::Owing), Duration::ZERO)
+    );
+    // Past most of what is hoped for, it waits for the rest.
+    sleep(SECOND * 4).await;
+    let (answer, ()) = bench
+        .ask(&late, async |far| {
+            far.request(8).await;
+            far.answer(1, &[6, 0, 7, 0, 9]).await;
+        })
+        .await;
+    assert_eq!(answer, Ok(Answer::Written));
+    assert!(at.elapsed() >= SECOND * 8, "{:?}", at.elapsed());
+}
