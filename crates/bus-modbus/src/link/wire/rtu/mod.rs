@@ -11,12 +11,13 @@
 //!
 //! Read next: `frame.rs` (what a frame is), `pdu.rs` (what it says), `timing.rs`.
 
+#[cfg(test)]
+mod bench;
 mod frame;
 mod pdu;
-mod timing;
-
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,115 +3,12 @@
 
 use std::time::Duration;
 
-use holdfast_domain::protocol::modbus::{Parity, SerialLine, Table};
-use tokio::io::{DuplexStream, duplex};
-use tokio::time::sleep;
+use tokio::time::Instant;
+
+use super::bench::{Bench, SECOND, bench, bench_at, ms, read, word, write};
 
 use super::*;
-use crate::data::{Place, Write};
-use crate::link::wire::What;
-use crate::poll::Data;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-/// A line of 9600 baud, 8E1 (a silence of 4.01 ms), with an instrument at its far end that the test plays.
-struct Bench {
-    line: RtuLine<DuplexStream>,
-    far: Far,
-    debts: Debts,
-}
-
-struct Far {
-    stream: DuplexStream,
-    start: Instant,
-}
-
-impl Far {
-    /// Waits for a request of so many bytes, and answers when it came and what it is without its CRC.
-    async fn request(&mut self, len: usize) -> (Duration, Vec<u8>) {
-        let mut bytes = vec![0; len];
-        self.stream.read_exact(&mut bytes).await.unwrap();
-        let at = self.start.elapsed();
-        let body = bytes[..len - 2].to_vec();
-        assert_eq!(frame::encode(body[0], &body[1..]), bytes, "the CRC");
-        (at, body)
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
-    }
-
-    async fn answer(&mut self, unit: u8, pdu: &[u8]) {
-        self.send(&frame::encode(unit, pdu)).await;
-    }
-}
-
-fn bench_at(baud_rate: u32) -> Bench {
-    let (near, far) = duplex(4_096);
-    let line = SerialLine {
-        baud_rate,
-        data_bits: 8,
-        parity: Parity::Even,
-        stop_bits: 1,
-    };
-    Bench {
-        line: RtuLine::new(near, Timing::of(line)),
-        far: Far {
-            stream: far,
-            start: Instant::now(),
-        },
-        debts: Debts::default(),
-    }
-}
-
-fn bench() -> Bench {
-    bench_at(9_600)
-}
-
-impl Bench {
-    /// Asks, while the far end does what it does.
-    async fn ask<T>(
-        &mut self,
-        ask: &Ask,
-        far: impl AsyncFnOnce(&mut Far) -> T,
-    ) -> (Result<Answer, Failure>, T) {
-        let Self {
-            line,
-            far: stream,
-            debts,
-        } = self;
-        tokio::join!(line.ask(ask, debts), far(stream))
-    }
-}
-
-fn read(unit_id: u8, first: u16, count: u16) -> Ask {
-    let table = Table::Holding;
-    Ask {
-        unit_id,
-        deadline: SECOND,
-        what: What::Read(Place {
-            table,
-            first,
-            count,
-        }),
-    }
-}
-
-fn write(write: Write) -> Ask {
-    Ask {
-        unit_id: 1,
-        deadline: SECOND,
-        what: What::Write(write),
-    }
-}
-
-fn word(word: u16) -> Result<Answer, Failure> {
-    Ok(Answer::Data(Data::Words(vec![word])))
-}
+use crate::data::Write;
 
 #[tokio::test(start_paused = true)]
 async fn the_line_is_silent_before_each_request() {
@@ -119,7 +16,7 @@ async fn the_line_is_silent_before_each_request() {
     let (answer, (_, request)) = bench
         .ask(&read(1, 0x6B, 1), async |far| {
             let request = far.request(8).await;
-            sleep(ms(20)).await;
+            far.takes(ms(20)).await;
             far.answer(1, &[3, 2, 2, 43]).await;
             request
         })
@@ -149,7 +46,7 @@ async fn a_late_answer_is_not_taken_for_the_next() {
     let late_at = bench.far.start.elapsed() + ms(700);
     let (answer, at) = bench
         .ask(&read(1, 101, 1), async |far| {
-            sleep(ms(700)).await;
+            far.takes(ms(700)).await;
             far.answer(1, &[3, 2, 0, 100]).await;
             let (at, request) = far.request(8).await;
             assert_eq!(request, [1, 3, 0, 101, 0, 1]);
@@ -219,7 +116,7 @@ async fn what_is_no_answer_to_this_is_passed_over() {
             far.answer(1, &[0x84, 2]).await;
             // In pieces, and with pauses that no line has.
             for piece in frame::encode(1, &[3, 2, 0, 5]).chunks(2) {
-                sleep(ms(50)).await;
+                far.takes(ms(50)).await;
                 far.send(piece).await;
             }
         })
@@ -351,7 +248,7 @@ async fn the_time_that_bytes_take_on_the_line_is_not_the_units() {
     let (answer, ()) = bench
         .ask(&ask, async |far| {
             far.request(8).await;
-            sleep(on_the_line * 263 + ms(90)).await;
+            far.takes(on_the_line * 263 + ms(90)).await;
             far.answer(1, &pdu).await;
         })
         .await;
@@ -360,7 +257,7 @@ async fn the_time_that_bytes_take_on_the_line_is_not_the_units() {
     let (answer, ()) = bench
         .ask(&ask, async |far| {
             far.request(8).await;
-            sleep(on_the_line * 263 + ms(110)).await;
+            far.takes(on_the_line * 263 + ms(110)).await;
         })
         .await;
     assert_eq!(answer, Err(Failure::TimedOut));
@@ -380,7 +277,7 @@ async fn nothing_is_sent_on_a_line_that_is_gone_or_never_silent() {
         .ask(&read(1, 0, 1), async |far| {
             for _ in 0..110 {
                 far.send(&[0x55; 7]).await;
-                sleep(ms(20)).await;
+                far.takes(ms(20)).await;
             }
         })
         .await;
@@ -412,9 +309,9 @@ async fn a_line_that_echoes_is_learned_from_a_read_and_no_echo_is_an_answer() {
                 let (_, body) = far.request(8).await;
                 let echo = frame::encode(body[0], &body[1..]);
                 far.send(&echo[..7]).await;
-                sleep(ms(5)).await;
+                far.takes(ms(5)).await;
                 far.send(&echo[7..]).await;
-                sleep(ms(20)).await;
+                far.takes(ms(20)).await;
                 far.answer(1, &[3, 2, 0, 5]).await;
             })
             .await;
@@ -430,7 +327,7 @@ async fn a_line_that_echoes_is_learned_from_a_read_and_no_echo_is_an_answer() {
                 let (_, body) = far.request(8).await;
                 far.answer(body[0], &body[1..]).await;
                 if answers {
-                    sleep(ms(20)).await;
+                    far.takes(ms(20)).await;
                     far.answer(1, &[6, 0, 7, 0, 9]).await;
                 }
             })
@@ -466,7 +363,7 @@ async fn a_write_is_not_held_back_for_long() {
         (Err(Failure::Owing), Duration::ZERO)
     );
     // Past most of what is hoped for, it waits for the rest.
-    sleep(SECOND * 4).await;
+    bench.far.takes(SECOND * 4).await;
     let (answer, ()) = bench
         .ask(&late, async |far| {
             far.request(8).await;
