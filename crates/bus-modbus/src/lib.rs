@@ -20,8 +20,7 @@
 //! - a unit that does not answer is asked again once a backoff period, when that disturbs the others least;
 //! - units that declare more polls than the line carries are polled as often as it does, with room to spare, and say so;
 //! - what is written on demand comes before what is read on demand, and that before polls, always between two requests;
-//! - a write is one request, sent at most once, and only on a connection that is in order: without an answer it is unknown,
-//!   and the connection is made anew;
+//! - a write is one request, sent at most once, and only on a connection that is in order: without an answer it is unknown;
 //! - an address that the instrument refuses makes bad only the points that lie there.
 //!
 //! Sources: MODBUS Application Protocol Specification V1.1b3; MODBUS Messaging on TCP/IP Implementation Guide V1.0b;

@@ -60,7 +60,7 @@ async fn each_fault_is_said_as_what_it_is_and_costs_only_its_unit() {
         let (bus, witness) = (bus(quick()), Witness::new());
         let mut sensors = Vec::new();
         // The one that answers has time to, on a machine that is busy.
-        for (unit, timeout_ms) in [(1, 5_000), (2, 150)] {
+        for (unit, timeout_ms) in [(1, 5_000), (2, 80)] {
             let document = rig.document(unit).timeout_ms(timeout_ms).holdings(0..5);
             sensors.push(resume(&bus, &document, &witness).await);
         }
