@@ -72,7 +72,7 @@ const TESTS_MAY_USE: [&str; 6] = [
 
 /// Outside libraries that belong to certain crates: (library, or all that begin so with `*`; where; also in tests). `bench` has
 /// some of them for the limits that stand beside its figures: the same library with nothing of ours around it.
-const ONLY_THERE: [(&str, &[&str], Scope); 10] = [
+const ONLY_THERE: [(&str, &[&str], Scope); 11] = [
     (
         "sqlx*",
         &["store-postgres", "store-sqlite", "bench"],
@@ -94,6 +94,7 @@ const ONLY_THERE: [(&str, &[&str], Scope); 10] = [
         &["bus-modbus", "device-sim", "bench"],
         Scope::Code,
     ),
+    ("tokio-serial", &["bus-modbus"], Scope::Code),
     ("reqwest", &["hub-client", "notify"], Scope::Code),
     ("redb", &["ledger"], Scope::Code),
     // Written in C, with the memory of all: where it was measured to pay.
@@ -365,6 +366,7 @@ mod tests {
             ("axum-server", "hub"),
             ("utoipa-axum", "wire"),
             ("tokio-modbus", "edge"),
+            ("tokio-serial", "device-sim"),
             ("reqwest", "cli"),
             ("redb", "edge"),
             ("proptest", "domain"),
