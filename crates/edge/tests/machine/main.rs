@@ -15,12 +15,14 @@
 //! | an unset desired value never acts | `holding::without_a_setpoint_nothing_is_read_or_written`, `holding::a_released_point_is_left_alone` |
 //! | write only outside the tolerance, done means read back | `holding::a_value_is_written_at_once_verified_and_told` |
 //! | stopping stops writes, looking never stops | `holding::a_stop_ends_writing_and_not_looking_and_ends_by_itself` |
+//! | a stop is confirmed when nothing moves any more; what was overtaken does not count | `overtaken` |
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod holding;
 mod hub_away;
+mod overtaken;
 mod quiet;
 mod reports;
 mod rig;
