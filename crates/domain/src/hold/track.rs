@@ -103,6 +103,14 @@ impl Track {
         }
     }
 
+    /// The point was redefined: what it showed it showed elsewhere. What is under way ends by itself.
+    pub fn moved(&mut self) {
+        self.verified = None;
+        self.told_of = None;
+        self.shows = None;
+        self.trouble = None;
+    }
+
     /// Is a write under way that was decided on for this wish, or one before it?
     #[must_use]
     pub const fn is_writing(&self) -> bool {

@@ -2,7 +2,12 @@
 //! any more, and what is still under way is not said to be over.
 
 use holdfast_domain::{
-    PointValue, Quality, TargetState, document::hold::LoopState, hold::WriteOutcome,
+    HealthStatus, PointValue, Quality, TargetState,
+    document::{
+        hold::LoopState,
+        setpoint::{Conformity, Hold, Policy},
+    },
+    hold::WriteOutcome,
 };
 use holdfast_edge::machine::{Effect, Established, Event, PointsRead};
 use holdfast_ports::bus::Fresh;
@@ -198,4 +203,60 @@ fn a_wish_that_ends_while_its_write_settles_is_looked_at_once() {
     wrote(&mut rig);
     // Each event looks whether all that was due is done.
     rig.pass(5_000);
+}
+
+#[test]
+fn of_a_point_that_was_redefined_nothing_is_said_that_was_true_before() {
+    let base = set(plant_target(&[1]), &[(1, 72.5, 1)]);
+    let mut rig = Rig::running(plant_target(&[1]));
+    rig.offer_and_hold(base.clone());
+    shows(&mut rig, 72.5);
+    for _ in 0..3 {
+        rig.pass(500);
+        while rig.verbs().contains(&"report") {
+            rig.report_taken();
+        }
+    }
+    // Its sensor is changed; the setpoint is still bound to what the point was.
+    let elsewhere = json!({ "dataPoints": [output(1, json!({ "address": 300 }))] });
+    let mut redefined = target(2, [changed(1, elsewhere)]);
+    redefined.setpoints = base.setpoints;
+    rig.offer_and_hold(redefined);
+    rig.pass(200);
+    let report = rig.report_taken();
+    let item = &report.values.expect("it speaks of outputs").items[&point_id(1)];
+    assert_eq!(
+        (item.conformity, item.hold),
+        (Conformity::Unknown, Hold::Blocked)
+    );
+}
+
+#[test]
+fn what_an_instrument_shows_after_its_line_broke_between_two_looks_is_put_back() {
+    let base = plant_target(&[1]);
+    let mut wanted = set(base.clone(), &[(1, 72.5, 1)]);
+    wanted.setpoints.items[0].policy = Policy::Adopt;
+    let mut rig = Rig::running(base);
+    rig.offer_and_hold(wanted);
+    let generation = rig
+        .open
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::ReadPoints { generation, .. } => Some(*generation),
+            _ => None,
+        })
+        .expect("a read");
+    shows(&mut rig, 72.5);
+    for status in [HealthStatus::Offline, HealthStatus::Online] {
+        rig.event(Event::Health {
+            sensor: sensor_id(1),
+            generation,
+            status,
+            reason: None,
+        });
+    }
+    rig.wait_for(|effect| matches!(effect, Effect::ReadPoints { .. }));
+    shows(&mut rig, 0.0);
+    booked(&mut rig);
+    assert_eq!(written(&mut rig), PointValue::Number(72.5));
 }

@@ -310,6 +310,15 @@ impl Machine {
         slot.is_readable().then(|| slot.generation())
     }
 
+    /// The adapter lost an instrument, if only between two looks: what it shows next may be what it starts with.
+    pub(in crate::machine) fn lost_touch(&mut self, sensor: SensorId, now: Now) {
+        for output in self.holding.outputs.values_mut() {
+            if output.sensor() == sensor {
+                output.lost_touch(now);
+            }
+        }
+    }
+
     /// What a write came to.
     pub(super) fn on_wrote(
         &mut self,

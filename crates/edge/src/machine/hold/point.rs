@@ -30,6 +30,8 @@ pub(super) struct Output {
     track: Track,
     budget: Budget,
     reading: Option<Observed>,
+    /// When its instrument was out of reach last, in ms.
+    lost_at: u64,
     /// What is under way.
     doing: Doing,
     /// When it is looked at again, in ms.
@@ -91,12 +93,7 @@ impl Output {
         let expires_at = setpoint
             .valid_for_ms
             .map(|left| now.ms.saturating_add(left));
-        // What was read was read of another point, if it was redefined since.
-        let before = before.map(|before| {
-            let is_elsewhere = before.rules.identity != rules.identity;
-            let reading = before.reading.filter(|_| !is_elsewhere);
-            Self { reading, ..before }
-        });
+        let before = before.map(|before| before.at(&rules));
         match before {
             Some(before) if is_same(&before) => {
                 let output = Self {
@@ -138,6 +135,7 @@ impl Output {
                     track,
                     budget,
                     reading,
+                    lost_at: 0,
                     doing,
                     look_at: None,
                     said: Said {
@@ -154,6 +152,16 @@ impl Output {
                 (output, true)
             }
         }
+    }
+
+    /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
+    fn at(mut self, rules: &PointRules) -> Self {
+        if self.rules.identity != rules.identity {
+            self.reading = None;
+            self.said.conformity = Conformity::Unknown;
+            self.track.moved();
+        }
+        self
     }
 
     pub(super) const fn sensor(&self) -> SensorId {
@@ -180,8 +188,18 @@ impl Output {
         matches!(self.doing, Doing::Booking | Doing::Writing)
     }
 
+    /// Its instrument was out of reach, for a moment at least.
+    pub(super) fn lost_touch(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.lost_at = now.ms;
+        self.reading = None;
+    }
+
     pub(super) fn read(&mut self, observed: Observed) {
-        self.reading = Some(observed);
+        // What was asked for before the line broke says nothing of what came after.
+        if observed.at_ms >= self.lost_at {
+            self.reading = Some(observed);
+        }
     }
 
     /// Its sensor does not run: that is known at once, without asking the instrument.
