@@ -4,7 +4,7 @@
 //! Pure: the graph comes in as data, breaches go out as sentences.
 
 /// Which of our crates each one may use, in its code and build script. Each crate has a row, also one that may use none.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     // The core: use cases and loops, which see the outside through ports.
@@ -51,6 +51,11 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     (
         "e2e",
         &["domain", "wire", "hub-client", "device-sim", "testkit"],
+    ),
+    // Tests alone: the core as it is, with everything around it simulated.
+    (
+        "simulation",
+        &["domain", "ports", "hub", "reconcile", "edge"],
     ),
     // The benchmarks see Holdfast through its programs; the documents serve to speak to them.
     ("bench", &["domain", "wire"]),
