@@ -54,6 +54,11 @@ const MAY_USE: [(&str, &[&str]); 25] = [
         "e2e",
         &["domain", "wire", "hub-client", "device-sim", "testkit"],
     ),
+    // Tests alone: the core as it is, with everything around it simulated.
+    (
+        "simulation",
+        &["domain", "ports", "hub", "reconcile", "edge"],
+    ),
     // The benchmarks see Holdfast through its programs; the documents serve to speak to them.
     ("bench", &["domain", "wire"]),
     ("xtask", &[]),

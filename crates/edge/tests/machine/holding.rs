@@ -169,7 +169,7 @@ fn run(rig: &mut Rig, plant: &mut Plant, ms: u64) -> Vec<ReportedValues> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "called with json!")]
-fn output(number: u128, fields: Value) -> Value {
+pub(crate) fn output(number: u128, fields: Value) -> Value {
     let mut point = json!({
         "id": point_id(number), "name": format!("output-{number}"), "table": "holding", "address": 200 + number,
         "dataType": "int16", "scale": 0.1, "writable": true, "settleMs": 100,
@@ -181,7 +181,7 @@ fn output(number: u128, fields: Value) -> Value {
 }
 
 /// A target of sensors with an output each.
-fn plant_target(numbers: &[u128]) -> TargetState {
+pub(crate) fn plant_target(numbers: &[u128]) -> TargetState {
     let sensors = numbers.iter().map(|number| {
         changed(
             *number,
@@ -213,7 +213,7 @@ fn wish(target: &TargetState, number: u128, value: f64, revision: u64) -> Setpoi
 }
 
 /// The target with these values set; the revision is the highest of them.
-fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
+pub(crate) fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
     let items: Vec<Setpoint> = wishes
         .iter()
         .map(|(number, value, revision)| wish(&target, *number, *value, *revision))
@@ -227,7 +227,11 @@ fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
     target
 }
 
-fn stopped(mut target: TargetState, revision: u64, remaining_ms: Option<u64>) -> TargetState {
+pub(crate) fn stopped(
+    mut target: TargetState,
+    revision: u64,
+    remaining_ms: Option<u64>,
+) -> TargetState {
     target.hold = HoldSettings {
         revision,
         pauses: vec![Pause {

@@ -25,9 +25,13 @@ pub(super) struct Output {
     rules: PointRules,
     band: Band,
     expires_at: Option<u64>,
+    /// Was it looked at since then? While a write settles, that says nothing of the end yet.
+    saw_end: bool,
     track: Track,
     budget: Budget,
     reading: Option<Observed>,
+    /// When its instrument was out of reach last, in ms.
+    lost_at: u64,
     /// What is under way.
     doing: Doing,
     /// When it is looked at again, in ms.
@@ -38,10 +42,9 @@ pub(super) struct Output {
 #[derive(Debug, Clone, PartialEq)]
 enum Doing {
     Nothing,
-    /// A block of writes is being booked; then this is written.
-    Booking(PointValue),
-    /// It is booked: this is to be written.
-    Booked(PointValue),
+    /// A block of writes is being booked; then it is decided anew, since meanwhile everything may have changed.
+    Booking,
+    /// A write is with the adapter.
     Writing,
 }
 
@@ -72,13 +75,15 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one?
+    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
+    /// the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
         sensor: SensorId,
         rules: PointRules,
         booked: u64,
+        is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
         let band = Band::of(setpoint.value.clone(), setpoint.tolerance, rules.resolution);
@@ -88,14 +93,12 @@ impl Output {
         let expires_at = setpoint
             .valid_for_ms
             .map(|left| now.ms.saturating_add(left));
+        let before = before.map(|before| before.at(&rules));
         match before {
             Some(before) if is_same(&before) => {
-                let is_elsewhere = before.rules.identity != rules.identity;
                 let output = Self {
                     sensor,
                     setpoint: setpoint.clone(),
-                    // What was read was read of another point.
-                    reading: before.reading.filter(|_| !is_elsewhere),
                     rules,
                     band,
                     look_at: Some(now.ms),
@@ -115,7 +118,11 @@ impl Output {
                         Track::default(),
                         Budget::from_ledger(booked),
                         None,
-                        Doing::Nothing,
+                        if is_writing {
+                            Doing::Writing
+                        } else {
+                            Doing::Nothing
+                        },
                     ),
                 };
                 let output = Self {
@@ -124,9 +131,11 @@ impl Output {
                     rules,
                     band,
                     expires_at,
+                    saw_end: false,
                     track,
                     budget,
                     reading,
+                    lost_at: 0,
                     doing,
                     look_at: None,
                     said: Said {
@@ -145,6 +154,16 @@ impl Output {
         }
     }
 
+    /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
+    fn at(mut self, rules: &PointRules) -> Self {
+        if self.rules.identity != rules.identity {
+            self.reading = None;
+            self.said.conformity = Conformity::Unknown;
+            self.track.moved();
+        }
+        self
+    }
+
     pub(super) const fn sensor(&self) -> SensorId {
         self.sensor
     }
@@ -155,7 +174,7 @@ impl Output {
 
     /// When it is to be looked at. Not while a write is under way, whose end is looked at.
     pub(super) fn look_at(&self) -> Option<u64> {
-        let end = self.expires_at.filter(|_| self.said.hold != Hold::Expired);
+        let end = self.expires_at.filter(|_| !self.saw_end);
         let at = [self.look_at, end].into_iter().flatten().min();
         at.filter(|_| self.doing == Doing::Nothing)
     }
@@ -166,11 +185,21 @@ impl Output {
 
     /// Is a write under way, or being booked? Its end is looked at.
     pub(super) const fn is_writing(&self) -> bool {
-        matches!(self.doing, Doing::Booking(_) | Doing::Writing)
+        matches!(self.doing, Doing::Booking | Doing::Writing)
+    }
+
+    /// Its instrument was out of reach, for a moment at least.
+    pub(super) fn lost_touch(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.lost_at = now.ms;
+        self.reading = None;
     }
 
     pub(super) fn read(&mut self, observed: Observed) {
-        self.reading = Some(observed);
+        // What was asked for before the line broke says nothing of what came after.
+        if observed.at_ms >= self.lost_at {
+            self.reading = Some(observed);
+        }
     }
 
     /// Its sensor does not run: that is known at once, without asking the instrument.
@@ -185,6 +214,10 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
+        if !self.track.is_writing() {
+            // It was a write of a wish that was released since: what was read before it says nothing.
+            self.reading = None;
+        }
         self.track.written(outcome, now.ms, random);
     }
 
@@ -198,10 +231,12 @@ impl Output {
         match result {
             Ok(()) => {
                 self.budget.reserved(booked);
-                if let Doing::Booking(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-                    self.doing = Doing::Booked(value);
+                if self.doing == Doing::Booking {
+                    self.doing = Doing::Nothing;
+                    self.track.take_back();
                 }
             }
+            Err(_) if self.doing != Doing::Booking => {}
             Err(error) => {
                 self.doing = Doing::Nothing;
                 let why = format!("the write could not be booked: {error}");
@@ -221,9 +256,6 @@ impl Output {
         now: Now,
         random: u32,
     ) -> Next {
-        if let Doing::Booked(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-            return self.write_what_is_booked(value, control, now, random);
-        }
         let situation = Situation {
             setpoint: &self.setpoint,
             expires_at_ms: self.expires_at,
@@ -246,6 +278,7 @@ impl Output {
             told,
         } = decide(&situation, self.track.clone());
         self.track = track;
+        self.saw_end = self.expires_at.is_some_and(|end| end <= now.ms);
         // What is due now was just looked at.
         self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
         let adopt = match &act {
@@ -258,7 +291,7 @@ impl Output {
             Act::Read => Some(Busy::Reading),
             Act::Write(value) => match self.budget.to_reserve() {
                 Some(booked) => {
-                    self.doing = Doing::Booking(value);
+                    self.doing = Doing::Booking;
                     Some(Busy::Booking { booked })
                 }
                 None => {
@@ -269,32 +302,6 @@ impl Output {
             },
         };
         Next { changed, busy }
-    }
-
-    /// The block is booked. If somebody stopped the loop meanwhile, nothing is written.
-    fn write_what_is_booked(
-        &mut self,
-        value: PointValue,
-        control: &Control,
-        now: Now,
-        random: u32,
-    ) -> Next {
-        let changed = Changed::No;
-        if *control == Control::Active {
-            self.budget.spend(now.ms);
-            self.doing = Doing::Writing;
-            return Next {
-                changed,
-                busy: Some(Busy::Writing { value }),
-            };
-        }
-        self.track
-            .written(WriteOutcome::NotSent("stopped".into()), now.ms, random);
-        self.look_now();
-        Next {
-            changed,
-            busy: None,
-        }
     }
 
     fn say(

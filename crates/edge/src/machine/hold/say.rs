@@ -31,10 +31,10 @@ impl Holding {
             LoopState::Active
         };
         ReportedValues {
-            held_revision: self.revision,
+            held_revision: self.in_force.0,
             items,
             hold: Some(HoldReport {
-                held_revision: self.settings.revision,
+                held_revision: self.in_force.1,
                 state,
                 interval_ms: self.settings.interval_ms,
                 overruns: self.overruns,
