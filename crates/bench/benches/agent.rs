@@ -22,13 +22,7 @@ const DEAD: usize = 10;
 const PERIOD_MS: f64 = 1_000.0;
 
 fn main() -> Result<()> {
-    holdfast_bench::main(|effort| {
-        stay_on(OTHER)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(measure(effort))
-    })
+    holdfast_bench::main_on_one_thread(measure)
 }
 
 /// What is added to the 100 units.
@@ -49,6 +43,7 @@ impl Case {
 }
 
 async fn measure(effort: Effort) -> Result<()> {
+    stay_on(OTHER)?;
     let (refusing, silent) = (dead(false).await?, dead(true).await?);
     let addresses = |dead: &[Dead]| dead.iter().map(|dead| dead.addr).collect();
     let cases = [

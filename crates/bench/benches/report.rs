@@ -21,12 +21,7 @@ const CONNECTIONS: usize = 32;
 const WANTED: Target = Target::RatioAtLeast(0.3);
 
 fn main() -> Result<()> {
-    holdfast_bench::main(|effort| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(measure(effort))
-    })
+    holdfast_bench::main_on_one_thread(measure)
 }
 
 async fn measure(effort: Effort) -> Result<()> {

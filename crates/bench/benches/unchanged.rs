@@ -20,16 +20,11 @@ use holdfast_bench::{
 const CONNECTIONS: usize = 32;
 
 fn main() -> Result<()> {
-    holdfast_bench::main(|effort| {
-        stay_on(OTHER)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(measure(effort))
-    })
+    holdfast_bench::main_on_one_thread(measure)
 }
 
 async fn measure(effort: Effort) -> Result<()> {
+    stay_on(OTHER)?;
     let hub = Hub::start(Some(MEASURED))?;
     let bare = |part| Process::server(self_as(&[bare::PART, part], Some(MEASURED))?);
     let (plain, checking) = (bare(bare::HTTP)?, bare(bare::HTTP_CHECKING)?);

@@ -59,3 +59,19 @@ pub fn main(measure: impl FnOnce(Effort) -> Result<()>) -> Result<()> {
     }
     measure(Effort { quick })
 }
+
+/// As [`main`], for a measurement that this thread alone drives.
+///
+/// # Errors
+/// As [`main`].
+pub fn main_on_one_thread<F>(measure: impl FnOnce(Effort) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    main(|effort| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(measure(effort))
+    })
+}

@@ -116,6 +116,8 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::SetpointOverridden
             | EventKind::SetpointAdopted
             | EventKind::SetpointExpired
+            | EventKind::TroubleBegan
+            | EventKind::TroubleEnded
             | EventKind::ReconciliationStarted
             | EventKind::ReconciliationStopped
             | EventKind::ReconciliationPaused

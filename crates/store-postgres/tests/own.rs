@@ -9,7 +9,6 @@ use common::{connect, fresh_store};
 use holdfast_domain::{
     Name,
     edit::look_again,
-    event::EventKind,
     row::Actor,
     state::{Change, DeviceState},
 };
@@ -22,6 +21,7 @@ use holdfast_store_postgres::{ConnectError, PostgresOptions, PostgresStore, migr
 use holdfast_testkit::{
     builders::modbus_document,
     postgres::fresh_database,
+    stored::{device, load},
     world::{FakeAgent, World},
 };
 use jiff::SignedDuration;
@@ -47,21 +47,6 @@ async fn run(connection: &mut PgConnection, statement: &'static str) {
         .execute(connection)
         .await
         .expect(statement);
-}
-
-async fn device(store: &PostgresStore, world: &World, name: &str) -> DeviceState {
-    let state = world.device(name);
-    let event = world.event(&state, EventKind::DeviceCreated);
-    store.create(&state, &[event]).await.expect("it is new");
-    load(store, &state).await
-}
-
-async fn load(store: &PostgresStore, state: &DeviceState) -> DeviceState {
-    store
-        .load(state.record.id)
-        .await
-        .expect("works")
-        .expect("it exists")
 }
 
 async fn woken(wakes: &mut Receiver<Wake>, expected: Wake) {
@@ -255,7 +240,7 @@ async fn a_killed_commit_leaves_nothing_and_the_store_goes_on() {
     let (url, store) = fresh_store().await;
     let store = Arc::new(store);
     let world = World::new(1);
-    let state = device(&store, &world, "gateway-1").await;
+    let state = device(&*store, &world, "gateway-1").await;
     let change = world.add(&state, modbus_document("s-1", "10.0.0.5", 502));
 
     let mut connection = direct(&url).await;
@@ -279,9 +264,9 @@ async fn a_killed_commit_leaves_nothing_and_the_store_goes_on() {
     let failed = committing.await.expect("it does not panic");
     assert!(matches!(failed, Err(CommitError::Store(_))), "{failed:?}");
     run(&mut connection, "COMMIT").await;
-    assert_eq!(load(&store, &state).await, state);
+    assert_eq!(load(&*store, &state).await, state);
     store.commit(&change).await.expect("nobody else changes it");
-    assert_eq!(load(&store, &state).await, state.after(change));
+    assert_eq!(load(&*store, &state).await, state.after(change));
 }
 
 #[tokio::test]

@@ -17,7 +17,10 @@ use holdfast_domain::{
 };
 use holdfast_ports::store::{CommitError, DeviceStore};
 use holdfast_store_postgres::{ConnectError, PostgresOptions, PostgresStore};
-use holdfast_testkit::world::World;
+use holdfast_testkit::{
+    stored::{device, load},
+    world::World,
+};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use tokio::{
@@ -114,21 +117,6 @@ async fn relay(
     }
 }
 
-async fn device(store: &PostgresStore, world: &World) -> DeviceState {
-    let state = world.device("gateway-1");
-    let event = world.event(&state, EventKind::DeviceCreated);
-    store.create(&state, &[event]).await.expect("it is new");
-    load(store, &state).await
-}
-
-async fn load(store: &PostgresStore, state: &DeviceState) -> DeviceState {
-    store
-        .load(state.record.id)
-        .await
-        .expect("works")
-        .expect("it exists")
-}
-
 /// What a report may come to: it goes by the lane of batches.
 fn note(world: &World, state: &DeviceState) -> Change {
     let mut change = Change::of(state);
@@ -187,7 +175,7 @@ async fn what_is_under_way_fails_within_its_bound_and_later_calls_go_over_new_co
     let way = Way::to(&url).await;
     let store = Arc::new(way.store().await);
     let world = World::new(1);
-    let state = device(&store, &world).await;
+    let state = device(&*store, &world, "gateway-1").await;
 
     let holder = holder(&url).await;
     let began = Instant::now();
@@ -213,7 +201,7 @@ async fn what_is_under_way_fails_within_its_bound_and_later_calls_go_over_new_co
     // There is one connection, and it was given up.
     drop(holder);
     let began = Instant::now();
-    let now = load(&store, &state).await;
+    let now = load(&*store, &state).await;
     let change = look_again(&now, None, &world.context("anna"));
     // That the server did the first one all the same may be seen only now.
     let again = store.commit(&change).await;
@@ -230,7 +218,7 @@ async fn the_lane_goes_on_with_the_next_batch() {
     let way = Way::to(&url).await;
     let store = way.store().await;
     let world = World::new(1);
-    let state = device(&store, &world).await;
+    let state = device(&store, &world, "gateway-1").await;
     let first = note(&world, &state);
     store.commit(&first).await.expect("the lane is open");
     let state = load(&store, &state).await;
@@ -271,7 +259,7 @@ async fn ending_is_quick_although_nothing_is_answered() {
     let way = Way::to(&url).await;
     let store = Arc::new(way.store().await);
     let world = World::new(1);
-    let state = device(&store, &world).await;
+    let state = device(&*store, &world, "gateway-1").await;
     let _holder = holder(&url).await;
     let change = look_again(&state, None, &world.context("anna"));
     let committing = {

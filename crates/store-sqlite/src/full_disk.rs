@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use holdfast_domain::{event::EventKind, state::DeviceState};
 use holdfast_ports::{fleet::FleetStore, store::DeviceStore};
-use holdfast_testkit::{builders::modbus_document, world::World};
+use holdfast_testkit::{
+    builders::modbus_document,
+    stored::{device, load},
+    world::World,
+};
 use jiff::Timestamp;
 
 use crate::{SqliteStore, migrate};
@@ -24,18 +27,6 @@ async fn pages(store: &SqliteStore) -> i64 {
     pages.await.expect("works")
 }
 
-async fn device(store: &SqliteStore, world: &World) -> DeviceState {
-    let state = world.device("gateway-1");
-    let event = world.event(&state, EventKind::DeviceCreated);
-    store.create(&state, &[event]).await.expect("it is new");
-    loaded(store, &state).await
-}
-
-async fn loaded(store: &SqliteStore, state: &DeviceState) -> DeviceState {
-    let loaded = store.load(state.record.id).await.expect("works");
-    loaded.expect("it exists")
-}
-
 async fn opened(path: &Path) -> SqliteStore {
     migrate(path).await.expect("it can be migrated");
     SqliteStore::open(path).await.expect("it was migrated")
@@ -46,7 +37,7 @@ async fn writes_work_again_once_there_is_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = opened(&folder.path().join("holdfast.db")).await;
     let world = World::new(1);
-    let mut state = device(&store, &world).await;
+    let mut state = device(&store, &world, "gateway-1").await;
     let mut refused = 0;
     for number in 0..60 {
         let name = format!("s-{number}");
@@ -57,17 +48,13 @@ async fn writes_work_again_once_there_is_room() {
             let error = format!("{error:?}");
             assert!(error.contains("full"), "{error}");
             refused += 1;
-            assert_eq!(
-                loaded(&store, &state).await,
-                state,
-                "nothing of it is there"
-            );
+            assert_eq!(load(&store, &state).await, state, "nothing of it is there");
             limit(&store, 1_000_000).await;
             store.beat(Timestamp::now()).await.expect("there is room");
             store.commit(&change).await.expect("there is room");
         }
         state = state.after(change);
-        assert_eq!(loaded(&store, &state).await, state);
+        assert_eq!(load(&store, &state).await, state);
     }
     assert!(refused > 5, "{refused} times there was no room");
 }

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use holdfast_domain::{DeviceId, edit::Edit, event::EventKind, state::DeviceState};
+use holdfast_domain::{DeviceId, edit::Edit};
 use holdfast_ports::store::DeviceStore;
 use holdfast_store_sqlite::{MigrateError, OpenError, SqliteStore, migrate};
 use holdfast_testkit::{
     builders::modbus_document,
+    stored::device,
     world::{FakeAgent, World},
 };
 use sqlx::{Connection, SqliteConnection};
@@ -25,17 +26,6 @@ async fn raw(path: &Path) -> SqliteConnection {
 async fn opened(path: &Path) -> SqliteStore {
     migrate(path).await.expect("it can be migrated");
     SqliteStore::open(path).await.expect("it was migrated")
-}
-
-async fn device(store: &SqliteStore, world: &World) -> DeviceState {
-    let state = world.device("gateway-1");
-    let event = world.event(&state, EventKind::DeviceCreated);
-    store.create(&state, &[event]).await.expect("it is new");
-    store
-        .load(state.record.id)
-        .await
-        .expect("works")
-        .expect("it exists")
 }
 
 #[tokio::test]
@@ -134,7 +124,7 @@ async fn the_past_is_never_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("holdfast.db");
     let (store, world) = (opened(&path).await, World::new(1));
-    let state = device(&store, &world).await;
+    let state = device(&store, &world, "gateway-1").await;
     let change = world.add(&state, modbus_document("boiler-1", "10.0.0.5", 502));
     store.commit(&change).await.expect("nobody else changes it");
     let mut connection = raw(&path).await;
@@ -156,7 +146,7 @@ async fn needs_deployment_is_what_the_domain_says() {
     let path = folder.path().join("holdfast.db");
     let (store, world) = (opened(&path).await, World::new(1));
     let mut connection = raw(&path).await;
-    let mut state = device(&store, &world).await;
+    let mut state = device(&store, &world, "gateway-1").await;
     let mut agent = FakeAgent::of(&state);
     let mut seen = Vec::new();
     for step in 0..6 {
@@ -202,7 +192,7 @@ async fn readers_do_not_wait_for_a_writer() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("holdfast.db");
     let (store, world) = (opened(&path).await, World::new(1));
-    let state = device(&store, &world).await;
+    let state = device(&store, &world, "gateway-1").await;
     let mut connection = raw(&path).await;
     sqlx::query("BEGIN IMMEDIATE")
         .execute(&mut connection)
@@ -247,7 +237,7 @@ async fn commits_until_killed() {
         return;
     };
     let (store, world) = (opened(Path::new(&path)).await, World::new(1));
-    let mut state = device(&store, &world).await;
+    let mut state = device(&store, &world, "gateway-1").await;
     println!("device {}", state.record.id);
     loop {
         let name = format!("s-{}", state.revision % 50);

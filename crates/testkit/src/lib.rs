@@ -2,7 +2,7 @@
 //! contract suites, a PostgreSQL cluster for the run, and the instruments that others wrote.
 //!
 //! - [`world`]: a clock, randomness and agents that a test decides; [`builders`]: documents and tokens;
-//!   [`strategies`]: random ones, for proptest;
+//!   [`strategies`]: random ones, for proptest; [`stored`]: devices in a store;
 //! - [`memory`]: the hub's store in memory;
 //! - [`contract`]: what every implementation of a port must do, as tests;
 //! - [`postgres`], [`peers`]: servers and instruments of others.
@@ -12,5 +12,6 @@ pub mod contract;
 pub mod memory;
 pub mod peers;
 pub mod postgres;
+pub mod stored;
 pub mod strategies;
 pub mod world;

@@ -51,6 +51,9 @@ pub struct ReconciliationView {
     pub local: Option<LocalStop>,
     /// How the last stop on site ended.
     pub local_ended: Option<LocalEnd>,
+    /// Setpoints that it is to hold.
+    #[serde(default)]
+    pub setpoints: u32,
     /// Stops and pauses in force.
     pub pauses: Vec<Interruption>,
     /// Has the agent gone silent? Then what it confirmed is what was.
@@ -92,9 +95,27 @@ impl ReconciliationView {
             overruns: said.map(|said| said.overruns),
             local: said.and_then(|said| said.local.clone()),
             local_ended: said.and_then(|said| said.local_ended.clone()),
+            setpoints: u32::try_from(state.target.values.wishes.len()).unwrap_or(u32::MAX),
             pauses: interruptions.clone(),
             stale: state.presence.silent,
         }
+    }
+
+    /// Has the agent confirmed these settings, and does its loop run as they say?
+    #[must_use]
+    pub fn is_as_requested(&self) -> bool {
+        self.is_confirmed && self.confirmed == Some(self.requested)
+    }
+
+    /// Was nothing ever asked of it? Then there is nothing for its agent to confirm.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.setpoints == 0 && self.revision == 0 && self.confirmed.is_none()
+    }
+
+    /// The stops in force: what covers the whole device.
+    pub fn stops(&self) -> impl Iterator<Item = &Interruption> {
+        self.pauses.iter().filter(|one| one.scope == Scope::Device)
     }
 }
 
@@ -109,11 +130,18 @@ pub struct FleetReconciliation {
     pub requested: LoopCounts,
     /// What their agents have confirmed; those that never said anything are in none of these.
     pub confirmed: LoopCounts,
+    /// Of what was asked, what agents have confirmed to be just so: "47 of 50 devices have stopped" is 47 here, 50 in
+    /// `requested`.
+    #[serde(default)]
+    pub as_requested: LoopCounts,
     /// Devices whose agents have not confirmed what was asked for.
     pub unconfirmed: u32,
     /// Devices that were stopped on site.
     #[serde(default)]
     pub stopped_on_site: u32,
+    /// Devices of which nothing was ever asked: they are in `requested` as active, and there is nothing to confirm.
+    #[serde(default)]
+    pub idle: u32,
     /// Devices whose agents are silent.
     pub silent: u32,
     /// Devices that could not be asked: ask again.
@@ -155,7 +183,11 @@ impl FleetReconciliation {
         if let Some(confirmed) = view.confirmed {
             self.confirmed.count(confirmed);
         }
-        self.unconfirmed += u32::from(!view.is_confirmed);
+        if view.is_as_requested() {
+            self.as_requested.count(view.requested);
+        }
+        self.unconfirmed += u32::from(!view.is_confirmed && !view.is_idle());
+        self.idle += u32::from(view.is_idle());
         self.stopped_on_site += u32::from(view.local.is_some());
         self.silent += u32::from(view.stale);
     }

@@ -75,6 +75,8 @@ pub(super) fn tell(
             continue;
         }
         let wish = state.target.values.wishes.get(point);
+        let stands = |item: &SetpointReport| (item.conformity, item.hold);
+        change.is_worth_a_look |= before.map(stands) != Some(stands(item));
         for kind in kinds(before, item, is_same_boot) {
             let payload = payload(*point, kind, item, wish);
             change.event(state, context, kind, None, payload);

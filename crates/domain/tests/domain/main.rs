@@ -3,7 +3,8 @@
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
 //! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
-//! [`wishes`] what is wanted of outputs, [`on_site`] what is stopped at the agent. What they share is in [`support`].
+//! [`wishes`] what is wanted of outputs, [`on_site`] what is stopped at the agent, [`resuming`] what starting a stopped loop
+//! would move. What they share is in [`support`].
 
 mod checking;
 mod documents;
@@ -15,6 +16,8 @@ mod projecting;
 mod ranges;
 mod refusals;
 mod reporting;
+mod resuming;
 mod support;
+mod troubles;
 mod watching;
 mod wishes;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod bounds;
+mod buttons;
 mod edits;
 mod lists;
 mod openapi;

@@ -13,7 +13,7 @@ use holdfast_domain::{
     },
     hold::{
         Act, Control, HoldReason, HoldStatus, Interruption, Leaving, Situation, Stage, Track,
-        WriteOutcome, leave, safe_value,
+        leave, safe_value,
     },
 };
 
@@ -149,11 +149,14 @@ impl Holding {
         self.hub_limits.first().copied().unwrap_or(u64::MAX)
     }
 
+    /// Are these outputs left? Not while a write by a wish that was released is under way, to whichever point.
     fn are_left(&self, covers: impl Fn(SensorId, PointId, &Output) -> bool) -> bool {
-        self.outputs
+        let is_ours = |point: &PointId| self.outputs.contains_key(point);
+        let mut meant = self
+            .outputs
             .iter()
-            .filter(|(point, output)| covers(output.sensor(), **point, output))
-            .all(|(_, output)| output.is_left())
+            .filter(|(point, output)| covers(output.sensor(), **point, output));
+        self.writing.iter().all(is_ours) && meant.all(|(_, output)| output.is_left())
     }
 }
 
@@ -336,23 +339,13 @@ impl Output {
 
     fn is_moved(&mut self, place: Place) {
         self.place = place;
-        self.track = std::mem::take(&mut self.track).moved();
+        self.track.moved();
     }
 
     /// The next step to its safe value; `None`: the way is over, and it is looked at as ever.
     pub(super) fn leave(&mut self, ask: &Ask<'_>) -> Option<Next> {
-        let Ask {
-            standing,
-            now,
-            random,
-            ..
-        } = *ask;
+        let Ask { standing, now, .. } = *ask;
         let may_begin = standing.off != Off::No;
-        if let Doing::Booked(value) = &self.doing {
-            let value = value.clone();
-            self.doing = Doing::Nothing;
-            return self.write_what_is_booked_to_leave(value, may_begin, now, random);
-        }
         let Place::Leaving(way) = &self.place else {
             return None;
         };
@@ -410,29 +403,6 @@ impl Output {
             way.since_ms,
             way.writes,
         )
-    }
-
-    /// The block is booked. If the loop was started meanwhile, nothing is written.
-    fn write_what_is_booked_to_leave(
-        &mut self,
-        value: PointValue,
-        may_begin: bool,
-        now: Now,
-        random: u32,
-    ) -> Option<Next> {
-        let Place::Leaving(way) = &mut self.place else {
-            return None;
-        };
-        if may_begin {
-            way.writes += 1;
-            let changed = Changed::No;
-            let busy = Some(self.send(value, now));
-            return Some(Next { changed, busy });
-        }
-        let why = WriteOutcome::NotSent("started again".into());
-        way.track.written(why, now.ms, random);
-        self.is_moved(Place::Held);
-        None
     }
 
     fn say_leaving(

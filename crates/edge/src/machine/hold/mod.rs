@@ -21,7 +21,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    PauseId, PointId, SensorId,
+    Item, PauseId, PointId, SensorId,
     document::hold::{HoldSettings, LoopState},
     hold::{LoopMemory, Observed, WriteOutcome, check_guards},
 };
@@ -65,6 +65,12 @@ pub(super) struct Holding {
     /// What the hub was told of how it runs.
     said_state: LoopState,
     errors: Errors,
+    /// Points that a write is under way to, also of wishes that were released since.
+    writing: BTreeSet<PointId>,
+    /// Those of them whose write was begun before the newest wishes and settings came.
+    awaited: BTreeSet<PointId>,
+    /// The revisions of setpoints and of settings by which everything goes: no write by earlier ones is under way.
+    in_force: (u64, u64),
 }
 
 impl Holding {
@@ -92,7 +98,21 @@ impl Holding {
             guarded_by: BTreeMap::new(),
             booked,
             overruns: 0,
+            writing: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            in_force: (0, 0),
         }
+    }
+
+    /// The newest wishes and settings are those by which everything goes, once no write by earlier ones is under way: a stop
+    /// is not confirmed while something can still move. Is that news?
+    fn come_into_force(&mut self) -> bool {
+        let newest = (self.revision, self.settings.revision);
+        let is_news = self.awaited.is_empty() && self.in_force != newest;
+        if is_news {
+            self.in_force = newest;
+        }
+        is_news
     }
 
     /// When something is to be looked at, in ms.
@@ -159,13 +179,16 @@ impl Machine {
             holding.ends = ends;
             holding.settings = target.hold.clone();
             holding.forget_settled();
+            holding.awaited.clone_from(&holding.writing);
             self.reporting.header_changed();
             holding.look_at_all();
         }
         if holding.revision != target.setpoints.revision {
             holding.revision = target.setpoints.revision;
+            holding.awaited.clone_from(&holding.writing);
             self.reporting.header_changed();
         }
+        holding.come_into_force();
         let (mut outputs, mut unknown) = (BTreeMap::new(), Vec::new());
         for setpoint in &target.setpoints.items {
             let point = setpoint.point_id;
@@ -185,7 +208,9 @@ impl Machine {
                 unknown.push(point);
             }
             let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
-            let (output, is_new) = Output::of(before, setpoint, sensor, rules, booked, now);
+            let is_writing = holding.writing.contains(&point);
+            let (output, is_new) =
+                Output::of(before, setpoint, sensor, rules, booked, is_writing, now);
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
@@ -280,10 +305,8 @@ impl Machine {
         let interval_ms = u64::from(holding.interval_ms());
         let restores = holding.settings.restores_per_hour;
         let is_shadow = holding.settings.shadow;
-        let absent = self.slots.get(&sensor).map_or_else(
-            || Some("its sensor is not wanted any more".to_owned()),
-            |slot| slot.why_not_readable(),
-        );
+        let absent = self.why_not_readable(sensor, point);
+        let holding = &mut self.holding;
         let output = holding
             .outputs
             .get_mut(&point)
@@ -311,12 +334,15 @@ impl Machine {
             Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
             Some(Busy::Booking { booked }) => effects.push(Effect::BookWrites { point, booked }),
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
-                Some(generation) => effects.push(Effect::WritePoint {
-                    sensor,
-                    generation,
-                    point,
-                    value,
-                }),
+                Some(generation) => {
+                    self.holding.writing.insert(point);
+                    effects.push(Effect::WritePoint {
+                        sensor,
+                        generation,
+                        point,
+                        value,
+                    });
+                }
                 None => self.on_wrote(
                     point,
                     WriteOutcome::NotSent("its sensor does not run".into()),
@@ -328,10 +354,42 @@ impl Machine {
         }
     }
 
+    /// Why this point can't be read or written, if it can't: its sensor does not run, or what runs of it still is another
+    /// point than the one wanted.
+    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<String> {
+        let (Some(slot), Some(wanted)) = (self.slots.get(&sensor), self.wanted.get(&sensor)) else {
+            return Some("its sensor is not wanted any more".to_owned());
+        };
+        if let Some(why) = slot.why_not_readable() {
+            return Some(why);
+        }
+        let identity = |item: &Item| {
+            let rules = item.sensor.content().binding.point_rules(point);
+            rules.map(|rules| rules.identity)
+        };
+        let is_another = |item: &Item| {
+            item.sensor.fingerprint() != wanted.sensor.fingerprint()
+                && identity(item) != identity(wanted)
+        };
+        let mut there = slot.with_adapter();
+        there
+            .any(is_another)
+            .then(|| "its sensor is being changed".to_owned())
+    }
+
     /// The number of the start of a sensor that is with an adapter.
     fn generation_of(&self, sensor: SensorId) -> Option<u64> {
         let slot = self.slots.get(&sensor)?;
         slot.is_readable().then(|| slot.generation())
+    }
+
+    /// The adapter lost an instrument, if only between two looks: what it shows next may be what it starts with.
+    pub(in crate::machine) fn lost_touch(&mut self, sensor: SensorId, now: Now) {
+        for output in self.holding.outputs.values_mut() {
+            if output.sensor() == sensor {
+                output.lost_touch(now);
+            }
+        }
     }
 
     /// What a write came to.
@@ -343,6 +401,12 @@ impl Machine {
         random: u32,
         effects: &mut Vec<Effect>,
     ) {
+        let holding = &mut self.holding;
+        holding.writing.remove(&point);
+        holding.awaited.remove(&point);
+        if holding.come_into_force() {
+            self.reporting.header_changed();
+        }
         if let Some(output) = self.holding.outputs.get_mut(&point) {
             output.wrote(outcome, now, random);
             self.look_at_output(point, now, random, effects);
@@ -397,6 +461,10 @@ impl Machine {
             },
         ) in points.iter().zip(shown)
         {
+            if self.why_not_readable(sensor, *point).is_some() {
+                // Perhaps it was another point that was read.
+                continue;
+            }
             let observed = Observed {
                 value,
                 quality,

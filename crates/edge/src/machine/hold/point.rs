@@ -28,9 +28,13 @@ pub(super) struct Output {
     pub(super) rules: PointRules,
     pub(super) band: Band,
     pub(super) expires_at: Option<u64>,
+    /// Was it looked at since then? While a write settles, that says nothing of the end yet.
+    saw_end: bool,
     pub(super) track: Track,
     budget: Budget,
     pub(super) reading: Option<Observed>,
+    /// When its instrument was out of reach last, in ms.
+    lost_at: u64,
     /// What is under way.
     pub(super) doing: Doing,
     /// When it is looked at again, in ms.
@@ -59,10 +63,9 @@ pub(super) struct Ask<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Doing {
     Nothing,
-    /// A block of writes is being booked; then this is written.
-    Booking(PointValue),
-    /// It is booked: this is to be written.
-    Booked(PointValue),
+    /// A block of writes is being booked; then it is decided anew, since meanwhile everything may have changed.
+    Booking,
+    /// A write is with the adapter.
     Writing,
 }
 
@@ -98,13 +101,15 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one?
+    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
+    /// the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
         sensor: SensorId,
         rules: PointRules,
         booked: u64,
+        is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
         let band = Band::of(setpoint.value.clone(), setpoint.tolerance, rules.resolution);
@@ -114,14 +119,12 @@ impl Output {
         let expires_at = setpoint
             .valid_for_ms
             .map(|left| now.ms.saturating_add(left));
+        let before = before.map(|before| before.at(&rules));
         match before {
             Some(before) if is_same(&before) => {
-                let is_elsewhere = before.rules.identity != rules.identity;
                 let output = Self {
                     sensor,
                     setpoint: setpoint.clone(),
-                    // What was read was read of another point.
-                    reading: before.reading.filter(|_| !is_elsewhere),
                     rules,
                     band,
                     look_at: Some(now.ms),
@@ -142,7 +145,11 @@ impl Output {
                         Track::default(),
                         Budget::from_ledger(booked),
                         None,
-                        Doing::Nothing,
+                        if is_writing {
+                            Doing::Writing
+                        } else {
+                            Doing::Nothing
+                        },
                         Place::Held,
                     ),
                 };
@@ -152,9 +159,11 @@ impl Output {
                     rules,
                     band,
                     expires_at,
+                    saw_end: false,
                     track,
                     budget,
                     reading,
+                    lost_at: 0,
                     doing,
                     place,
                     left_badly: None,
@@ -174,6 +183,20 @@ impl Output {
                 (output, true)
             }
         }
+    }
+
+    /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
+    fn at(mut self, rules: &PointRules) -> Self {
+        if self.rules.identity != rules.identity {
+            self.reading = None;
+            self.said.conformity = Conformity::Unknown;
+            self.track.moved();
+            if matches!(self.place, Place::Leaving(_)) {
+                // Its safe value is another one too.
+                self.place = Place::Held;
+            }
+        }
+        self
     }
 
     pub(super) const fn sensor(&self) -> SensorId {
@@ -198,7 +221,7 @@ impl Output {
 
     /// When it is to be looked at. Not while a write is under way, whose end is looked at.
     pub(super) fn look_at(&self) -> Option<u64> {
-        let end = self.expires_at.filter(|_| self.said.hold != Hold::Expired);
+        let end = self.expires_at.filter(|_| !self.saw_end);
         let at = [self.look_at, end].into_iter().flatten().min();
         at.filter(|_| self.doing == Doing::Nothing)
     }
@@ -209,11 +232,21 @@ impl Output {
 
     /// Is a write under way, or being booked? Its end is looked at.
     pub(super) const fn is_writing(&self) -> bool {
-        matches!(self.doing, Doing::Booking(_) | Doing::Writing)
+        matches!(self.doing, Doing::Booking | Doing::Writing)
+    }
+
+    /// Its instrument was out of reach, for a moment at least.
+    pub(super) fn lost_touch(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.lost_at = now.ms;
+        self.reading = None;
     }
 
     pub(super) fn read(&mut self, observed: Observed) {
-        self.reading = Some(observed);
+        // What was asked for before the line broke says nothing of what came after.
+        if observed.at_ms >= self.lost_at {
+            self.reading = Some(observed);
+        }
     }
 
     /// Its sensor does not run: that is known at once, without asking the instrument.
@@ -228,6 +261,10 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
+        if !self.track_of_write().is_writing() {
+            // It was a write of a wish that was released since: what was read before it says nothing.
+            self.reading = None;
+        }
         self.track_of_write().written(outcome, now.ms, random);
     }
 
@@ -249,10 +286,12 @@ impl Output {
         match result {
             Ok(()) => {
                 self.budget.reserved(booked);
-                if let Doing::Booking(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-                    self.doing = Doing::Booked(value);
+                if self.doing == Doing::Booking {
+                    self.doing = Doing::Nothing;
+                    self.track_of_write().take_back();
                 }
             }
+            Err(_) if self.doing != Doing::Booking => {}
             Err(error) => {
                 self.doing = Doing::Nothing;
                 let why = format!("the write could not be booked: {error}");
@@ -264,6 +303,7 @@ impl Output {
 
     /// Decides what to do now.
     pub(super) fn look(&mut self, ask: &Ask<'_>) -> Next {
+        self.saw_end = self.expires_at.is_some_and(|end| end <= ask.now.ms);
         if let Some(next) = self.moves_on(ask) {
             return next;
         }
@@ -298,9 +338,6 @@ impl Output {
             (Control::Paused(why), Some(badly)) => Control::Paused(format!("{why}; {badly}")),
             (control, _) => control.clone(),
         };
-        if let Doing::Booked(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-            return self.write_what_is_booked(value, control, now, random);
-        }
         let situation = Situation {
             setpoint: &self.setpoint,
             expires_at_ms: self.expires_at,
@@ -342,47 +379,20 @@ impl Output {
     pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
         match self.budget.to_reserve() {
             Some(booked) => {
-                self.doing = Doing::Booking(value);
+                self.doing = Doing::Booking;
                 Busy::Booking { booked }
             }
-            None => self.send(value, now),
+            None => {
+                self.budget.spend(now.ms);
+                self.doing = Doing::Writing;
+                Busy::Writing { value }
+            }
         }
-    }
-
-    /// Gives a booked write to the adapter.
-    pub(super) fn send(&mut self, value: PointValue, now: Now) -> Busy {
-        self.budget.spend(now.ms);
-        self.doing = Doing::Writing;
-        Busy::Writing { value }
     }
 
     /// What is left of its budget.
     pub(super) fn budget_left(&self, now: Now) -> BudgetView {
         self.budget.view(&self.rules.budget, now.ms)
-    }
-
-    /// The block is booked. If somebody stopped the loop meanwhile, nothing is written.
-    fn write_what_is_booked(
-        &mut self,
-        value: PointValue,
-        control: &Control,
-        now: Now,
-        random: u32,
-    ) -> Next {
-        let changed = Changed::No;
-        if *control == Control::Active {
-            return Next {
-                changed,
-                busy: Some(self.send(value, now)),
-            };
-        }
-        self.track
-            .written(WriteOutcome::NotSent("stopped".into()), now.ms, random);
-        self.look_now();
-        Next {
-            changed,
-            busy: None,
-        }
     }
 
     pub(super) fn say(

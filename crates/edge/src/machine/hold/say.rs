@@ -20,10 +20,10 @@ impl Holding {
             .filter_map(|(point, output)| Some((*point, output.report(now)?)))
             .collect();
         ReportedValues {
-            held_revision: self.revision,
+            held_revision: self.in_force.0,
             items,
             hold: Some(HoldReport {
-                held_revision: self.settings.revision,
+                held_revision: self.in_force.1,
                 state: self.state(),
                 interval_ms: self.interval_ms(),
                 overruns: self.overruns,

@@ -13,11 +13,13 @@ use holdfast_domain::{
     event::{EventKind, whole_micros},
     row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
+    trouble::{Noted, Trouble, TroubleKind},
     values::{HoldWish, Interruption, ReportedValues, Values, Wish},
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
+use uuid::Uuid;
 
 use super::{Fixture, Scene, compare, random};
 use crate::{
@@ -252,6 +254,7 @@ pub async fn every_field_comes_back(fixture: &dyn Fixture) {
             since: at,
             fingerprint: Fingerprint::of_bytes(b"drift"),
         }),
+        troubles: vec![noted_trouble(at)],
     });
     change.upserts = items
         .iter()
@@ -345,6 +348,7 @@ pub async fn nothing_optional_comes_back_as_nothing(fixture: &dyn Fixture) {
             since: at,
             fingerprint: Fingerprint::of_bytes(b"drift"),
         }),
+        troubles: Vec::new(),
     });
     let state = scene.commit(&state, change).await;
     let mut change = Change::of(&state);
@@ -470,4 +474,17 @@ pub async fn random_histories_match_the_model(fixture: &dyn Fixture) {
         assert_eq!(scene.load(state.record.id).await, *state, "step {step}");
     }
     compare::all(scene.other.as_ref(), &model).await;
+}
+
+fn noted_trouble(since: Timestamp) -> Noted {
+    Noted {
+        trouble: Trouble {
+            kind: TroubleKind::SetpointNotHeld,
+            id: Uuid::from_u128(7),
+            name: "boiler-1/flow \"x\"".to_owned(),
+            since,
+            reason: "the instrument said no: \u{0} illegal data value".to_owned(),
+        },
+        told: true,
+    }
 }

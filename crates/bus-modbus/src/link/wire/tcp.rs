@@ -1,12 +1,8 @@
-//! One TCP connection: opened, asked, dropped. The only place that knows the client library.
-//!
-//! "The line failed" ([`Failure`]), "the instrument said no" ([`Answer::Exception`]) and values are three things here;
-//! what follows from them is decided in `desk.rs`.
+//! A connection of Modbus TCP. The only place that knows the client library; what it keeps to itself (RTU with a line's
+//! timing) is `rtu/`.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::ErrorKind;
-use std::time::Duration;
 
 use holdfast_domain::protocol::modbus::Table;
 use tokio::net::TcpStream;
@@ -15,119 +11,28 @@ use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
 use tokio_modbus::{Error, ProtocolError, Slave};
 
-use crate::data::{Endpoint, Place, Write};
+use super::{Answer, Ask, Failure, What};
+use crate::data::{Place, Write};
 use crate::poll::Data;
 use crate::words;
 
-/// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) unit_id: u8,
-    pub(crate) deadline: Duration,
-    pub(crate) what: What,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
-    Read(Place),
-    Write(Write),
-}
-
-/// The instrument answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Data(Data),
-    /// It says that it wrote what was asked for.
-    Written,
-    /// It said no, with this code.
-    Exception(u8),
-}
-
-/// The line failed. The connection is not fit for use any more: an answer that comes late would be taken for the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Nothing came in time.
-    TimedOut,
-    /// The connection ended: "was reset".
-    Lost(&'static str),
-    /// What came is no answer to what was asked: "9 registers where 10 were asked for".
-    NoAnswer(String),
-    /// Nothing was sent: the connection had ended before, or something had come on it that nobody waits for.
-    Stale,
-}
-
-impl Failure {
-    /// For the operator: what was asked of whom, and what came of it.
-    pub(crate) fn of(&self, ask: &Ask, endpoint: &Endpoint) -> String {
-        let Ask {
-            unit_id,
-            deadline,
-            what,
-        } = ask;
-        match self {
-            Self::TimedOut => {
-                let deadline = deadline.as_millis();
-                format!("no answer from unit {unit_id} at {endpoint} within {deadline} ms ({what})")
-            }
-            Self::Lost(how) => {
-                format!("the connection to {endpoint} {how} when unit {unit_id} was {what}")
-            }
-            Self::NoAnswer(came) => {
-                format!("unit {unit_id} at {endpoint} was {what} and sent {came}")
-            }
-            Self::Stale => {
-                format!(
-                    "the connection to {endpoint} was closed by the other side before unit {unit_id} was {what}"
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(place) => write!(f, "asked for {place}"),
-            Self::Write(write) => write!(f, "asked to write {write}"),
-        }
-    }
-}
-
 /// A connection that is open.
-pub(crate) struct Connection {
+pub(super) struct TcpConnection {
     context: Context,
     /// The same connection, to look at what the library holds.
     look: std::net::TcpStream,
 }
 
-impl Connection {
-    /// Connects, within `deadline`.
-    ///
-    /// # Errors
-    /// Why not: "connection refused".
-    pub(crate) async fn open(endpoint: &Endpoint, deadline: Duration) -> Result<Self, String> {
-        let connecting = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
-        let stream = match timeout(deadline, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(words::connect_error(&error)),
-            Err(_) => return Err(format!("no answer within {} ms", deadline.as_millis())),
-        };
-        // A request of a few bytes must not wait for the one before it to be acknowledged. Where the system does not
-        // grant it, all goes on, slower.
-        let _ = stream.set_nodelay(true);
-        let (look, stream) = two(stream).map_err(|error| words::connect_error(&error))?;
+impl TcpConnection {
+    pub(super) fn over(stream: TcpStream) -> std::io::Result<Self> {
+        let (look, stream) = two(stream)?;
         Ok(Self {
             context: tcp::attach(stream),
             look,
         })
     }
 
-    /// Asks, and waits for the answer until the deadline. After a failure the connection must be dropped.
-    ///
-    /// What is to be written is sent only on a connection that is known to be in order: instruments close idle ones, and a
-    /// write into one of those would be a write of which nobody knows.
-    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer, Failure> {
+    pub(super) async fn ask(&mut self, ask: &Ask) -> Result<Answer, Failure> {
         let request = match &ask.what {
             What::Read(place) => read_request(*place),
             What::Write(_) if !self.is_in_order() => return Err(Failure::Stale),
