@@ -1,9 +1,9 @@
-/* A Modbus TCP server on libmodbus, for the tests.
+/* A Modbus server on libmodbus, for the tests: TCP, or with `--serial PATH` RTU as unit 1 at 19200 baud, 8N1.
  *
- * Any unit; four tables 0..199: holding registers hold their address, input registers 10000 more, coils are on at
+ * Any unit (on TCP); four tables 0..199: holding registers hold their address, input registers 10000 more, coils are on at
  * multiples of 3, discrete inputs at even addresses. Outside the map libmodbus answers exception 2 by itself; for
  * a range inside it give `--refuse FIRST:COUNT`. `--delay-ms N` waits before each answer, and so holds up every
- * connection: one request is served at a time. Prints `PORT n` first; ends when standard input closes.
+ * connection: one request is served at a time. Prints `PORT n` first (0: a serial port); ends when standard input closes.
  *
  * Build: cc libmodbus_server.c -I/usr/include/modbus -lmodbus
  */
@@ -17,11 +17,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SIZE = 200, MAX_CONNECTIONS = 64, MAX_REFUSED = 16, MBAP = 7 };
+enum { SIZE = 200, MAX_CONNECTIONS = 64, MAX_REFUSED = 16 };
 
 static int refused[MAX_REFUSED][2];
 static int refused_count = 0;
 static int delay_ms = 0;
+/* How many bytes stand before the function code. */
+static int head = 7;
 
 static void die(const char *what) {
     fprintf(stderr, "%s: %s\n", what, modbus_strerror(errno));
@@ -30,25 +32,48 @@ static void die(const char *what) {
 
 /* Whether a request touches a refused range. Functions 1-4, 15, 16 and 23 count; 5, 6 and 22 touch one address. */
 static int is_refused(const uint8_t *query) {
-    int function = query[MBAP];
-    int first = query[MBAP + 1] << 8 | query[MBAP + 2];
-    int count = query[MBAP + 3] << 8 | query[MBAP + 4];
+    int function = query[head];
+    int first = query[head + 1] << 8 | query[head + 2];
+    int count = query[head + 3] << 8 | query[head + 4];
     if (function == 5 || function == 6 || function == 22) count = 1;
     for (int i = 0; i < refused_count; i++)
         if (first < refused[i][0] + refused[i][1] && refused[i][0] < first + count) return 1;
     return 0;
 }
 
-/* Serves one request on `fd`. Returns 0 when the connection has ended. */
-static int serve(modbus_t *context, modbus_mapping_t *map, int fd) {
+/* Serves one request. Returns 0 when the connection has ended, 2 when it was not for this unit. */
+static int serve_one(modbus_t *context, modbus_mapping_t *map) {
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
-    modbus_set_socket(context, fd);
     int length = modbus_receive(context, query);
     if (length < 0) return 0;
-    if (length == 0) return 1;
+    if (length == 0) return 2;
     if (delay_ms) usleep((useconds_t)delay_ms * 1000);
     if (is_refused(query)) return modbus_reply_exception(context, query, MODBUS_EXCEPTION_ILLEGAL_DATA_ADDRESS) >= 0;
     return modbus_reply(context, query, length, map) >= 0;
+}
+
+/* The same on the connection `fd`. */
+static int serve(modbus_t *context, modbus_mapping_t *map, int fd) {
+    modbus_set_socket(context, fd);
+    return serve_one(context, map);
+}
+
+/* Serves a line until standard input closes; a frame that is none does not end it. */
+static int serve_line(const char *path, modbus_mapping_t *map) {
+    modbus_t *context = modbus_new_rtu(path, 19200, 'N', 8, 1);
+    head = 1;
+    if (!context || modbus_set_slave(context, 1) < 0 || modbus_connect(context) < 0) die(path);
+    printf("PORT 0\n");
+    fflush(stdout);
+    struct pollfd slots[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = modbus_get_socket(context), .events = POLLIN}};
+    while (poll(slots, 2, -1) >= 0 || errno == EINTR) {
+        char byte;
+        if (slots[0].revents && read(STDIN_FILENO, &byte, 1) <= 0) return 0;
+        if (slots[1].revents & (POLLHUP | POLLERR)) return 0;
+        /* After a request to another unit it waits half a second for what that one answers, and takes what comes for it. */
+        if (slots[1].revents && serve_one(context, map) == 2) serve_one(context, map);
+    }
+    return 1;
 }
 
 static int bound_port(int listener) {
@@ -60,16 +85,19 @@ static int bound_port(int listener) {
 
 int main(int argc, char **argv) {
     int port = 0;
+    const char *line = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--port") == 0) {
             port = atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--serial") == 0) {
+            line = argv[i + 1];
         } else if (strcmp(argv[i], "--delay-ms") == 0) {
             delay_ms = atoi(argv[i + 1]);
         } else if (strcmp(argv[i], "--refuse") == 0 && refused_count < MAX_REFUSED &&
                    sscanf(argv[i + 1], "%d:%d", &refused[refused_count][0], &refused[refused_count][1]) == 2) {
             refused_count++;
         } else {
-            fprintf(stderr, "unknown or wrong: %s %s (--port N, --delay-ms N, --refuse FIRST:COUNT)\n", argv[i], argv[i + 1]);
+            fprintf(stderr, "unknown or wrong: %s %s (--port N, --serial PATH, --delay-ms N, --refuse FIRST:COUNT)\n", argv[i], argv[i + 1]);
             return 2;
         }
     }
@@ -83,6 +111,8 @@ int main(int argc, char **argv) {
         map->tab_registers[address] = (uint16_t)address;
         map->tab_input_registers[address] = (uint16_t)(10000 + address);
     }
+
+    if (line) return serve_line(line, map);
 
     int listener = modbus_tcp_listen(context, 16);
     if (listener < 0) die("listen");

@@ -1,4 +1,4 @@
-"""A Modbus TCP server on pymodbus, for the tests.
+"""A Modbus server on pymodbus, for the tests: TCP, RTU over TCP (`--rtu`), RTU on a serial port (`--serial PATH`).
 
 Units 1 and 2 (or `--units`), each with four tables 0..199: holding registers hold their address (+ 1000 per unit
 above the first), input registers 10000 more, coils are on at multiples of 3, discrete inputs at even addresses.
@@ -7,7 +7,7 @@ above the first), input registers 10000 more, coils are on at multiples of 3, di
     {"unit": 1, "table": "holding", "address": 100, "type": "float32", "value": 21.5, "wordOrder": "big"}
 with type one of int16, uint16, int32, uint32, int64, uint64, float32, float64, bool (coils and discrete inputs).
 
-Prints `PORT n` first; ends when standard input closes. See README.md beside this file.
+Prints `PORT n` first (0: a serial port); ends when standard input closes. See README.md beside this file.
 """
 
 import argparse
@@ -19,7 +19,8 @@ import sys
 import threading
 
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 SIZE = 200
@@ -106,6 +107,8 @@ def end_with_parent():
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--rtu", action="store_true", help="RTU frames over TCP")
+    parser.add_argument("--serial", metavar="PATH", help="RTU on this serial port, at 19200 baud, 8N1")
     parser.add_argument("--units", default="1,2", help="comma-separated unit identifiers")
     parser.add_argument("--set", default="[]", help="values to put into the map, as JSON")
     parser.add_argument("--refuse", action="append", default=[], metavar="FIRST:COUNT")
@@ -118,13 +121,17 @@ async def main():
     for item in json.loads(arguments.set):
         put(tables[item.get("unit", units[0])], item)
 
-    server = ModbusTcpServer(
-        [device(unit, tables[unit], arguments) for unit in units],
-        address=("127.0.0.1", arguments.port),
-        trace_packet=cutter(arguments.half_frame_every),
-    )
+    devices = [device(unit, tables[unit], arguments) for unit in units]
+    cut = cutter(arguments.half_frame_every)
+    if arguments.serial:
+        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut)
+    else:
+        framer = FramerType.RTU if arguments.rtu else FramerType.SOCKET
+        server = ModbusTcpServer(
+            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut
+        )
     await server.serve_forever(background=True)
-    print("PORT", server.transport.sockets[0].getsockname()[1], flush=True)
+    print("PORT", 0 if arguments.serial else server.transport.sockets[0].getsockname()[1], flush=True)
     threading.Thread(target=end_with_parent, daemon=True).start()
     await server.serving
 

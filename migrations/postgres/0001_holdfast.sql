@@ -33,7 +33,9 @@ CREATE TABLE device_hot (
     seen_boot         bigint,
     seen_sequence     bigint,
     drift_since       timestamptz,
-    drift_fingerprint text
+    drift_fingerprint text,
+    -- Trouble that there is, and whether it was told of, as JSON.
+    troubles          text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX device_hot_due ON device_hot (due_at);
 
@@ -194,6 +196,15 @@ CREATE TABLE hub_uptime (
     up_since     timestamptz NOT NULL,
     last_beat_at timestamptz NOT NULL
 ) WITH (fillfactor = 10);
+
+-- How far each way of telling somebody of trouble has come in the log, and who tells.
+CREATE TABLE notices (
+    name          text PRIMARY KEY,
+    holder        uuid NOT NULL,
+    claimed_until timestamptz NOT NULL,
+    -- A cursor; NULL: it is new.
+    told          text
+);
 
 CREATE TABLE tokens (
     id           uuid PRIMARY KEY,

@@ -27,7 +27,9 @@ CREATE TABLE device_hot (
     seen_boot         INTEGER,
     seen_sequence     INTEGER,
     drift_since       INTEGER,
-    drift_fingerprint TEXT
+    drift_fingerprint TEXT,
+    -- Trouble that there is, and whether it was told of, as JSON.
+    troubles          TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX device_hot_due ON device_hot (due_at);
 
@@ -172,6 +174,15 @@ CREATE TABLE hub_uptime (
     up_since     INTEGER NOT NULL,
     last_beat_at INTEGER NOT NULL
 ) STRICT;
+
+-- How far each way of telling somebody of trouble has come in the log, and who tells.
+CREATE TABLE notices (
+    name          TEXT PRIMARY KEY,
+    holder        TEXT NOT NULL,
+    claimed_until INTEGER NOT NULL,
+    -- A cursor; NULL: it is new.
+    told          TEXT
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tokens (
     id           TEXT PRIMARY KEY,

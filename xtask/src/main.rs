@@ -9,6 +9,7 @@ mod ci;
 mod generated;
 mod peers;
 mod shell;
+mod sim;
 mod sqlx;
 mod style;
 mod test;
@@ -77,6 +78,18 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Run the simulation of the whole: what CI runs, or one seed step by step, or fresh ones
+    Sim {
+        /// Replay this one, and tell each step
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Try so many fresh ones, and print those that fail
+        #[arg(long)]
+        runs: Option<u64>,
+        /// The first of them (default: by the clock)
+        #[arg(long, requires = "runs")]
+        from: Option<u64>,
+    },
     /// Run the benchmarks of the workspace, or those whose name contains NAME
     Bench {
         /// Part of a benchmark's name
@@ -114,6 +127,7 @@ fn run(task: Task) -> Result<()> {
         Task::Openapi { check } => generated::openapi(check),
         Task::Schema { check } => generated::schema(check),
         Task::Sqlx { check } => sqlx::run(check),
+        Task::Sim { seed, runs, from } => sim::run(seed, runs, from),
         Task::Bench {
             name,
             list,

@@ -17,12 +17,12 @@ use crate::link::{Command, Key, Link, NewUnit, Registry, TASK_FAILED, unread};
 use crate::settings::{Settings, Waits};
 use crate::stats::{LinkStats, LinkView};
 
-/// The Modbus adapter: Modbus TCP.
+/// The Modbus adapter: Modbus TCP, RTU on serial lines, RTU over TCP.
 ///
 /// `start` ends well with the first answer of the unit, an exception included; with two exceptions that say that the
 /// unit was not reached (10 and 11, from a gateway) it does not. It ends with an error after the deadline for connecting
 /// and the unit's own for the answer, and after what other units on a shared line take before it. Behind a link that is
-/// known to be down it fails at once. A sensor without points is established by the connection.
+/// known to be down it fails at once, and on a line that other sensors use with other settings. A sensor without points is established by the connection.
 pub struct ModbusBus {
     registry: Arc<Registry>,
     next_key: AtomicU64,
@@ -67,6 +67,7 @@ impl FieldBus for ModbusBus {
         } = request;
         let (endpoint, spec) = Spec::of(&sensor)?;
         let link = self.registry.link(&endpoint);
+        let link = link.map_err(StartError::Unsupported)?;
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let (starting, answer) = oneshot::channel();
         let starting = (!was_established).then_some(starting);
@@ -131,7 +132,7 @@ impl RunningSensor for RunningUnit {
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError> {
         let (endpoint, spec) = Spec::of(&sensor)?;
         if endpoint != self.endpoint {
-            let (old, new) = (&self.endpoint, endpoint);
+            let (old, new) = (self.endpoint.in_full(), endpoint.in_full());
             return Err(StartError::Unsupported(format!(
                 "moving from {old} to {new} needs a restart of the sensor"
             )));

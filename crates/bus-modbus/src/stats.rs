@@ -42,6 +42,8 @@ counters! {
     turned_away,
     /// Requests that nobody answered in time.
     timeouts,
+    /// Requests whose answer came with a wrong checksum (RTU).
+    damaged,
     /// Requests that were answered with an exception.
     exceptions,
     /// Connections that were made.
@@ -98,7 +100,7 @@ impl Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkView {
-    /// `host:port`.
+    /// `host:port`, or the path of a serial port.
     pub endpoint: String,
     /// Its counters since it came into use.
     pub stats: LinkStats,

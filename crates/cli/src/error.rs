@@ -70,6 +70,33 @@ pub enum CliError {
         /// Names of the sensors that it has.
         sensors: Vec<String>,
     },
+    /// The sensor has no such point.
+    #[error("expected the name or UUID of a point of {sensor}, found {found:?}, which is none{}", known(.points))]
+    NoSuchPoint {
+        /// The sensor's name.
+        sensor: String,
+        /// What was given.
+        found: String,
+        /// Names of the points that it has.
+        points: Vec<String>,
+    },
+    /// A word is a command, and the name of a device.
+    #[error(
+        "`reconcile {word}` is a command for the whole fleet, and there is a device named {word:?}. For the fleet: holdfast \
+         reconcile {word} --fleet. For the device: --device {word}, or holdfast reconcile look {word} to look at it again"
+    )]
+    AlsoADevice {
+        /// The word.
+        word: &'static str,
+    },
+    /// Nothing is paused there.
+    #[error("expected a pause of {part} itself, found none{hint}")]
+    NotPaused {
+        /// What was named.
+        part: String,
+        /// What else keeps it.
+        hint: &'static str,
+    },
     /// Others keep changing the target.
     #[error(
         "{device}: the target was changed by someone else {attempts} times in a row while this edit was made; nothing of it was done. Try again"

@@ -169,6 +169,7 @@ pub fn hub(stores: Stores) -> Hub {
         tokens,
         events,
         fleet,
+        notices: _,
         wakeups,
     } = stores;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));

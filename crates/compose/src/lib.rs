@@ -5,6 +5,8 @@
 pub mod agent;
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "reconciler")]
+mod notices;
 #[cfg(feature = "stores")]
 mod parts;
 pub mod process;

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use holdfast_runtime::{
     config,
     logs::{self, LogConfig},
-    shutdown,
+    memory, shutdown,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ pub trait RoleConfig: Default + Serialize + DeserializeOwned {
 pub fn main<C: RoleConfig>(
     run: impl AsyncFnOnce(C, CancellationToken) -> anyhow::Result<()>,
 ) -> ExitCode {
+    memory::give_back_large_buffers();
     let matches = command::<C>().get_matches();
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match start(&args, run) {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use holdfast_domain::watch::Patience;
+use holdfast_domain::{trouble::Tolerated, watch::Patience};
 use holdfast_reconcile::{Reconciler, ReconcilerParts, ReconcilerSettings};
 use holdfast_runtime::{
     clock::SystemClock,
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    notices::{self, NotifyConfig},
     parts::Parts,
     process::RoleConfig,
     stores::{self, StoreConfig, Stores},
@@ -33,6 +34,8 @@ pub struct ReconcilerConfig {
     pub store: StoreConfig,
     /// Its loop.
     pub reconcile: ReconcileConfig,
+    /// Who is told of trouble that persists.
+    pub notify: NotifyConfig,
     /// How it logs.
     pub log: LogConfig,
 }
@@ -50,6 +53,11 @@ pub struct ReconcileConfig {
     pub drift_after_s: u32,
     /// A deployment that has not come to an end after so long is overdue, 1 to 86,400.
     pub overdue_after_s: u32,
+    /// Trouble (a silent agent, a failed sensor, a dead instrument, a value that is not held) that lasts so long is told of, 1 to
+    /// 86,400.
+    pub trouble_after_s: u32,
+    /// A sensor that could not be started so often is told of before that, 1 to 1,000,000.
+    pub trouble_after_attempts: u32,
     /// How long events are kept, and tokens and keys that have ended: 1 to 36,500.
     pub keep_events_days: u32,
     /// How many versions of each device's target are kept, 1 to 1,000,000: the last one is always kept.
@@ -62,6 +70,7 @@ impl Default for ReconcilerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 3003)),
             store: StoreConfig::default(),
             reconcile: ReconcileConfig::default(),
+            notify: NotifyConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -74,6 +83,8 @@ impl Default for ReconcileConfig {
             silent_after_s: 90,
             drift_after_s: 10,
             overdue_after_s: 60,
+            trouble_after_s: 300,
+            trouble_after_attempts: 10,
             keep_events_days: 90,
             keep_versions: 1_000,
         }
@@ -97,6 +108,8 @@ impl ReconcileConfig {
             silent_after_s,
             drift_after_s,
             overdue_after_s,
+            trouble_after_s,
+            trouble_after_attempts,
             keep_events_days,
             keep_versions,
         } = *self;
@@ -105,6 +118,13 @@ impl ReconcileConfig {
             ("reconcile.silent_after_s", silent_after_s, 20, DAY_S),
             ("reconcile.drift_after_s", drift_after_s, 1, DAY_S),
             ("reconcile.overdue_after_s", overdue_after_s, 1, DAY_S),
+            ("reconcile.trouble_after_s", trouble_after_s, 1, DAY_S),
+            (
+                "reconcile.trouble_after_attempts",
+                trouble_after_attempts,
+                1,
+                1_000_000,
+            ),
             ("reconcile.keep_events_days", keep_events_days, 1, 36_500),
             ("reconcile.keep_versions", keep_versions, 1, 1_000_000),
         ] {
@@ -123,6 +143,10 @@ impl ReconcileConfig {
             patience: Patience {
                 silent_after: seconds(self.silent_after_s),
                 drift_after: seconds(self.drift_after_s),
+                tolerated: Tolerated {
+                    for_long: seconds(self.trouble_after_s),
+                    attempts: self.trouble_after_attempts,
+                },
                 ..defaults.patience
             },
             keep_events: SignedDuration::from_hours(24 * i64::from(self.keep_events_days)),
@@ -144,6 +168,7 @@ pub fn reconciler(stores: Stores, config: &ReconcileConfig) -> Result<Reconciler
         tokens,
         events,
         fleet,
+        notices: _,
         wakeups,
     } = stores;
     let parts = ReconcilerParts {
@@ -163,13 +188,16 @@ pub fn reconciler(stores: Stores, config: &ReconcileConfig) -> Result<Reconciler
 /// If the store or the port can't be had, or a part ends by itself.
 pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow::Result<()> {
     config.reconcile.check()?;
+    config.notify.check()?;
     let metrics = Metrics::start();
     let listener = serve::bind(config.listen).await?;
     let opening = cancel.run_until_cancelled(Box::pin(stores::open(&config.store)));
     let Some(stores) = opening.await else {
         return Ok(());
     };
-    let reconciler = reconciler(stores?, &config.reconcile)?;
+    let stores = stores?;
+    let ways = notices::ways(&stores, &config.notify)?;
+    let reconciler = reconciler(stores, &config.reconcile)?;
     let progress = reconciler.progress();
     let ready = Arc::new(move || match progress.borrow().passes {
         0 => Err("no pass has been completed yet".to_owned()),
@@ -185,6 +213,12 @@ pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow:
         reconciler.run(cancel).await;
         Ok(())
     });
+    for way in ways {
+        parts.spawn("telling of trouble", |cancel| async move {
+            way.run(cancel).await;
+            Ok(())
+        });
+    }
     parts.run().await
 }
 

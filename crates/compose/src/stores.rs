@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use holdfast_ports::{
-    events::EventStore, fleet::FleetStore, store::DeviceStore, tokens::TokenStore, wakeups::Wakeups,
+    events::EventStore, fleet::FleetStore, notices::NoticeStore, store::DeviceStore,
+    tokens::TokenStore, wakeups::Wakeups,
 };
 use holdfast_runtime::config::ConfigError;
 use holdfast_store_postgres::{PostgresOptions, PostgresStore};
@@ -41,6 +42,8 @@ pub struct Stores {
     pub events: Arc<dyn EventStore>,
     /// The fleet.
     pub fleet: Arc<dyn FleetStore>,
+    /// How far notices have come.
+    pub notices: Arc<dyn NoticeStore>,
     /// Wake-ups.
     pub wakeups: Arc<dyn Wakeups>,
 }
@@ -122,14 +125,16 @@ pub fn named(url: Option<String>, data: &Path) -> StoreConfig {
 pub const SQLITE_FILE: &str = "hub.sqlite";
 
 impl Stores {
-    fn of<S: DeviceStore + TokenStore + EventStore + FleetStore + Wakeups + 'static>(
-        store: Arc<S>,
-    ) -> Self {
+    fn of<S>(store: Arc<S>) -> Self
+    where
+        S: DeviceStore + TokenStore + EventStore + FleetStore + NoticeStore + Wakeups + 'static,
+    {
         Self {
             devices: store.clone(),
             tokens: store.clone(),
             events: store.clone(),
             fleet: store.clone(),
+            notices: store.clone(),
             wakeups: store,
         }
     }

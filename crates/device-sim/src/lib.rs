@@ -1,4 +1,4 @@
-//! Instruments that speak real field protocols over real sockets.
+//! Instruments that speak real field protocols over real sockets, and serial lines without ports.
 //!
 //! For the demo, for commissioning without a plant, and for tests that ask hard questions: *how many
 //! writes reached this register, what happens when the cable is pulled, when an answer comes late, when

@@ -8,7 +8,8 @@
 //! - [`canonical`]: when two contents are the same;
 //! - [`plan`]: what an agent must start, stop, restart or update; [`backoff`]: when it tries again;
 //! - [`state`]: all that the hub knows of a device; [`edit`], [`wish`], [`receive`], [`watch`]: how operators, a report and
-//!   time change it; [`values`]: what is wanted of its outputs; [`shown`]: how screens show that; [`project`]: the one function behind the read model and the events;
+//!   time change it; [`values`]: what is wanted of its outputs; [`shown`]: how screens show that;
+//!   [`resume`]: what starting a stopped loop would move; [`project`]: the one function behind the read model and the events;
 //! - [`docket`]: which command may be begun, once;
 //! - [`hold`]: the value loop: what to do about a point that is to hold a value, and why;
 //! - [`check`]: what is doubtful in a target.
@@ -35,9 +36,11 @@ pub mod project;
 pub mod protocol;
 pub mod rebuild;
 pub mod receive;
+pub mod resume;
 pub mod row;
 pub mod shown;
 pub mod state;
+pub mod trouble;
 pub mod value;
 pub mod values;
 pub mod watch;

@@ -31,6 +31,9 @@ pub const RESTORES_PER_HOUR: u32 = 6;
 /// Stops and pauses of one device at a time.
 pub const PAUSES_PER_DEVICE: usize = 1_000;
 
+/// Shortest time in ms without a word of the hub after which it counts as lost: below this a slow line would do.
+pub const HUB_LOST_MIN_MS: i64 = 10_000;
+
 /// Guards of one point: what people can still reason about.
 pub const GUARDS_PER_POINT: usize = 16;
 

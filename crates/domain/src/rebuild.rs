@@ -123,6 +123,8 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::CommandFailed
             | EventKind::CommandExpired
             | EventKind::CommandUnknown
+            | EventKind::TroubleBegan
+            | EventKind::TroubleEnded
             | EventKind::ReconciliationStarted
             | EventKind::ReconciliationStopped
             | EventKind::ReconciliationPaused

@@ -154,7 +154,7 @@ fn merge(
         failures: outcome.failures,
         health: merged,
         looked_revision,
-        values: values::merge(state, values, replace),
+        values: values::merge(state, values, replace, context.now),
         agent_version: agent_version.or_else(|| old?.agent_version.clone()),
         reported_at: context.now,
     })
@@ -227,10 +227,11 @@ fn decide(
     values::go_above(&mut change, state, &reported.values, context);
     values::adopt(&mut change, state, &reported.values, context);
     note_deployed(&mut change, state, &target, &reported, context);
+    change.is_worth_a_look |= state.presence.silent && !state.presence.troubles.is_empty();
     change.presence = Some(Presence {
         last_seen_at: Some(context.now),
         silent: false,
-        drift: state.presence.drift.clone(),
+        ..state.presence.clone()
     });
     change.reported = Some(reported);
     Received::Changed(Box::new(change))

@@ -141,6 +141,8 @@ pub struct Presence {
     pub silent: bool,
     /// The drift that `device.config_drift` was last written for, if it still lasts.
     pub drift: Option<DriftNote>,
+    /// Trouble that there is.
+    pub troubles: Vec<crate::trouble::Noted>,
 }
 
 /// The drift that an event was written for.
@@ -167,6 +169,8 @@ pub struct Change {
     pub reported: Option<Reported>,
     /// When it was heard of.
     pub presence: Option<Presence>,
+    /// Did something change that time may make a trouble of, besides the rows?
+    pub is_worth_a_look: bool,
     /// Rows of the read model that are new or changed.
     pub upserts: Vec<SensorRow>,
     /// Rows that go.
@@ -223,10 +227,20 @@ impl Change {
             target: None,
             reported: None,
             presence: None,
+            is_worth_a_look: false,
             upserts: Vec::new(),
             deletes: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// Shall the reconciler look at the device at once?
+    #[must_use]
+    pub fn makes_due(&self) -> bool {
+        self.target.is_some()
+            || !self.upserts.is_empty()
+            || !self.deletes.is_empty()
+            || self.is_worth_a_look
     }
 
     /// Adds an event and gives its sequence.
@@ -331,6 +345,7 @@ impl DeviceState {
             target,
             reported,
             presence,
+            is_worth_a_look: _,
             upserts,
             deletes,
             events,

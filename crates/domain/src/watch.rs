@@ -11,6 +11,7 @@ use crate::{
     drift::{self, SensorDrift},
     event::{Context, EventKind},
     state::{Change, DeviceState, DriftNote, Presence, TargetChange, TargetChangeKind},
+    trouble::{self, Tolerated, Troubles},
 };
 
 /// How patient the reconciler is.
@@ -20,6 +21,8 @@ pub struct Patience {
     pub silent_after: SignedDuration,
     /// A drift that lasts so long is told of. Longer than an ordinary deployment.
     pub drift_after: SignedDuration,
+    /// When trouble persists, so that somebody is told of it.
+    pub tolerated: Tolerated,
     /// A device that nothing is due for is looked at again after so long.
     pub at_least_every: SignedDuration,
 }
@@ -102,11 +105,12 @@ pub fn watch(
         }
         (Some(_) | None, _) => {}
     }
+    let next_trouble = tell_of_trouble(&mut change, state, &mut presence, patience, context);
     let is_idle = presence == state.presence;
     change.presence = Some(presence);
     let next_end = end_what_is_over(&mut change, state, context);
     let is_idle = is_idle && change.target.is_none();
-    let next = [silent_at, hub_back_at, told_at, next_end]
+    let next = [silent_at, hub_back_at, told_at, next_trouble, next_end]
         .into_iter()
         .flatten()
         .filter(|at| *at > now)
@@ -125,13 +129,42 @@ pub fn heard(state: &DeviceState, context: &Context) -> Option<Change> {
     state.presence.silent.then(|| {
         let mut change = Change::of(state);
         change.event(state, context, EventKind::DeviceOnline, None, json!({}));
+        // What was told of its silence is over.
+        change.is_worth_a_look = !state.presence.troubles.is_empty();
         change.presence = Some(Presence {
             silent: false,
             last_seen_at: Some(context.now),
-            drift: state.presence.drift.clone(),
+            ..state.presence.clone()
         });
         change
     })
+}
+
+/// Tells of trouble that persists, and of what is over. Says when the next one will have persisted.
+fn tell_of_trouble(
+    change: &mut Change,
+    state: &DeviceState,
+    presence: &mut Presence,
+    patience: &Patience,
+    context: &Context,
+) -> Option<Timestamp> {
+    let Troubles {
+        noted,
+        began,
+        ended,
+        next,
+    } = trouble::look(state, presence.silent, &patience.tolerated, context.now);
+    let device = state.record.name.as_str();
+    for one in ended {
+        let payload = one.payload(device, Some(context.now));
+        change.event(state, context, EventKind::TroubleEnded, None, payload);
+    }
+    for one in began {
+        let payload = one.payload(device, None);
+        change.event(state, context, EventKind::TroubleBegan, None, payload);
+    }
+    presence.troubles = noted;
+    next
 }
 
 /// What drifts and how, without since when, from which version, or how often it was tried: a sensor that fails goes on

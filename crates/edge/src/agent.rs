@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     calls::Calls,
     health::HealthBox,
+    local::LocalLoop,
     machine::{Machine, MachineSettings, NotRegistered, Now},
     readings::{HubReadings, HubReadingsSettings, fan_out},
     shell::Shell,
@@ -80,6 +81,7 @@ pub struct Agent {
     parts: AgentParts,
     settings: AgentSettings,
     status: watch::Sender<Option<Arc<AgentStatus>>>,
+    local: LocalLoop,
 }
 
 impl Agent {
@@ -90,7 +92,14 @@ impl Agent {
             parts,
             settings,
             status: watch::Sender::new(None),
+            local: LocalLoop::default(),
         }
+    }
+
+    /// The same, which answers what comes this way. Where several agents have the same way, the one that runs answers.
+    #[must_use]
+    pub fn answering(self, local: LocalLoop) -> Self {
+        Self { local, ..self }
     }
 
     /// What the agent knows of itself, from now on; `None` until it runs.
@@ -109,7 +118,9 @@ impl Agent {
             parts,
             settings,
             status,
+            local,
         } = self;
+        let asked = local.waiting().lock_owned().await;
         let AgentParts {
             hub,
             ledger,
@@ -143,7 +154,7 @@ impl Agent {
             health: Arc::new(HealthBox::default()),
             limit: settings.call_limit,
         };
-        let shell = Shell::new(machine, calls, identity, clock, entropy, began);
+        let shell = Shell::new(machine, calls, identity, clock, entropy, began, asked);
         shell.run(&cancel, &status, settings.stop_limit).await;
         Ok(())
     }

@@ -8,7 +8,8 @@ use std::{
 use futures::FutureExt;
 use holdfast_domain::{
     CommandId, Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState,
-    document::command::CommandReport, hold::WriteOutcome,
+    document::command::CommandReport,
+    hold::{LoopMemory, WriteOutcome},
 };
 use holdfast_ports::{
     StoreError,
@@ -50,6 +51,7 @@ pub(crate) enum Done {
         booked: u64,
         result: Result<(), String>,
     },
+    Remembered(Result<(), String>),
     Stopped {
         sensor: SensorId,
         generation: u64,
@@ -133,6 +135,10 @@ impl Calls {
 
     pub(crate) async fn keep_established(self, keep: Vec<SensorId>) -> Done {
         Done::EstablishedKept(self.written(self.ledger.keep_established(&keep)).await)
+    }
+
+    pub(crate) async fn remember(self, memory: Box<LoopMemory>) -> Done {
+        Done::Remembered(self.written(self.ledger.remember(&memory)).await)
     }
 
     pub(crate) async fn note_turned_away(self, how: Option<TurnedAway>) -> Done {

@@ -14,10 +14,12 @@
 mod agent;
 mod calls;
 mod health;
+mod local;
 pub mod machine;
 pub mod readings;
 mod shell;
 mod status;
 
 pub use agent::{Agent, AgentError, AgentParts, AgentSettings};
+pub use local::{LocalError, LocalLoop, LocalOrder, LoopError, LoopView, OutputView};
 pub use status::{AgentStatus, HubAccess, HubStatus, SensorStatus};

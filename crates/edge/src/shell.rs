@@ -15,11 +15,16 @@ use holdfast_ports::{
     hub_link::Polled,
     ledger::{Identity, TurnedAway},
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc, oneshot, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     calls::{Calls, Done, Handle},
+    local::Asked,
     machine::{CommandEffect, CommandEvent, Effect, Event, Machine, Now},
     status::AgentStatus,
 };
@@ -38,10 +43,16 @@ pub(crate) struct Shell {
     acting: JoinSet<Done>,
     /// What adapters keep, with the number of its start. What is being stopped is with its call.
     running: BTreeMap<SensorId, (u64, Handle)>,
+    /// What somebody on site asks.
+    local: OwnedMutexGuard<mpsc::Receiver<Asked>>,
+    /// Who waits for what came of an order, by its number.
+    orders: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    last_order: u64,
 }
 
 enum Input {
     Cancelled,
+    Asked(Asked),
     Done(Done),
     Health,
     Tick,
@@ -56,6 +67,7 @@ impl Shell {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         began: Instant,
+        local: OwnedMutexGuard<mpsc::Receiver<Asked>>,
     ) -> Self {
         let (asking, acting) = (JoinSet::new(), JoinSet::new());
         Self {
@@ -68,6 +80,9 @@ impl Shell {
             asking,
             acting,
             running: BTreeMap::new(),
+            local,
+            orders: BTreeMap::new(),
+            last_order: 0,
         }
     }
 
@@ -94,6 +109,7 @@ impl Shell {
             match self.next(cancel).await {
                 Input::Cancelled => break,
                 Input::Done(done) => self.take_done(done, &mut events),
+                Input::Asked(asked) => events.extend(self.take_asked(asked)),
                 Input::Health => events.extend(self.calls.health.take()),
                 Input::Tick => events.push_back(Event::Tick),
             }
@@ -118,7 +134,27 @@ impl Shell {
             Some(done) = self.acting.join_next() => of_task(done),
             Some(done) = self.asking.join_next() => of_task(done),
             () = self.calls.health.rings() => Input::Health,
+            Some(asked) = self.local.recv() => Input::Asked(asked),
             () = tick => Input::Tick,
+        }
+    }
+
+    /// Answers what can be answered at once; an order becomes an event.
+    fn take_asked(&mut self, asked: Asked) -> Option<Event> {
+        match asked {
+            Asked::Look(answer) => {
+                // Who does not wait any more needs no answer.
+                let _ = answer.send(self.machine.loop_view(self.now()));
+                None
+            }
+            Asked::Order(order, answer) => {
+                tracing::warn!(?order, "ordered on site");
+                self.orders.retain(|_, answer| !answer.is_closed());
+                self.last_order += 1;
+                self.orders.insert(self.last_order, answer);
+                let number = self.last_order;
+                Some(Event::Ordered { number, order })
+            }
         }
     }
 
@@ -201,6 +237,13 @@ impl Shell {
                 let handle = self.handle(sensor, generation);
                 drop(self.acting.spawn(calls.write(handle, point, value)));
             }
+            Effect::Answer { number, result } => {
+                let result = logged("an order on site was not carried out", result);
+                if let Some(answer) = self.orders.remove(&number) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::Remember(memory) => drop(self.acting.spawn(calls.remember(memory))),
             Effect::BookWrites { point, booked } => {
                 drop(self.acting.spawn(calls.book_writes(point, booked)));
             }
@@ -317,6 +360,9 @@ impl Shell {
             Done::Booked { point, booked, result } => {
                 let result = logged("could not book writes of a point", result);
                 Event::Booked { point, booked, result }
+            }
+            Done::Remembered(result) => {
+                Event::Remembered(logged("could not note how the value loop stands", result))
             }
             Done::Reincarnated(result) => Event::Reincarnated(result.map(|(identity, boot)| {
                 let incarnation = identity.incarnation;

@@ -7,12 +7,13 @@
   const DEBOUNCE_MS = 150;
 
   function ago(ms) {
-    const s = Math.round(ms / 1000);
+    const s = Math.round(Math.abs(ms) / 1000);
     if (s < 2) return "now";
-    if (s < 100) return `${s} s ago`;
-    if (s < 6000) return `${Math.round(s / 60)} min ago`;
-    if (s < 172800) return `${Math.round(s / 3600)} h ago`;
-    return `${Math.round(s / 86400)} days ago`;
+    let span = `${Math.round(s / 86400)} days`;
+    if (s < 100) span = `${s} s`;
+    else if (s < 6000) span = `${Math.round(s / 60)} min`;
+    else if (s < 172800) span = `${Math.round(s / 3600)} h`;
+    return ms < 0 ? `in ${span}` : `${span} ago`;
   }
 
   function tell() {
@@ -48,11 +49,34 @@
     morphChildren(old, fresh);
   }
 
+  // What has an id is found again by it, wherever it stands now: what somebody types into a form is not lost because a line
+  // was added above.
   function morphChildren(old, fresh) {
-    const olds = [...old.childNodes];
-    const news = [...fresh.childNodes];
-    news.forEach((node, i) => (olds[i] ? morph(olds[i], node) : old.append(node.cloneNode(true))));
-    olds.slice(news.length).forEach((node) => node.remove());
+    let at = old.firstChild;
+    for (const node of fresh.childNodes) {
+      if (node.id) {
+        let known = at;
+        while (known && known.id !== node.id) known = known.nextSibling;
+        if (!known) {
+          old.insertBefore(node.cloneNode(true), at);
+          continue;
+        }
+        while (at !== known) at = removed(at);
+      } else if (!at || at.id) {
+        old.insertBefore(node.cloneNode(true), at);
+        continue;
+      }
+      const next = at.nextSibling;
+      morph(at, node);
+      at = next;
+    }
+    while (at) at = removed(at);
+  }
+
+  function removed(node) {
+    const next = node.nextSibling;
+    node.remove();
+    return next;
   }
 
   let last = "";

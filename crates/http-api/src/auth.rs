@@ -43,6 +43,11 @@ impl Caller {
         &self.session.actor
     }
 
+    /// May this caller do what needs `role`?
+    pub(crate) fn may(&self, role: Role) -> bool {
+        matches!(self.session.grant, Grant::Operator(has) if has >= role)
+    }
+
     pub(crate) fn correlation(&self) -> Option<&str> {
         Some(self.request.as_str())
     }

@@ -1,4 +1,4 @@
-//! The hub's HTTP API, its OpenAPI description, and the read-only pages.
+//! The hub's HTTP API, its OpenAPI description, and the pages.
 //!
 //! A thin layer: it finds out who asks and what for, calls a use case of the hub, and puts the answer into the forms of
 //! `holdfast-wire`. It decides nothing about devices.
@@ -22,6 +22,7 @@ mod reconciliation;
 mod rows;
 mod sensors;
 mod setpoints;
+mod start_plan;
 mod system;
 mod target;
 mod tokens;
@@ -92,6 +93,7 @@ struct AppParts {
     settings: ApiSettings,
     feed: events::Feed,
     bounds: bounds::Bounds,
+    fleet_loops: ui::FleetLoops,
     openapi: bytes::Bytes,
 }
 
@@ -120,6 +122,7 @@ pub fn router(hub: Hub, settings: ApiSettings) -> Router {
         bounds,
         settings,
         feed,
+        fleet_loops: ui::FleetLoops::default(),
         openapi,
     }));
     let docs = system::docs();
@@ -176,6 +179,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(reconciliation::lift))
         .routes(routes!(reconciliation::fleet, reconciliation::tune_fleet))
         .routes(routes!(reconciliation::start_fleet))
+        .routes(routes!(start_plan::of_device))
+        .routes(routes!(start_plan::of_fleet))
         .routes(routes!(reconciliation::stop_fleet))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))

@@ -244,7 +244,12 @@ pub(crate) async fn fleet(
     query: Query,
 ) -> ApiResult<Json<FleetReconciliation>> {
     query.finish()?;
-    each_device(&app, FleetOrder::new(FleetAct::Look, &caller, None)).await
+    look_at_all(&app, &caller).await.map(Json)
+}
+
+/// How the fleet's loops run.
+pub(crate) async fn look_at_all(app: &App, caller: &Caller) -> ApiResult<FleetReconciliation> {
+    each_device(app, FleetOrder::new(FleetAct::Look, caller, None)).await
 }
 
 /// Change how the fleet's value loops run
@@ -265,7 +270,8 @@ pub(crate) async fn tune_fleet(
     let update =
         ReconciliationUpdate::from_json(body).map_err(|problems| ApiProblem::invalid(&problems))?;
     let what = FleetAct::Tune(update.tuning());
-    each_device(&app, FleetOrder::new(what, &caller, update.reason)).await
+    let order = FleetOrder::new(what, &caller, update.reason);
+    each_device(&app, order).await.map(Json)
 }
 
 /// Start the fleet's value loops
@@ -283,7 +289,16 @@ pub(crate) async fn start_fleet(
 ) -> ApiResult<Json<FleetReconciliation>> {
     let reason = query.reason();
     query.finish()?;
-    each_device(&app, FleetOrder::new(FleetAct::Start, &caller, reason)).await
+    start_all(&app, &caller, reason).await.map(Json)
+}
+
+/// Starts every device's loop.
+pub(crate) async fn start_all(
+    app: &App,
+    caller: &Caller,
+    reason: Option<String>,
+) -> ApiResult<FleetReconciliation> {
+    each_device(app, FleetOrder::new(FleetAct::Start, caller, reason)).await
 }
 
 /// Stop the fleet's value loops
@@ -302,10 +317,18 @@ pub(crate) async fn stop_fleet(
 ) -> ApiResult<Json<FleetReconciliation>> {
     query.finish()?;
     let stop = Stop::from_json(body).map_err(|problems| ApiProblem::invalid(&problems))?;
-    let what = FleetAct::Stop {
-        for_ms: stop.for_ms,
-    };
-    each_device(&app, FleetOrder::new(what, &caller, Some(stop.reason))).await
+    stop_all(&app, &caller, stop).await.map(Json)
+}
+
+/// Stops every device's loop.
+pub(crate) async fn stop_all(
+    app: &App,
+    caller: &Caller,
+    stop: Stop,
+) -> ApiResult<FleetReconciliation> {
+    let Stop { reason, for_ms } = stop;
+    let what = FleetAct::Stop { for_ms };
+    each_device(app, FleetOrder::new(what, caller, Some(reason))).await
 }
 
 /// What is asked of every device.
@@ -356,7 +379,7 @@ impl FleetOrder {
 
 /// Carries out an order on every device, some at a time, and counts the fleet as it is then. A device that fails is counted
 /// and logged; one that is gone meanwhile is none.
-async fn each_device(app: &App, order: FleetOrder) -> ApiResult<Json<FleetReconciliation>> {
+async fn each_device(app: &App, order: FleetOrder) -> ApiResult<FleetReconciliation> {
     /// Devices at the same time: few enough that everything else gets its turn at the store.
     const AT_ONCE: usize = 8;
     let order = Arc::new(order);
@@ -384,7 +407,7 @@ async fn each_device(app: &App, order: FleetOrder) -> ApiResult<Json<FleetReconc
             }
         }
         let Some(next) = listed.next else {
-            return Ok(Json(figures));
+            return Ok(figures);
         };
         page.after = Some(next);
     }

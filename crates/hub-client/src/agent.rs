@@ -104,7 +104,7 @@ impl AgentHub {
                 self.device
             ))
         };
-        let document: Box<RawValue> = problem::read(call.to_owned(), answer, "a target state")
+        let document: &RawValue = problem::read(call.to_owned(), answer, "a target state")
             .map_err(|error| not(&error))?;
         match TargetState::from_slice(document.get().as_bytes()) {
             Ok((device, target)) if device == self.device => Ok(target),

@@ -4,7 +4,7 @@
 //! here and there: a proxy, a captive portal, another server on the same port.
 
 use holdfast_wire::{ProblemDetails, problem::MEDIA_TYPE};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::transport::{Answer, NoAnswer, append};
 
@@ -117,9 +117,9 @@ fn not_the_hub(call: String, answer: &Answer) -> CallError {
 }
 
 /// Reads an answer's body as the wanted document.
-pub(crate) fn read<T: DeserializeOwned>(
+pub(crate) fn read<'a, T: Deserialize<'a>>(
     call: String,
-    answer: &Answer,
+    answer: &'a Answer,
     expected: &'static str,
 ) -> Result<T, CallError> {
     let is_json = answer

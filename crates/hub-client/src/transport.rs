@@ -292,7 +292,8 @@ pub(crate) enum Opened {
 }
 
 async fn read(mut response: Response) -> Result<Answer, NoAnswer> {
-    let mut body = Vec::new();
+    let length = response.content_length().unwrap_or_default();
+    let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(ANSWER_BYTES));
     while let Some(chunk) = response.chunk().await.map_err(NoAnswer::Broken)? {
         if body.len() + chunk.len() > ANSWER_BYTES {
             return Err(NoAnswer::TooLong);

@@ -150,13 +150,22 @@ impl Hub {
         self.inner.states.forget_all();
         while let Some(wake) = cancel.run_until_cancelled(wakes.recv()).await {
             match wake {
-                Ok(Wake::Desired(device)) => self.inner.states.forget(device),
-                Ok(Wake::Tokens) => self.inner.tokens.forget_all(),
-                Ok(Wake::Everything) | Err(RecvError::Lagged(_)) => {
-                    self.inner.tokens.forget_all();
-                    self.inner.states.forget_all();
-                }
+                Ok(wake) => self.wake(wake),
+                Err(RecvError::Lagged(_)) => self.wake(Wake::Everything),
                 Err(RecvError::Closed) => break,
+            }
+        }
+    }
+
+    /// Takes a wake-up: what it may have made old is asked of the store again. For who does not [run](Self::run) the
+    /// background work but drives it.
+    pub fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Desired(device) => self.inner.states.forget(device),
+            Wake::Tokens => self.inner.tokens.forget_all(),
+            Wake::Everything => {
+                self.inner.tokens.forget_all();
+                self.inner.states.forget_all();
             }
         }
     }
@@ -165,14 +174,14 @@ impl Hub {
         let mut every = tokio::time::interval(self.inner.settings.seen_every);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while cancel.run_until_cancelled(every.tick()).await.is_some() {
-            self.write_seen().await;
+            self.beat().await;
         }
-        self.write_seen().await;
+        self.beat().await;
     }
 
     /// Writes when devices were seen, and that this hub is up: the second only after the first, so that nobody is taken for
-    /// silent whose sign of life is not written yet.
-    async fn write_seen(&self) {
+    /// silent whose sign of life is not written yet. Background work, as [`wake`](Self::wake) is.
+    pub async fn beat(&self) {
         let parts = &self.inner.parts;
         let written = match self.inner.seen.write(parts.devices.as_ref()).await {
             Ok(silent) => parts.fleet.beat(parts.clock.now()).await.map(|()| silent),

@@ -273,7 +273,7 @@ pub fn is_confirmed(state: &DeviceState) -> bool {
     let HoldWish { revision, .. } = state.target.values.hold;
     let reported = state.reported.as_ref();
     let hold = reported.and_then(|reported| reported.values.hold.as_ref());
-    hold.is_some_and(|hold| hold.held_revision >= revision)
+    hold.is_some_and(|hold| hold.is_done_with(revision))
 }
 
 /// `ms` after `now`, in whole microseconds; durations are bounded when they are read.

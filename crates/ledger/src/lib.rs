@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use holdfast_domain::{
     CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
+    hold::LoopMemory,
 };
 use holdfast_ports::{
     StoreError,
@@ -163,6 +164,13 @@ impl Ledger for RedbLedger {
 
     async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
         self.write("booking writes", Write::BookWrites(point, booked))
+            .await
+            .map(drop)
+    }
+
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError> {
+        let memory = Box::new(memory.clone());
+        self.write("keeping what the value loop knows", Write::Remember(memory))
             .await
             .map(drop)
     }

@@ -14,8 +14,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, StorageError, backends::Fi
 
 use crate::{file::KeptFile, tables};
 
-/// Memory for cached pages, in bytes: a ledger is a few documents.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// Memory for cached pages, in bytes. Documents are read once, at the start, and written whole.
+const CACHE_BYTES: usize = 256 * 1024;
 
 /// Only the owner may read it: it holds the agent's token.
 const MODE: u32 = 0o600;

@@ -1,7 +1,7 @@
 //! What is inside the file: five tables, and what each write does to them.
 //!
 //! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
-//! `turnedAway`, `target`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
+//! `turnedAway`, `target`, `loop`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
 //! text. `writes`: writes booked, by point. `commands`: by id, the place in their order and what became of it, nothing while
 //! it is under way. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
 //! written and read in `who.rs`.
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
-    document::command::CommandReport, limits,
+    document::command::CommandReport, hold::LoopMemory, limits,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
@@ -28,6 +28,7 @@ const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfa
 const IDENTITY: &str = "identity";
 const REGISTERING: &str = "registering";
 const TURNED_AWAY: &str = "turnedAway";
+const LOOP: &str = "loop";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
 const WRITES: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.writes");
 
@@ -66,6 +67,8 @@ pub(crate) enum Write {
     BeginCommand(CommandId),
     /// Note what became of a command.
     EndCommand(CommandReport),
+    /// Keep what the value loop knows.
+    Remember(Box<LoopMemory>),
     /// Forget what is not in the set.
     KeepEstablished(BTreeSet<SensorId>),
 }
@@ -78,6 +81,7 @@ pub(crate) struct Raw {
     /// The token that a registration is asked for.
     pub(crate) registering: Option<String>,
     target: Option<Vec<u8>>,
+    memory: Option<Vec<u8>>,
     boot: u64,
     worked: u64,
     established: Vec<(String, String)>,
@@ -130,6 +134,10 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
             }
             if old.as_ref().is_none_or(|old| old.device != new.device) {
                 documents.remove("target")?;
+                let memory = read_memory(document(&documents, LOOP)?.as_deref());
+                // What can't be read counts for nobody.
+                let memory = memory.unwrap_or_default().on_another_device();
+                documents.insert(LOOP, memory_json(&memory).as_slice())?;
                 meta.remove("worked")?;
                 established.retain(|_, _| false)?;
                 writes.retain(|_, _| false)?;
@@ -187,6 +195,9 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         }
         Write::BookWrites(point, booked) => {
             writes.insert(point.to_string().as_str(), *booked)?;
+        }
+        Write::Remember(memory) => {
+            documents.insert(LOOP, memory_json(memory).as_slice())?;
         }
         Write::BeginCommand(id) => {
             let place = next_place(&mut meta)?;
@@ -267,6 +278,7 @@ fn read_raw(
         turned_away: document(documents, TURNED_AWAY)?,
         registering: None,
         target: document(documents, "target")?,
+        memory: document(documents, LOOP)?,
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
         established: noted,
@@ -285,6 +297,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         turned_away,
         registering: _,
         target,
+        memory,
         boot,
         worked,
         established,
@@ -325,7 +338,20 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
             .into_iter()
             .map(|(_, id, word)| read_command(&id, &word))
             .collect::<Result<_, _>>()?,
+        memory: read_memory(memory.as_deref())?,
     })
+}
+
+fn memory_json(memory: &LoopMemory) -> Vec<u8> {
+    serde_json::to_vec(memory).expect("what the value loop knows has text keys")
+}
+
+fn read_memory(bytes: Option<&[u8]>) -> Result<LoopMemory, String> {
+    let Some(bytes) = bytes else {
+        return Ok(LoopMemory::default());
+    };
+    serde_json::from_slice(bytes)
+        .map_err(|error| format!("what the value loop knows can't be read in it: {error}"))
 }
 
 fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandReport>), String> {

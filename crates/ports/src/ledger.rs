@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
-    document::command::CommandReport,
+    document::command::CommandReport, hold::LoopMemory,
 };
 
 use crate::{StoreError, tokens::SecretHash};
@@ -23,7 +23,7 @@ pub trait Ledger: Send + Sync {
     async fn begin_boot(&self) -> Result<Held, StoreError>;
 
     /// Keeps who this agent is. A new identity (another device or incarnation) starts its boots anew and keeps nothing else
-    /// of the old one if the device is another. With another token, nobody was turned away.
+    /// of the old one if the device is another, but for what was done on site ([`LoopMemory::on_another_device`]). With another token, nobody was turned away.
     async fn set_identity(&self, identity: &Identity) -> Result<(), StoreError>;
 
     /// Notes that the hub turned this agent away, or (`None`) that it knows it again.
@@ -44,6 +44,9 @@ pub trait Ledger: Send + Sync {
 
     /// Books writes of a point before they are made: so many count as made, whatever happens.
     async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError>;
+
+    /// Keeps what the value loop must know after a restart; replaces what was kept.
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError>;
 
     /// Notes that a command is begun, before anything of it is done: it is never begun again, whatever happens.
     async fn begin_command(&self, id: CommandId) -> Result<(), StoreError>;
@@ -112,4 +115,6 @@ pub struct Held {
     pub booked: BTreeMap<PointId, u64>,
     /// Commands that were begun or have ended, with what became of them where that is known; the oldest first.
     pub commands: Vec<(CommandId, Option<CommandReport>)>,
+    /// What the value loop was told to remember.
+    pub memory: LoopMemory,
 }

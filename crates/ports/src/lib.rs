@@ -1,7 +1,8 @@
 //! The traits to the outside. Each trait's documentation is its contract: what is guaranteed, which errors there are,
 //! what is bounded, and what cancelling a call does. The contract suites in the testkit check every implementation.
 //!
-//! On the hub: [`store`], [`tokens`], [`events`], [`fleet`], [`wakeups`]. On the agent: [`bus`], [`readings`],
+//! On the hub: [`store`], [`tokens`], [`events`], [`fleet`], [`notices`],
+//! [`wakeups`]. On the agent: [`bus`], [`readings`],
 //! [`ledger`], [`hub_link`]. On both: [`clock`].
 
 pub mod bus;
@@ -10,6 +11,7 @@ pub mod events;
 pub mod fleet;
 pub mod hub_link;
 pub mod ledger;
+pub mod notices;
 pub mod page;
 pub mod readings;
 pub mod store;

@@ -5,16 +5,17 @@
 //! share the fleet through the store.
 //!
 //! Where to look: [`pacer`] (when is the next pass?), [`pass`] (what is done in one), [`retention`] (how long events are
-//! kept), `figures` (the fleet's metrics); what is decided of one device is [`holdfast_domain::watch`].
+//! kept), [`notices`] (who is told of trouble), `figures` (the fleet's metrics); what is decided of one device is [`holdfast_domain::watch`].
 
 mod figures;
+pub mod notices;
 pub mod pacer;
 pub mod pass;
 pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
-use holdfast_domain::watch::Patience;
+use holdfast_domain::{trouble::Tolerated, watch::Patience};
 use holdfast_ports::{
     clock::Clock,
     events::EventStore,
@@ -83,6 +84,7 @@ impl Default for ReconcilerSettings {
             patience: Patience {
                 silent_after: SignedDuration::from_secs(90),
                 drift_after: SignedDuration::from_secs(10),
+                tolerated: Tolerated::USUAL,
                 at_least_every: SignedDuration::from_secs(300),
             },
             batch: 100,

@@ -111,6 +111,7 @@ pub(crate) async fn apply(
         &e.device_uuid, &e.sequence, &e.kind as _, &e.at as _, &e.actor, &e.correlation as _, &e.causation as _,
         &e.payload,
         &p.outputs,
+        &c.troubles as _,
     );
     query.fetch_all(executor).await
 }

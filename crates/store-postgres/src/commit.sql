@@ -13,13 +13,14 @@ WITH hot AS (
         silent = coalesce(c.silent, h.silent),
         turned = h.silent <> coalesce(c.silent, h.silent),
         drift_since = CASE WHEN c.has_presence THEN c.drift_since ELSE h.drift_since END,
-        drift_fingerprint = CASE WHEN c.has_presence THEN c.drift_fingerprint ELSE h.drift_fingerprint END
+        drift_fingerprint = CASE WHEN c.has_presence THEN c.drift_fingerprint ELSE h.drift_fingerprint END,
+        troubles = CASE WHEN c.has_presence THEN c.troubles ELSE h.troubles END
     FROM unnest(
         $1::uuid[], $2::bigint[], $3::bigint[], $4::boolean[], $5::timestamptz[], $6::boolean[], $7::timestamptz[],
-        $8::boolean[], $9::timestamptz[], $10::text[]
+        $8::boolean[], $9::timestamptz[], $10::text[], $62::text[]
     ) AS c (
         device_uuid, base_revision, events, becomes_due, made_at, has_presence, last_seen_at,
-        silent, drift_since, drift_fingerprint
+        silent, drift_since, drift_fingerprint, troubles
     )
     WHERE h.device_uuid = c.device_uuid AND h.revision = c.base_revision
         -- A report that another process has seen a later one of is not taken.

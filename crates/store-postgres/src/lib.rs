@@ -5,7 +5,7 @@
 //!   changes that share one; `lifecycle.rs`: making, registering and deleting devices around it.
 //! - `load.rs`: a device's whole state in one statement; `rows.rs`: rows of the read model to columns and back;
 //!   `columns.rs`: times, numbers and texts.
-//! - `lists.rs`, `points.rs`, `events.rs`, `tokens.rs`, `fleet.rs`: the rest of the ports; `devices.rs` puts the port of
+//! - `lists.rs`, `points.rs`, `events.rs`, `tokens.rs`, `fleet.rs`, `notices.rs`: the rest of the ports; `devices.rs` puts the port of
 //!   devices together.
 //! - `wakeups.rs`: LISTEN and NOTIFY. `pool.rs`: the connections. `bounds.rs`: no call waits for ever for a server that
 //!   stands still.
@@ -24,6 +24,7 @@ mod fleet;
 mod lifecycle;
 mod lists;
 mod load;
+mod notices;
 mod parts;
 mod points;
 mod pool;

@@ -72,6 +72,7 @@ fn first_change(state: &DeviceState, events: &[Event]) -> Change {
         }),
         reported: reported.clone(),
         presence: Some(presence.clone()),
+        is_worth_a_look: false,
         upserts: rows.values().cloned().collect::<Vec<SensorRow>>(),
         deletes: Vec::new(),
         events: events.to_vec(),

@@ -42,6 +42,7 @@ pub(crate) async fn load(pool: &Pool, device: DeviceId) -> Result<Option<DeviceS
         last_seen_at: first.last_seen_at,
         silent: first.silent,
         drift: first.drift_since.zip(first.drift_fingerprint.take()),
+        troubles: first.troubles.take(),
         seen: match (first.seen_incarnation, first.seen_boot, first.seen_sequence) {
             (Some(incarnation), Some(boot), Some(sequence)) => Some((incarnation, boot, sequence)),
             _ => None,
@@ -194,6 +195,7 @@ struct DeviceColumns {
     last_seen_at: Option<Time>,
     silent: bool,
     drift: Option<(Time, String)>,
+    troubles: Option<String>,
     seen: Option<OrderColumns>,
 }
 
@@ -221,6 +223,10 @@ impl DeviceColumns {
                 last_seen_at: instant(self.last_seen_at),
                 silent: self.silent,
                 drift,
+                troubles: match &self.troubles {
+                    Some(troubles) => serde_json::from_str(troubles)?,
+                    None => Vec::new(),
+                },
             },
             seen: self.seen.map(order).transpose()?,
             ..DeviceState::new(record)

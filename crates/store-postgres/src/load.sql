@@ -7,7 +7,7 @@ SELECT
     d.updated_at AS device_updated_at, d.updated_by AS device_updated_by,
     h.revision, h.last_event, h.last_seen_at AS "last_seen_at?", h.silent,
     h.seen_incarnation AS "seen_incarnation?", h.seen_boot AS "seen_boot?", h.seen_sequence AS "seen_sequence?",
-    h.drift_since AS "drift_since?", h.drift_fingerprint AS "drift_fingerprint?",
+    h.drift_since AS "drift_since?", h.drift_fingerprint AS "drift_fingerprint?", h.troubles AS "troubles?",
     t.version AS target_version,
     CASE WHEN coalesce(s.line, 1) = 1 THEN t.config::text END AS target_config,
     CASE WHEN coalesce(s.line, 1) = 1 THEN t.setpoints END AS setpoints,

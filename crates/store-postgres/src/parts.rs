@@ -64,6 +64,7 @@ impl Parts {
             target: _,
             reported,
             presence: _,
+            is_worth_a_look: _,
             upserts,
             deletes,
             events,
@@ -138,17 +139,16 @@ arrays! {
         silent: Option<bool>,
         drift_since: Option<Time>,
         drift_fingerprint: Option<String>,
+        troubles: Option<String>,
     }
 }
 
 impl ChangeArrays {
     fn push(&mut self, change: &Change) -> Result<(), Fault> {
-        let becomes_due =
-            change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty();
         self.device_uuid.push(change.device.uuid());
         self.base_revision.push(bigint(change.base_revision)?);
         self.events.push(bigint(change.events.len() as u64)?);
-        self.becomes_due.push(becomes_due);
+        self.becomes_due.push(change.makes_due());
         self.made_at.push(time_opt(made_at(change)));
         let presence = change.presence.as_ref();
         self.has_presence.push(presence.is_some());
@@ -161,6 +161,7 @@ impl ChangeArrays {
                  last_seen_at: _,
                  silent: _,
                  drift,
+                 troubles: _,
              }| drift.as_ref(),
         );
         self.drift_since.push(note.map(
@@ -171,6 +172,13 @@ impl ChangeArrays {
         ));
         self.drift_fingerprint
             .push(note.map(|note| note.fingerprint.to_string()));
+        let troubles = presence.map(|presence| &presence.troubles);
+        self.troubles.push(
+            troubles
+                .filter(|some| !some.is_empty())
+                .map(json)
+                .transpose()?,
+        );
         Ok(())
     }
 }

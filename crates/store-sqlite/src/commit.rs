@@ -130,6 +130,7 @@ pub(crate) async fn apply(
         target,
         reported,
         presence,
+        is_worth_a_look: _,
         upserts,
         deletes,
         events,
@@ -193,7 +194,7 @@ pub(crate) async fn apply(
 
 /// When the device becomes due through `change`, by the times that are in it; `None` if it does not.
 fn due_time(change: &Change) -> Option<Timestamp> {
-    if change.target.is_none() && change.upserts.is_empty() && change.deletes.is_empty() {
+    if !change.makes_due() {
         return None;
     }
     let events = change.events.iter().map(|event| event.at);

@@ -3,7 +3,7 @@
 //! - `open.rs`: opening a store and migrating a file; the connections and their settings.
 //! - `devices.rs`: the port of devices; `commit.rs`, `write.rs`: what a change does to the tables, in a fixed number of
 //!   statements; `load.rs`: a device's whole state; `lists.rs`; `rows.rs`, `columns.rs`: values to columns and back.
-//! - `events.rs`, `tokens.rs`, `fleet.rs`: the other ports.
+//! - `events.rs`, `tokens.rs`, `fleet.rs`, `notices.rs`: the other ports.
 //!
 //! What is decided is decided in the domain; this crate only keeps it. One connection writes (`BEGIN IMMEDIATE`), a few
 //! read beside it (WAL): a reader never waits for the writer, nor the writer for a reader. Many rows go into one
@@ -18,6 +18,7 @@ mod fleet;
 mod full_disk;
 mod lists;
 mod load;
+mod notices;
 mod open;
 mod rows;
 mod tokens;

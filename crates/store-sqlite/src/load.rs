@@ -34,6 +34,7 @@ struct DeviceColumns {
     seen_sequence: Option<i64>,
     drift_since: Option<i64>,
     drift_fingerprint: Option<String>,
+    troubles: Option<String>,
     version: i64,
     config: String,
     look_revision: i64,
@@ -78,7 +79,8 @@ pub(crate) async fn load(
         r#"SELECT d.name, d.labels, d.incarnation, d.created_at, d.created_by, d.updated_at, d.updated_by,
                h.revision, h.last_event, h.last_seen_at, h.silent AS "silent: bool", h.seen_incarnation,
                h.seen_boot, h.seen_sequence, h.drift_since,
-               h.drift_fingerprint, t.version, t.config, t.look_revision, t.setpoints, t.hold, t.commands, t.event,
+               h.drift_fingerprint, h.troubles, t.version, t.config, t.look_revision, t.setpoints, t.hold,
+               t.commands, t.event,
                t.created_at AS target_created_at, t.created_by AS target_created_by,
                t.updated_at AS target_updated_at, t.updated_by AS target_updated_by,
                t.last_deployed_at, t.last_deployed_version
@@ -176,6 +178,12 @@ fn state(
             drift: instant_opt(found.drift_since)?
                 .zip(drift_fingerprint)
                 .map(|(since, fingerprint)| DriftNote { since, fingerprint }),
+            troubles: found
+                .troubles
+                .as_deref()
+                .map(from_json)
+                .transpose()?
+                .unwrap_or_default(),
         },
         seen: match (
             &found.seen_incarnation,

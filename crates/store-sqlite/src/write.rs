@@ -186,21 +186,25 @@ pub(crate) async fn write_presence(
         last_seen_at,
         silent,
         drift,
+        troubles,
     } = presence;
     let (seen, since) = (
         micros_opt(*last_seen_at),
         drift.as_ref().map(|note| micros(note.since)),
     );
+    let troubles = (!troubles.is_empty()).then(|| json(troubles)).transpose()?;
     let fingerprint = drift.as_ref().map(|note| note.fingerprint.to_string());
     sqlx::query!(
         "UPDATE device_hot
-         SET last_seen_at = max(?2, coalesce(last_seen_at, ?2)), silent = ?3, drift_since = ?4, drift_fingerprint = ?5
+         SET last_seen_at = max(?2, coalesce(last_seen_at, ?2)), silent = ?3, drift_since = ?4, drift_fingerprint = ?5,
+             troubles = ?6
          WHERE device_uuid = ?1",
         id,
         seen,
         silent,
         since,
-        fingerprint
+        fingerprint,
+        troubles
     )
     .execute(&mut *connection)
     .await?;

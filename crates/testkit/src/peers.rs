@@ -1,4 +1,4 @@
-//! Starts the Modbus servers that others wrote, and asks them from outside with mbpoll.
+//! Starts the Modbus servers that others wrote, on sockets and serial lines, and asks them from outside with mbpoll.
 //!
 //! The programs are in `peers/` and their README says what each holds; `cargo xtask peers` installs them. This file
 //! only runs them: it knows no protocol. Everything here panics rather than returning errors, because a test without
@@ -45,6 +45,16 @@ impl Peer {
         Self::start(Command::new(installed("libmodbus_server")), arguments)
     }
 
+    /// The same, with RTU at one end of a serial line, as unit 1 alone: others get no answer.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn libmodbus_on(port: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(installed("libmodbus_server"));
+        command.arg("--serial").arg(port);
+        Self::start(command, arguments)
+    }
+
     /// Starts the modbus-serial server: any unit, holding registers 0..199; takes `--port`, `--refuse`.
     ///
     /// # Panics
@@ -53,6 +63,27 @@ impl Peer {
         let mut command = Command::new("node");
         command.arg(source("modbus_serial_server.js"));
         command.env("NODE_PATH", installed("node/node_modules"));
+        Self::start(command, arguments)
+    }
+
+    /// The same, with RTU frames over TCP.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn pymodbus_rtu<S: AsRef<str>>(arguments: &[S]) -> Self {
+        let mut command = Command::new(installed("venv/bin/python"));
+        command.arg(source("modbus_tcp_server.py")).arg("--rtu");
+        Self::start(command, arguments)
+    }
+
+    /// The same, with RTU at one end of a serial line.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub fn pymodbus_on(port: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(installed("venv/bin/python"));
+        command.arg(source("modbus_tcp_server.py"));
+        command.arg("--serial").arg(port);
         Self::start(command, arguments)
     }
 
@@ -132,17 +163,99 @@ impl Drop for Peer {
     }
 }
 
+/// A serial line without ports: two pseudo-terminals that socat joins. Dropping it is pulling both plugs.
+#[derive(Debug)]
+pub struct SerialCable {
+    socat: Child,
+    ends: [PathBuf; 2],
+}
+
+impl SerialCable {
+    /// Lays one; its ends are made in `folder`.
+    ///
+    /// # Panics
+    /// When socat is not installed, or makes none.
+    pub fn lay(folder: &Path) -> Self {
+        let ends = ["near", "far"].map(|name| folder.join(name));
+        let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
+        // Twice -d: it says when it begins to join them.
+        let mut socat = Command::new("socat")
+            .args(["-d", "-d"])
+            .args(ends.iter().map(|path| end(path)))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start socat ({error}): run `cargo xtask peers`")
+            });
+        let said = socat.stderr.take().expect("stderr was asked for as a pipe");
+        let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+        assert!(
+            lines.any(|line| line.contains("starting data transfer loop")),
+            "socat ended before it joined {ends:?}"
+        );
+        // What it says later must not make it wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { socat, ends }
+    }
+
+    /// The paths of its two ends.
+    pub fn ends(&self) -> [&Path; 2] {
+        [&self.ends[0], &self.ends[1]]
+    }
+}
+
+impl Drop for SerialCable {
+    fn drop(&mut self) {
+        let _ = self.socat.kill();
+        let _ = self.socat.wait();
+        for end in &self.ends {
+            let _ = std::fs::remove_file(end);
+        }
+    }
+}
+
 /// Reads `count` (1 to 125) holding registers of `unit` from a server on 127.0.0.1, with mbpoll.
 ///
 /// # Panics
 /// When mbpoll is not installed, or the server answers an exception or nothing; the message has mbpoll's words.
 pub fn mbpoll_read(port: u16, unit: u8, address: u16, count: u16) -> Vec<u16> {
     let output = mbpoll(port, unit, address, &["-c", &count.to_string()], &[]);
+    read_of(
+        &output,
+        count,
+        &format!("unit {unit}, {count} registers from {address} on port {port}"),
+    )
+}
+
+/// The same on a serial line (19200 baud, 8N1) that nobody else holds.
+///
+/// # Panics
+/// As [`mbpoll_read`].
+pub fn mbpoll_read_on(port: &Path, unit: u8, address: u16, count: u16) -> Vec<u16> {
+    let (unit, from) = (unit.to_string(), address.to_string());
+    let output = Command::new("mbpoll")
+        .args(["-m", "rtu", "-b", "19200", "-P", "none", "-0", "-1", "-q"])
+        .args(["-t", "4", "-o", "5", "-a", &unit, "-r", &from])
+        .args(["-c", &count.to_string()])
+        .arg(port)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot start mbpoll ({error}): run `cargo xtask peers`"));
+    read_of(
+        &output,
+        count,
+        &format!(
+            "unit {unit}, {count} registers from {address} on {}",
+            port.display()
+        ),
+    )
+}
+
+fn read_of(output: &Output, count: u16, what: &str) -> Vec<u16> {
     let text = String::from_utf8_lossy(&output.stdout);
     let values = parse_mbpoll(&text);
     assert!(
         output.status.success() && values.len() == usize::from(count),
-        "mbpoll read unit {unit}, {count} registers from {address} on port {port}: {}{text}",
+        "mbpoll read {what}: {}{text}",
         String::from_utf8_lossy(&output.stderr),
     );
     values

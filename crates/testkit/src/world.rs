@@ -357,6 +357,8 @@ impl FakeAgent {
                 },
                 interval_ms: values.hold.interval_ms,
                 overruns: 0,
+                local: None,
+                local_ended: None,
             }),
             held_commands: values.commands.revision,
             commands: BTreeMap::new(),

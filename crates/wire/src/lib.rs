@@ -5,7 +5,8 @@
 //! ignores fields that it does not know.
 //!
 //! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
-//! [`setpoint`], [`command`], [`reconciliation`], [`event`], [`token`] the operators'; [`problem`] is what every error looks like.
+//! [`setpoint`], [`command`], [`reconciliation`], [`start_plan`], [`event`], [`token`] the operators'; [`problem`] is what every
+//! error looks like.
 
 pub mod agent;
 pub mod command;
@@ -20,6 +21,7 @@ pub mod request;
 pub mod routes;
 pub mod sensor;
 pub mod setpoint;
+pub mod start_plan;
 pub mod target;
 pub mod token;
 
@@ -40,6 +42,7 @@ pub use reconciliation::{
 pub use request::Request;
 pub use sensor::{EditAnswer, Running, SensorView};
 pub use setpoint::{SetpointSet, SetpointView};
+pub use start_plan::{StartMove, StartPlan};
 pub use target::{
     CurrentStateView, HistoryEntry, PlanAction, PlanView, PlannedSensor, Rollback, TargetStateView,
 };

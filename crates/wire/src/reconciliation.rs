@@ -3,7 +3,7 @@
 use holdfast_domain::{
     DeviceId, Fields, PointId, SensorId,
     document::{
-        hold::{HoldReport, LoopState, Scope},
+        hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
         setpoint::duration_ms,
     },
     limits,
@@ -46,6 +46,14 @@ pub struct ReconciliationView {
     pub restores_per_hour: u32,
     /// Passes that took longer than the interval, since the agent started.
     pub overruns: Option<u64>,
+    /// A stop on site, made at the agent itself: it stands until it is lifted there or its time is over, whatever was asked
+    /// for here.
+    pub local: Option<LocalStop>,
+    /// How the last stop on site ended.
+    pub local_ended: Option<LocalEnd>,
+    /// Setpoints that it is to hold.
+    #[serde(default)]
+    pub setpoints: u32,
     /// Stops and pauses in force.
     pub pauses: Vec<Interruption>,
     /// Has the agent gone silent? Then what it confirmed is what was.
@@ -76,7 +84,7 @@ impl ReconciliationView {
                 (true, false) => LoopState::Active,
             },
             confirmed: said.map(|said| said.state),
-            is_confirmed: said.is_some_and(|said| said.held_revision >= *revision),
+            is_confirmed: said.is_some_and(|said| said.is_done_with(*revision)),
             revision: *revision,
             held_revision: said.map(|said| said.held_revision),
             shadow: *shadow,
@@ -85,9 +93,29 @@ impl ReconciliationView {
             dynamic: *dynamic,
             restores_per_hour: *restores_per_hour,
             overruns: said.map(|said| said.overruns),
+            local: said.and_then(|said| said.local.clone()),
+            local_ended: said.and_then(|said| said.local_ended.clone()),
+            setpoints: u32::try_from(state.target.values.wishes.len()).unwrap_or(u32::MAX),
             pauses: interruptions.clone(),
             stale: state.presence.silent,
         }
+    }
+
+    /// Has the agent confirmed these settings, and does its loop run as they say?
+    #[must_use]
+    pub fn is_as_requested(&self) -> bool {
+        self.is_confirmed && self.confirmed == Some(self.requested)
+    }
+
+    /// Was nothing ever asked of it? Then there is nothing for its agent to confirm.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.setpoints == 0 && self.revision == 0 && self.confirmed.is_none()
+    }
+
+    /// The stops in force: what covers the whole device.
+    pub fn stops(&self) -> impl Iterator<Item = &Interruption> {
+        self.pauses.iter().filter(|one| one.scope == Scope::Device)
     }
 }
 
@@ -102,8 +130,18 @@ pub struct FleetReconciliation {
     pub requested: LoopCounts,
     /// What their agents have confirmed; those that never said anything are in none of these.
     pub confirmed: LoopCounts,
+    /// Of what was asked, what agents have confirmed to be just so: "47 of 50 devices have stopped" is 47 here, 50 in
+    /// `requested`.
+    #[serde(default)]
+    pub as_requested: LoopCounts,
     /// Devices whose agents have not confirmed what was asked for.
     pub unconfirmed: u32,
+    /// Devices that were stopped on site.
+    #[serde(default)]
+    pub stopped_on_site: u32,
+    /// Devices of which nothing was ever asked: they are in `requested` as active, and there is nothing to confirm.
+    #[serde(default)]
+    pub idle: u32,
     /// Devices whose agents are silent.
     pub silent: u32,
     /// Devices that could not be asked: ask again.
@@ -117,6 +155,9 @@ pub struct FleetReconciliation {
 pub struct LoopCounts {
     /// They hold.
     pub active: u32,
+    /// They were stopped, and outputs are still on their way to their safe values.
+    #[serde(default)]
+    pub stopping: u32,
     /// They look, and write nothing.
     pub stopped: u32,
     /// They compute what they would do, and write nothing.
@@ -127,6 +168,7 @@ impl LoopCounts {
     fn count(&mut self, state: LoopState) {
         match state {
             LoopState::Active => self.active += 1,
+            LoopState::Stopping => self.stopping += 1,
             LoopState::Stopped => self.stopped += 1,
             LoopState::Shadow => self.shadow += 1,
         }
@@ -141,7 +183,12 @@ impl FleetReconciliation {
         if let Some(confirmed) = view.confirmed {
             self.confirmed.count(confirmed);
         }
-        self.unconfirmed += u32::from(!view.is_confirmed);
+        if view.is_as_requested() {
+            self.as_requested.count(view.requested);
+        }
+        self.unconfirmed += u32::from(!view.is_confirmed && !view.is_idle());
+        self.idle += u32::from(view.is_idle());
+        self.stopped_on_site += u32::from(view.local.is_some());
         self.silent += u32::from(view.stale);
     }
 }

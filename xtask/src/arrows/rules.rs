@@ -4,7 +4,7 @@
 //! Pure: the graph comes in as data, breaches go out as sentences.
 
 /// Which of our crates each one may use, in its code and build script. Each crate has a row, also one that may use none.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     // The core: use cases and loops, which see the outside through ports.
@@ -14,8 +14,10 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("wire", &["domain"]),
     // Adapters: never another adapter.
     ("http-api", &["domain", "ports", "hub", "wire"]),
+    ("agent-api", &["domain", "ports", "edge", "wire"]),
     ("hub-client", &["domain", "ports", "wire"]),
     ("ledger", &["domain", "ports"]),
+    ("notify", &["domain", "ports"]),
     ("store-postgres", &["domain", "ports"]),
     ("store-sqlite", &["domain", "ports"]),
     ("bus-modbus", &["domain", "ports"]),
@@ -32,8 +34,10 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "edge",
             "wire",
             "http-api",
+            "agent-api",
             "hub-client",
             "ledger",
+            "notify",
             "store-postgres",
             "store-sqlite",
             "bus-modbus",
@@ -51,6 +55,11 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     (
         "e2e",
         &["domain", "wire", "hub-client", "device-sim", "testkit"],
+    ),
+    // Tests alone: the core as it is, with everything around it simulated.
+    (
+        "simulation",
+        &["domain", "ports", "hub", "reconcile", "edge"],
     ),
     // The benchmarks see Holdfast through its programs; the documents serve to speak to them.
     ("bench", &["domain", "wire"]),
@@ -70,7 +79,7 @@ const TESTS_MAY_USE: [&str; 6] = [
 
 /// Outside libraries that belong to certain crates: (library, or all that begin so with `*`; where; also in tests). `bench` has
 /// some of them for the limits that stand beside its figures: the same library with nothing of ours around it.
-const ONLY_THERE: [(&str, &[&str], Scope); 10] = [
+const ONLY_THERE: [(&str, &[&str], Scope); 11] = [
     (
         "sqlx*",
         &["store-postgres", "store-sqlite", "bench"],
@@ -92,6 +101,7 @@ const ONLY_THERE: [(&str, &[&str], Scope); 10] = [
         &["bus-modbus", "device-sim", "bench"],
         Scope::Code,
     ),
+    ("tokio-serial", &["bus-modbus"], Scope::Code),
     ("reqwest", &["hub-client", "notify"], Scope::Code),
     ("redb", &["ledger"], Scope::Code),
     // Written in C, with the memory of all: where it was measured to pay.
@@ -363,6 +373,7 @@ mod tests {
             ("axum-server", "hub"),
             ("utoipa-axum", "wire"),
             ("tokio-modbus", "edge"),
+            ("tokio-serial", "device-sim"),
             ("reqwest", "cli"),
             ("redb", "edge"),
             ("proptest", "domain"),

@@ -1,38 +1,20 @@
 //! What a unit is polled with, taken from a sensor's document.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_domain::document::point::Point;
-use holdfast_domain::protocol::modbus::{Address, Link};
+use holdfast_domain::protocol::modbus::Address;
 use holdfast_domain::{Binding, PointId, PointValue, Sensor, SensorId};
 use holdfast_ports::bus::StartError;
 
 use super::Write;
+use super::endpoint::Endpoint;
 use super::plan::{self, Block, PlannedPoint};
 
 /// What is said of a point that the sensor does not have.
 pub(crate) const NO_SUCH_POINT: &str =
     "the sensor, as it runs on this device, has no such point; it may have been removed";
-
-/// The other end of a TCP link. Sensors with the same one share a connection.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Endpoint {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            write!(f, "[{host}]:{port}")
-        } else {
-            write!(f, "{host}:{port}")
-        }
-    }
-}
 
 /// What a unit is polled with.
 #[derive(Debug)]
@@ -51,7 +33,7 @@ impl Spec {
     /// Reads a sensor's document.
     ///
     /// # Errors
-    /// It is no Modbus sensor, or on a link that this adapter does not speak.
+    /// It is no Modbus sensor, or on a line with settings that Modbus RTU can't have.
     pub(crate) fn of(sensor: &Arc<Sensor>) -> Result<(Endpoint, Self), StartError> {
         let content = sensor.content();
         let Binding::Modbus { connection, points } = &content.binding else {
@@ -60,20 +42,7 @@ impl Spec {
                 sensor.protocol()
             )));
         };
-        let unsupported = |what: &str| {
-            Err(StartError::Unsupported(format!(
-                "this agent does not speak {what} yet; of the Modbus connection types it speaks \"tcp\""
-            )))
-        };
-        let endpoint = match &connection.link {
-            // Names are the same in either case; one instrument must not get two connections for it.
-            Link::Tcp { host, port } => Endpoint {
-                host: host.to_ascii_lowercase(),
-                port: *port,
-            },
-            Link::RtuOverTcp { .. } => return unsupported("Modbus RTU over TCP (\"rtuOverTcp\")"),
-            Link::Rtu { .. } => return unsupported("Modbus RTU on a serial line (\"rtu\")"),
-        };
+        let endpoint = Endpoint::of(&connection.link)?;
         let points = plan::in_order(points);
         let blocks = plan::blocks(&points, connection.max_gap);
         let spec = Self {

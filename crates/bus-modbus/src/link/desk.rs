@@ -97,6 +97,8 @@ enum Line {
 struct Asking {
     request: Request,
     ask: Ask,
+    /// The answer came damaged before.
+    is_second: bool,
 }
 
 /// What the request that is under way is for.
@@ -155,10 +157,6 @@ impl Desk {
             waits,
             counts,
         }
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -278,7 +276,7 @@ impl Desk {
                     Line::Down { failures, .. } => failures.saturating_add(1),
                     Line::Closed | Line::Open { .. } => 1,
                 };
-                let reason: Arc<str> = format!("connect {}: {reason}", self.endpoint).into();
+                let reason: Arc<str> = format!("{}: {reason}", self.endpoint.attempt()).into();
                 tracing::debug!(failures, "{reason}");
                 let retry_at = now + self.waits.after(self.waits.settings.reconnect, failures);
                 self.line = Line::Down {
@@ -316,13 +314,17 @@ impl Desk {
                 true
             }
             Err(failure) => {
-                self.counts.drops(1);
-                self.line = Line::Closed;
                 match failure {
-                    Failure::TimedOut => self.counts.timeouts(1),
-                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Stale => {}
+                    Failure::TimedOut | Failure::Cut(_) => self.counts.timeouts(1),
+                    Failure::Damaged => self.counts.damaged(1),
+                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Owing | Failure::Stale => {}
                 }
-                false
+                let ends = failure.ends_connection(&self.endpoint);
+                if ends {
+                    self.counts.drops(1);
+                    self.line = Line::Closed;
+                }
+                !ends
             }
         };
         match self.under_way.take() {

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::desk::{Command, Next};
 use super::stage::Stage;
+use super::wire::Failure;
 use crate::fakes::{Document, sensor_id};
 
 #[test]
@@ -318,4 +319,22 @@ proptest! {
             prop_assert!(!times.is_empty() || dead > 6, "unit {unit} was never asked");
         }
     }
+}
+
+#[test]
+fn a_poll_whose_answer_came_damaged_asks_once_more_and_then_the_unit_is_offline() {
+    let mut stage = Stage::new(10);
+    stage.add(1, 1_000, 1_000);
+    stage.run_until(500);
+    stage.read_script = [Failure::Damaged].into();
+    stage.run_until(1_500);
+    assert_eq!(stage.times(1), [0, 1_000, 1_010], "at once, and once");
+    let well = (HealthStatus::Online, None);
+    assert_eq!(stage.witness.of(sensor_id(1)).health, [well]);
+    assert_eq!(stage.stats().damaged, 1);
+    stage.read_script = [Failure::Damaged, Failure::Damaged].into();
+    stage.run_until(2_500);
+    assert_eq!(stage.times(1)[3..], [2_000, 2_010]);
+    let seen = stage.witness.of(sensor_id(1));
+    assert_eq!(seen.status(), Some(HealthStatus::Offline));
 }

@@ -57,6 +57,8 @@ pub(crate) struct ReadErrand {
     pub(super) points: Vec<PointId>,
     pub(super) answer: oneshot::Sender<Vec<Fresh>>,
     plan: Plan,
+    /// Its last answer came damaged.
+    was_damaged: bool,
 }
 
 /// Which requests fetch the points, and what came of them so far.
@@ -84,7 +86,13 @@ impl ReadErrand {
             points,
             answer,
             plan,
+            was_damaged: false,
         }
+    }
+
+    /// An answer came damaged: may the request be made once more?
+    pub(super) const fn may_ask_again(&mut self) -> bool {
+        !std::mem::replace(&mut self.was_damaged, true)
     }
 
     /// The unit has other content now: what was read so far may have been something else.
@@ -110,6 +118,7 @@ impl ReadErrand {
     }
 
     pub(super) fn answered(&mut self, request: &Request, data: &Data, at: Timestamp) {
+        self.was_damaged = false;
         let Plan { points, reader, .. } = &mut self.plan;
         reader.answered(points, request, data, at);
     }

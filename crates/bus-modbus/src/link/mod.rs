@@ -1,7 +1,7 @@
 //! One task for each link: carries out what the desk decides, and lets commands in while it waits or asks.
 //!
 //! Read next: `desk.rs` (the decisions; whose turn it is stands in `order.rs` and `queue.rs`, how often
-//! in `pace.rs`), `wire.rs` (the connection), `registry.rs` (which links there are).
+//! in `pace.rs`), `wire/mod.rs` (the connection), `registry.rs` (which links there are).
 
 mod desk;
 #[cfg(test)]
@@ -20,6 +20,7 @@ mod wire;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -32,12 +33,11 @@ pub(crate) use self::registry::{Link, Registry};
 pub(crate) use self::unit::NewUnit;
 
 use self::desk::{Desk, Next};
-use self::wire::Connection;
-use crate::settings::Settings;
+use self::wire::Wire;
 
 /// Runs a link until the last of its handles is gone. If that panics, in a sink perhaps, its units are offline and say so.
-async fn run(mut desk: Desk, commands: UnboundedReceiver<Command>, settings: Settings) {
-    if AssertUnwindSafe(work(&mut desk, commands, settings))
+async fn run(mut desk: Desk, wire: Wire, commands: UnboundedReceiver<Command>) {
+    if AssertUnwindSafe(work(&mut desk, wire, commands))
         .catch_unwind()
         .await
         .is_err()
@@ -46,41 +46,32 @@ async fn run(mut desk: Desk, commands: UnboundedReceiver<Command>, settings: Set
     }
 }
 
-async fn work(desk: &mut Desk, mut commands: UnboundedReceiver<Command>, settings: Settings) {
-    let endpoint = desk.endpoint().clone();
-    let mut connection: Option<Connection> = None;
+async fn work(desk: &mut Desk, mut wire: Wire, mut commands: UnboundedReceiver<Command>) {
+    let in_flight = if wire.outlives_its_asker() {
+        Work::ComesToItsEnd
+    } else {
+        Work::IsDropped
+    };
     loop {
         let ended = match desk.next(Instant::now()) {
-            Next::Wait(until) => meanwhile(wait(until), true, desk, &mut commands)
+            Next::Wait(until) => meanwhile(wait(until), Work::EndsWithCommand, desk, &mut commands)
                 .await
                 .map(|()| {}),
-            Next::Connect => {
-                connection = None;
-                let opening = Connection::open(&endpoint, settings.connect_deadline);
-                meanwhile(opening, false, desk, &mut commands)
-                    .await
-                    .map(|opened| {
-                        let opened = opened.map(|opened| connection = Some(opened));
-                        desk.connected(opened, Instant::now());
-                    })
-            }
-            Next::Ask(ask) => {
-                let open = connection
-                    .as_mut()
-                    .expect("the desk asks only on a connection that was made");
-                meanwhile(open.ask(&ask), false, desk, &mut commands)
-                    .await
-                    .map(|result| {
-                        if !desk.answered(result, Instant::now()) {
-                            connection = None;
-                        }
-                    })
-            }
+            Next::Connect => meanwhile(wire.open(), Work::IsDropped, desk, &mut commands)
+                .await
+                .map(|opened| desk.connected(opened, Instant::now())),
+            Next::Ask(ask) => meanwhile(wire.ask(&ask), in_flight, desk, &mut commands)
+                .await
+                .map(|result| {
+                    if !desk.answered(result, Instant::now()) {
+                        wire.close();
+                    }
+                }),
         };
         match ended {
             Ended::Done(()) | Ended::Interrupted => {}
             Ended::Deserted(done) => {
-                connection = None;
+                wire.close();
                 desk.closed();
                 acknowledge(done);
             }
@@ -111,11 +102,25 @@ impl<T> Ended<T> {
     }
 }
 
-/// Waits for `work`, and carries out the commands that come meanwhile. `yields`: a command ends the waiting. If nobody
-/// is left, the work is dropped.
+/// What becomes of what the task waits for.
+#[derive(Clone, Copy)]
+enum Work {
+    /// A command ends it.
+    EndsWithCommand,
+    /// If nobody is left it is dropped.
+    IsDropped,
+    /// If nobody is left it may still go on for [`AFTERLIFE`].
+    ComesToItsEnd,
+}
+
+/// How long a request may be under way when nobody waits for it any more: most instruments answer in far less, and whoever
+/// stops a sensor waits for this.
+const AFTERLIFE: Duration = Duration::from_millis(500);
+
+/// Waits for `work`, and carries out the commands that come meanwhile.
 async fn meanwhile<T>(
     work: impl Future<Output = T>,
-    yields: bool,
+    fate: Work,
     desk: &mut Desk,
     commands: &mut UnboundedReceiver<Command>,
 ) -> Ended<T> {
@@ -136,10 +141,14 @@ async fn meanwhile<T>(
             First::Command(Some(command)) => {
                 let done = desk.obey(command, Instant::now());
                 if desk.is_empty() {
+                    if matches!(fate, Work::ComesToItsEnd) {
+                        // What comes of it matters to nobody.
+                        let _ = tokio::time::timeout(AFTERLIFE, work).await;
+                    }
                     return Ended::Deserted(done);
                 }
                 acknowledge(done);
-                if yields {
+                if matches!(fate, Work::EndsWithCommand) {
                     return Ended::Interrupted;
                 }
             }

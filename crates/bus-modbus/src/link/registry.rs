@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use holdfast_ports::clock::Clock;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use super::desk::{Command, Desk};
+use super::wire::{Debts, Wire};
 use crate::data::Endpoint;
 use crate::settings::Waits;
 use crate::stats::{Counters, Counts, LinkStats, LinkView};
@@ -15,7 +17,10 @@ use crate::stats::{Counters, Counts, LinkStats, LinkView};
 pub(crate) struct Registry {
     clock: Arc<dyn Clock>,
     waits: Waits,
-    links: Mutex<BTreeMap<Endpoint, Weak<Link>>>,
+    /// By their place.
+    links: Mutex<BTreeMap<String, Weak<Link>>>,
+    /// What units behind RTU lines may still answer, by the line's place; kept while they may.
+    debts: Mutex<BTreeMap<String, Debts>>,
     total: Arc<Counters>,
 }
 
@@ -35,15 +40,29 @@ impl Registry {
             clock,
             waits,
             links: Mutex::default(),
+            debts: Mutex::default(),
             total: Arc::default(),
         })
     }
 
     /// The link to `endpoint`, made if there is none. Must run inside a tokio runtime.
-    pub(crate) fn link(self: &Arc<Self>, endpoint: &Endpoint) -> Arc<Link> {
+    ///
+    /// # Errors
+    /// Sensors use its place with other settings: what is there, and what was wanted.
+    pub(crate) fn link(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+        let place = endpoint.to_string();
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(link) = links.get(endpoint).and_then(Weak::upgrade) {
-            return link;
+        if let Some(link) = links.get(&place).and_then(Weak::upgrade) {
+            // Dropping the link locks the map; what is not given out is dropped after it is free.
+            drop(links);
+            return if link.endpoint == *endpoint {
+                Ok(link)
+            } else {
+                let (there, wanted) = (link.endpoint.in_full(), endpoint.in_full());
+                Err(format!(
+                    "{wanted}: other sensors use {there}; sensors that share a line must have the same settings"
+                ))
+            };
         }
         let counts = Counts::of_link(&self.total);
         let desk = Desk::new(
@@ -53,15 +72,25 @@ impl Registry {
             counts.clone(),
         );
         let (commands, to_task) = unbounded_channel();
-        tokio::spawn(super::run(desk, to_task, self.waits.settings));
+        let deadline = self.waits.settings.connect_deadline;
+        let wire = Wire::new(endpoint.clone(), deadline, self.debts(&place));
+        tokio::spawn(super::run(desk, wire, to_task));
         let link = Arc::new(Link {
             endpoint: endpoint.clone(),
             commands,
             counts,
             registry: Arc::clone(self),
         });
-        links.insert(endpoint.clone(), Arc::downgrade(&link));
-        link
+        links.insert(place, Arc::downgrade(&link));
+        Ok(link)
+    }
+
+    /// What is owed at a place.
+    fn debts(&self, place: &str) -> Debts {
+        let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        debts.retain(|_, debts| debts.are_of_use(now));
+        debts.entry(place.to_owned()).or_default().clone()
     }
 
     /// The counters of all links that there are or ever were.
@@ -75,7 +104,7 @@ impl Registry {
         let counters = links.iter().filter_map(|(endpoint, link)| {
             let link = link.upgrade()?;
             // Dropping the last of them locks the map; so only what is needed of it leaves this closure.
-            Some((endpoint.to_string(), link.counts.clone(), link))
+            Some((endpoint.clone(), link.counts.clone(), link))
         });
         let held: Vec<_> = counters.collect();
         drop(links);
@@ -94,6 +123,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        let place = self.endpoint.to_string();
         let mut links = self
             .registry
             .links
@@ -101,10 +131,10 @@ impl Drop for Link {
             .unwrap_or_else(PoisonError::into_inner);
         // Another one may have been made for the same endpoint since the last handle was dropped.
         if links
-            .get(&self.endpoint)
+            .get(&place)
             .is_some_and(|link| link.strong_count() == 0)
         {
-            links.remove(&self.endpoint);
+            links.remove(&place);
         }
     }
 }

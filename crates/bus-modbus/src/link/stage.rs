@@ -40,6 +40,8 @@ pub(super) struct Stage {
     pub(super) unknown_functions: BTreeSet<u8>,
     /// How the next requests that write end, instead of well.
     pub(super) script: VecDeque<Result<Answer, Failure>>,
+    /// How the next requests that read fail, instead of ending well.
+    pub(super) read_script: VecDeque<Failure>,
     /// What was sent to be written with function 6, to whom.
     pub(super) words: Vec<(u8, u16)>,
     /// Holding registers that were written, and the coils as 0 and 1.
@@ -48,7 +50,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(service_ms: u64) -> Self {
-        let endpoint = Endpoint {
+        let endpoint = Endpoint::Tcp {
             host: "plc".into(),
             port: 502,
         };
@@ -72,6 +74,7 @@ impl Stage {
             log: Vec::new(),
             unknown_functions: BTreeSet::new(),
             script: VecDeque::new(),
+            read_script: VecDeque::new(),
             words: Vec::new(),
             registers: BTreeMap::new(),
         }
@@ -162,6 +165,9 @@ impl Stage {
             return Err(Failure::TimedOut);
         }
         match &ask.what {
+            What::Read(_) if !self.read_script.is_empty() => {
+                Err(self.read_script.pop_front().expect("one"))
+            }
             What::Read(place) => {
                 let addresses = place.first..place.first + place.count;
                 let register = |address| self.registers.get(&(ask.unit_id, address));

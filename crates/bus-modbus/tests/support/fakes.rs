@@ -190,6 +190,18 @@ impl Document {
         }))
     }
 
+    /// On a serial line, at the settings that the standard asks for (19200 baud, 8E1); its unit is named next.
+    pub(crate) fn on_line(self, path: &std::path::Path) -> Self {
+        let path = path.to_str().expect("a test's path");
+        let line = json!({ "type": "rtu", "serialPort": path, "unitId": 1 });
+        self.with("connection", line)
+    }
+
+    /// With RTU frames over TCP; its unit is named next.
+    pub(crate) fn framed_rtu(self) -> Self {
+        self.connection("type", json!("rtuOverTcp"))
+    }
+
     pub(crate) fn unit(self, unit: u8) -> Self {
         self.connection("unitId", json!(unit))
     }

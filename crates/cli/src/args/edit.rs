@@ -1,4 +1,4 @@
-//! What changes targets: `plan`, `apply`, `diff`, `rollback`, `reconcile`.
+//! What changes targets: `plan`, `apply`, `diff`, `rollback`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -77,19 +77,6 @@ pub struct RollbackArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub version: u64,
     /// Why, for the history.
-    #[arg(long)]
-    pub reason: Option<String>,
-}
-
-/// Arguments of `reconcile`.
-#[derive(Debug, Args)]
-pub struct ReconcileArgs {
-    /// Device, by name or UUID.
-    pub device: String,
-    /// How long to wait for the agent's answer, up to 60s.
-    #[arg(long, value_parser = duration, default_value = "10s", value_name = "TIME")]
-    pub wait: Duration,
-    /// Why, for the event log.
     #[arg(long)]
     pub reason: Option<String>,
 }

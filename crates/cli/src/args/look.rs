@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use holdfast_domain::{Protocol, row::DeploymentStatus};
 
-use super::{label, sensor_path};
+use super::{PartPath, label, part_path};
 
 /// What to list.
 #[derive(Debug, Subcommand)]
@@ -105,9 +105,9 @@ pub struct EventsArgs {
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// Device and sensor, by name or UUID.
-    #[arg(value_name = "DEVICE/SENSOR", value_parser = sensor_path)]
-    pub sensor: (String, String),
+    /// Device, sensor and perhaps point, by name or UUID.
+    #[arg(value_name = "DEVICE/SENSOR[/POINT]", value_parser = part_path)]
+    pub part: PartPath,
 }
 
 /// Arguments of `history`.

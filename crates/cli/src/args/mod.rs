@@ -1,6 +1,7 @@
 //! What can be typed: every command with its arguments. No decisions.
 
 mod access;
+mod control;
 mod edit;
 mod look;
 mod roles;
@@ -11,7 +12,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use access::{DeviceCommand, KeyCommand, TokenCommand};
-pub use edit::{ApplyArgs, DiffArgs, Files, PlanArgs, ReconcileArgs, RollbackArgs};
+pub use control::{
+    LookArgs, PauseArgs, ReconcileArgs, ReconcileCommand, StartArgs, StopArgs, Whose,
+};
+pub use edit::{ApplyArgs, DiffArgs, Files, PlanArgs, RollbackArgs};
 pub use look::{
     DevicesFilter, EventsArgs, EventsFilter, GetCommand, HistoryArgs, SensorsFilter, WhyArgs,
 };
@@ -101,7 +105,8 @@ pub enum Command {
     /// List things.
     #[command(subcommand)]
     Get(GetCommand),
-    /// Say why a sensor is as it is: what is wanted, what runs, what was tried, what comes next.
+    /// Say why a sensor, and what its outputs shall hold, is as it is: what is wanted, what is real, what was tried, what
+    /// comes next.
     Why(WhyArgs),
     /// Set the value that a point shall hold, and wait until it was read back.
     Set(SetArgs),
@@ -110,7 +115,7 @@ pub enum Command {
     /// Send a value to a pulse or command point, once, and wait for what becomes of it. Ends with 0 if it was read back, 2
     /// if something else came of it, 3 if that is not known in time.
     Command(CommandArgs),
-    /// Ask a device's agent to look at everything again, now.
+    /// Ask a device's agent to look at everything again, now; stop, start and pause value loops.
     Reconcile(ReconcileArgs),
     /// Add, remove, re-key and list devices.
     #[command(subcommand)]
@@ -146,15 +151,34 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn sensor_path(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((device, sensor))
-            if !device.is_empty() && !sensor.is_empty() && !sensor.contains('/') =>
-        {
-            Ok((device.to_owned(), sensor.to_owned()))
-        }
-        _ => Err("expected DEVICE/SENSOR, such as plant-3/boiler-1".to_owned()),
+/// A sensor of a device, or one of its points, as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartPath {
+    /// The device, by name or UUID.
+    pub device: String,
+    /// The sensor, by name or UUID.
+    pub sensor: String,
+    /// The point, by name or UUID; `None`: the whole sensor.
+    pub point: Option<String>,
+}
+
+fn part_path(text: &str) -> Result<PartPath, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (device, sensor, point) = match parts[..] {
+        [device, sensor] => (device, sensor, None),
+        [device, sensor, point] => (device, sensor, Some(point.to_owned())),
+        _ => ("", "", None),
+    };
+    if parts.iter().any(|part| part.is_empty()) || device.is_empty() {
+        return Err(
+            "expected DEVICE/SENSOR or DEVICE/SENSOR/POINT, such as plant-3/boiler-1".to_owned(),
+        );
     }
+    Ok(PartPath {
+        device: device.to_owned(),
+        sensor: sensor.to_owned(),
+        point,
+    })
 }
 
 /// A time such as `90s`, `5m`, `2h 30m`, `30d`.
@@ -194,12 +218,54 @@ mod tests {
         for bad in ["", "5", "-5s", "soon"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        let part = |device: &str, sensor: &str, point: Option<&str>| PartPath {
+            device: device.into(),
+            sensor: sensor.into(),
+            point: point.map(str::to_owned),
+        };
         assert_eq!(
-            sensor_path("plant 3/boiler"),
-            Ok(("plant 3".into(), "boiler".into()))
+            part_path("plant 3/boiler"),
+            Ok(part("plant 3", "boiler", None))
         );
-        for bad in ["plant", "/boiler", "plant/", "a/b/c"] {
-            assert!(sensor_path(bad).is_err(), "{bad}");
+        assert_eq!(part_path("a/b/c"), Ok(part("a", "b", Some("c"))));
+        for bad in ["plant", "/boiler", "plant/", "a/b/", "a//c", "a/b/c/d"] {
+            assert!(part_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reconcile_is_of_a_device_or_a_command() {
+        let read = |line: &str| {
+            let all = format!("holdfast reconcile {line}");
+            let cli = Cli::try_parse_from(all.split_whitespace())?;
+            let Command::Reconcile(args) = cli.command else {
+                panic!("a reconcile")
+            };
+            Ok::<_, clap::Error>(args)
+        };
+        let look = read("plant-3 --wait 5s").expect("a device");
+        assert_eq!(look.device.as_deref(), Some("plant-3"));
+        assert!(look.command.is_none());
+        for (line, is_good) in [
+            ("", false),
+            ("look start", true),
+            ("status", true),
+            ("status -d plant-3", true),
+            ("start --dry-run", true),
+            ("start --fleet --device a", false),
+            ("stop", false),
+            ("stop --reason x --for 2h", true),
+            ("pause plant-3/boiler-1", false),
+            ("pause plant-3/boiler-1/set --reason x", true),
+            ("pause plant-3 --reason x", false),
+            ("resume plant-3/boiler-1", true),
+        ] {
+            let read = read(line);
+            assert_eq!(read.is_ok(), is_good, "{line}: {read:?}");
+            assert!(
+                read.is_err() || read.is_ok_and(|args| args.command.is_some()),
+                "{line}"
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod command;
+mod control;
 mod device;
 mod diff;
 mod events;
@@ -21,7 +22,7 @@ use holdfast_hub_client::{Connection, HubAddress, Operator};
 
 use crate::{
     CliError, Exit,
-    args::{Command, GetCommand, Global},
+    args::{Command, GetCommand, Global, LookArgs},
     credentials::{credentials_path, kept_token},
     output::Out,
 };
@@ -97,7 +98,19 @@ pub(crate) async fn run(
             command::list(session, device.as_deref()).await
         }
         Command::Release(args) => values::release(session, args).await,
-        Command::Reconcile(args) => reconcile::reconcile(session, args).await,
+        Command::Reconcile(args) => match args.command {
+            Some(command) => control::control(session, command).await,
+            None => {
+                let device = args.device.unwrap_or_default();
+                let (wait, reason) = (args.wait, args.reason);
+                let args = LookArgs {
+                    device,
+                    wait,
+                    reason,
+                };
+                reconcile::reconcile(session, args).await
+            }
+        },
         Command::Device(command) => device::device(session, command).await,
         Command::Token(command) => access::token(session, global, command).await,
         Command::Key(command) => access::key(session, command).await,

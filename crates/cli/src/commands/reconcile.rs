@@ -3,12 +3,9 @@
 use holdfast_wire::ReconcileResult;
 
 use super::{Session, get::show_drift, resolve};
-use crate::{CliError, Exit, args::ReconcileArgs};
+use crate::{CliError, Exit, args::LookArgs};
 
-pub(super) async fn reconcile(
-    session: Session<'_, '_>,
-    args: ReconcileArgs,
-) -> Result<Exit, CliError> {
+pub(super) async fn reconcile(session: Session<'_, '_>, args: LookArgs) -> Result<Exit, CliError> {
     let Session { hub, out } = session;
     let hub = hub.because(args.reason.as_deref());
     let device = resolve::device(&hub, &args.device).await?;

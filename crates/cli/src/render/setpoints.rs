@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use holdfast_domain::{
     PointValue,
-    document::setpoint::{Conformity, Hold},
+    document::setpoint::{Conformity, Hold, Policy},
 };
 use holdfast_wire::SetpointView;
 use jiff::Timestamp;
@@ -116,6 +116,11 @@ pub fn told(setpoint: &SetpointView, waited: Duration) -> String {
                 "recorded {wanted}, and not verified within {} s: {why}",
                 waited.as_secs()
             )
+        }
+        (Hold::Active, Conformity::Drifting | Conformity::Deviates)
+            if setpoint.policy == Policy::Observe =>
+        {
+            format!("recorded {wanted}, only observed: the instrument shows {real}")
         }
         (Hold::Paused, _) => format!("not written ({}): {why}", setpoint.hold),
         (Hold::Active, conformity) => {

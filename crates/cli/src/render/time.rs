@@ -13,12 +13,18 @@ pub fn relative(time: Timestamp, now: Timestamp) -> String {
     if seconds.abs() < 1 {
         return "just now".to_owned();
     }
-    let span = span(seconds.abs());
     if seconds > 0 {
-        format!("{span} ago")
-    } else {
-        format!("in {span}")
+        return format!("{} ago", span(seconds));
     }
+    // What is to come is rounded: two hours from a moment ago are still two hours.
+    let left = seconds.abs();
+    let unit = match left {
+        ..MINUTE => 1,
+        MINUTE..HOUR => MINUTE,
+        HOUR..DAY => HOUR,
+        _ => DAY,
+    };
+    format!("in {}", span(left + unit / 2))
 }
 
 /// [`relative`], or `never`.
@@ -59,6 +65,8 @@ mod tests {
             ("2026-11-22T09:00:00Z", "3 h ago"),
             ("2026-11-01T12:00:00Z", "21 d ago"),
             ("2026-11-22T12:30:00Z", "in 30 min"),
+            ("2026-11-22T13:59:57Z", "in 2 h"),
+            ("2026-11-22T13:20:00Z", "in 1 h"),
         ] {
             assert_eq!(relative(time.parse().expect("a time"), now), said);
         }

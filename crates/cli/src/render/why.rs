@@ -7,7 +7,9 @@ use holdfast_domain::{
     protocol::modbus,
     row::DeploymentStatus,
 };
-use holdfast_wire::{Device, DeviceStatus, HistoryEntry, SensorView};
+use holdfast_wire::{
+    Device, DeviceStatus, HistoryEntry, ReconciliationView, SensorView, SetpointView,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -33,6 +35,10 @@ pub struct Facts {
     pub changed_by: Option<HistoryEntry>,
     /// How what runs differs.
     pub drift: Option<SensorDrift>,
+    /// What its outputs shall hold, and what became of that.
+    pub setpoints: Vec<SetpointView>,
+    /// How the device's value loop runs.
+    pub reconciliation: ReconciliationView,
 }
 
 /// The explanation: a headline, and a few labelled sentences.

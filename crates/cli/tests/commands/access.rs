@@ -58,7 +58,7 @@ fn tokens_are_made_used_and_ended() {
     assert!(refused.contains("admin"), "{refused}");
     let listed = plant.run(&["token", "list"]).good();
     assert!(
-        listed.contains("bert") && listed.contains("ends in 29 d") && !listed.contains(&secret),
+        listed.contains("bert") && listed.contains("ends in 30 d") && !listed.contains(&secret),
         "{listed}"
     );
     plant

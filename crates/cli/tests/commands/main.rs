@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod control;
 mod look;
 mod plant;
 mod values;

@@ -19,9 +19,9 @@ sensors:
   - { name: start, kind: pulse, table: coil, address: 1, dataType: bool, writable: true }
 ";
 
-const POINT: &str = "plant-3/boiler-1/set";
+pub(crate) const POINT: &str = "plant-3/boiler-1/set";
 
-fn plant() -> (Plant, Agent) {
+pub(crate) fn plant() -> (Plant, Agent) {
     let plant = Plant::start();
     let agent = plant.device("plant-3");
     let file = plant.file("m.yaml", MANIFEST);
@@ -29,7 +29,7 @@ fn plant() -> (Plant, Agent) {
     (plant, agent)
 }
 
-fn squeezed(text: &str) -> String {
+pub(crate) fn squeezed(text: &str) -> String {
     text.lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect::<Vec<_>>()

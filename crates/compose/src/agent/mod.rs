@@ -1,11 +1,13 @@
 //! The agent as a process: its disk, its registration, its fieldbuses, its hub. Carries no SQL.
 
+mod on_site;
 mod registration;
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     pin::pin,
@@ -15,7 +17,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use holdfast_bus_modbus::{ModbusBus, Settings as ModbusSettings};
 use holdfast_domain::{DeviceId, Name};
-use holdfast_edge::{Agent, AgentParts, AgentSettings, readings::NdjsonSink};
+use holdfast_edge::{Agent, AgentParts, AgentSettings, LocalLoop, readings::NdjsonSink};
 use holdfast_hub_client::{AddressError, AgentHub, Connection, HubAddress};
 use holdfast_ledger::RedbLedger;
 use holdfast_ports::{
@@ -29,9 +31,12 @@ use holdfast_runtime::{
     logs::LogConfig,
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::RoleConfig;
+pub use on_site::LocalConfig;
+use on_site::OnSite;
 use registration::Registrar;
 
 /// The agent's configuration.
@@ -57,6 +62,8 @@ pub struct AgentConfig {
     pub heartbeat_s: u32,
     /// Where readings are written as NDJSON besides the hub; `-` is the terminal.
     pub readings_file: Option<PathBuf>,
+    /// The API and page for people on site.
+    pub local: LocalConfig,
     /// How it logs.
     pub log: LogConfig,
 }
@@ -73,6 +80,7 @@ impl Default for AgentConfig {
             labels: BTreeMap::new(),
             heartbeat_s: 30,
             readings_file: None,
+            local: LocalConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -96,6 +104,8 @@ pub struct Prepared {
     settings: AgentSettings,
     modbus: Arc<dyn FieldBus>,
     readings: Vec<Arc<dyn ReadingSink>>,
+    local: LocalLoop,
+    on_site: Option<OnSite>,
 }
 
 impl Prepared {
@@ -105,15 +115,35 @@ impl Prepared {
         self.identity.device
     }
 
-    /// Runs until `cancel` is. If the hub has turned it away and it was given another key than it was registered with, it
-    /// registers anew beside its work, and goes on as who it is then.
+    /// Where people on site find it, and the file with the token for that; `None`: it was switched off.
+    #[must_use]
+    pub fn page(&self) -> Option<(SocketAddr, &Path)> {
+        self.on_site.as_ref().map(OnSite::page)
+    }
+
+    /// Runs until `cancel` is, and serves the page for people on site meanwhile.
     ///
     /// # Errors
     /// If its disk can't be used.
     pub async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let mut beside = JoinSet::new();
+        let ending = cancel.child_token();
+        if let Some(on_site) = self.on_site.take() {
+            beside.spawn(on_site.serve(self.local.clone(), ending.clone()));
+        }
+        let ended = Box::pin(self.run_agent(cancel)).await;
+        ending.cancel();
+        while beside.join_next().await.is_some() {}
+        ended
+    }
+
+    /// Runs until `cancel` is. If the hub has turned it away and it was given another key than it was registered with, it
+    /// registers anew beside its work, and goes on as who it is then.
+    async fn run_agent(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             tracing::info!(device = %self.identity.device, "agent up");
-            let agent = Agent::new(self.parts()?, self.settings.clone());
+            let agent =
+                Agent::new(self.parts()?, self.settings.clone()).answering(self.local.clone());
             let (status, stop) = (agent.status(), cancel.child_token());
             let mut running = pin!(agent.run(stop.clone()));
             let anew = self
@@ -171,6 +201,7 @@ pub async fn prepare(
 ) -> anyhow::Result<Option<Prepared>> {
     let settings = settings(config)?;
     let connection = connection(config)?;
+    config.local.check()?;
     make_private_folder(&config.data_dir)?;
     let ledger = Arc::new(RedbLedger::open(config.data_dir.join("ledger.redb")).await?);
     let registrar = Registrar {
@@ -203,6 +234,7 @@ pub async fn prepare(
             identity
         }
     };
+    let on_site = OnSite::prepare(&config.local, &config.data_dir)?;
     let modbus = ModbusBus::new(
         Arc::new(SystemClock),
         Arc::new(SystemEntropy),
@@ -215,6 +247,8 @@ pub async fn prepare(
         settings,
         modbus: Arc::new(modbus),
         readings: reading_sinks(config.readings_file.as_deref())?,
+        local: LocalLoop::default(),
+        on_site,
     }))
 }
 

@@ -1,4 +1,8 @@
-//! A tour of the loop at work: simulated instruments behind real sockets, and what happens to them told line by line.
+//! A tour of the loops at work: simulated instruments behind real sockets, and what happens to them told line by line.
+//!
+//! Here: what runs. [`values`] is the chapter about what outputs hold.
+
+mod values;
 
 use std::{collections::BTreeMap, io, path::Path, time::Duration};
 
@@ -91,7 +95,7 @@ impl Tour {
                     .await?;
                 self.say(&format!("{name} is {} and online, as before", row.status));
             }
-            return Ok(());
+            return self.show_held().await;
         }
         self.say(
             "three simulated Modbus TCP instruments are plugged in; declaring a sensor for each",
@@ -102,6 +106,7 @@ impl Tour {
         for name in INSTRUMENTS {
             self.wait_for_deployed(name).await?;
         }
+        self.show_values().await?;
         self.pause().await;
         self.say("unplugging boiler-2");
         self.instruments["boiler-2"].unplug().await?;
@@ -130,7 +135,7 @@ impl Tour {
         self.row("boiler-2", |row| health(row) == Some(HealthStatus::Online))
             .await?;
         self.say("boiler-2 is online again");
-        self.say("all that is wanted runs; nobody had to do anything. Look at the page, or try: holdfast get sensors");
+        self.say("all that is wanted runs and is held; nobody had to do anything. Look at the page, or try: holdfast get sensors");
         Ok(())
     }
 

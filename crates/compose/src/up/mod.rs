@@ -96,6 +96,12 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
         let agent = prepare_agent(&hub, &folder, &address, options.demo, &cancel).await?;
         if let Some(agent) = agent {
             let device = agent.device();
+            if let Some((page, token)) = agent.page() {
+                println!(
+                    "  on site   http://{page}/   (the agent's own page; its token is in {})\n",
+                    token.display()
+                );
+            }
             parts.spawn("the agent", |cancel| agent.run(cancel));
             if options.demo {
                 parts.spawn("the demo", |cancel| async move {

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use tokio::net::{TcpSocket, ToSocketAddrs, lookup_host};
 
 use super::counts::Counts;
 use super::faults::Faults;
+use super::frame::Framing;
 use super::instrument::ModbusInstrument;
 use super::server;
 use super::state::{Shared, State, UnknownUnit};
@@ -22,7 +24,7 @@ const DEFAULT_MAX_CONNECTIONS: u64 = 1024;
 /// An instrument could not take or open its address.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a simulated instrument can't listen on {addr}: is the port taken, or the address not this machine's?"
+    "a simulated instrument can't listen on {addr}: is the port or path taken, or the address not this machine's?"
 )]
 pub struct BindError {
     pub(super) addr: String,
@@ -36,6 +38,7 @@ pub struct Builder {
     unknown_unit: UnknownUnit,
     max_connections: u64,
     clock: Clock,
+    framing: Framing,
 }
 
 impl Builder {
@@ -45,6 +48,7 @@ impl Builder {
             unknown_unit: UnknownUnit::default(),
             max_connections: DEFAULT_MAX_CONNECTIONS,
             clock: Clock::monotonic(),
+            framing: Framing::default(),
         }
     }
 
@@ -77,6 +81,25 @@ impl Builder {
         self
     }
 
+    /// How the socket's requests are framed (default: Modbus TCP). A line is always RTU.
+    #[must_use]
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.framing = framing;
+        self
+    }
+
+    /// Speaks RTU on a serial line without a port: a pseudo-terminal with the name `path`, which must not be there yet.
+    /// Units that aren't there should be [`UnknownUnit::Silent`], as on any line. Broadcasts (unit 0) are not simulated.
+    ///
+    /// # Errors
+    /// The system gives no pseudo-terminal, or `path` can't be made. Must run inside a tokio runtime.
+    pub async fn on_line(self, path: impl Into<PathBuf>) -> Result<ModbusInstrument, BindError> {
+        let (shared, _) = self.build();
+        let instrument = ModbusInstrument::on_line(path.into(), shared);
+        instrument.plug().await?;
+        Ok(instrument)
+    }
+
     /// Takes the address (port 0: one that the kernel chooses) and starts to answer.
     ///
     /// # Errors
@@ -103,11 +126,17 @@ impl Builder {
             addr: named,
             source,
         })?;
+        let (shared, framing) = self.build();
+        Ok(ModbusInstrument::on_socket(addr, framing, shared, socket))
+    }
+
+    fn build(self) -> (Shared, Framing) {
         let Self {
             units,
             unknown_unit,
             max_connections,
             clock,
+            framing,
         } = self;
         let state = State {
             clock,
@@ -117,11 +146,7 @@ impl Builder {
             unit_faults: BTreeMap::new(),
             counts: Counts::default(),
         };
-        Ok(ModbusInstrument::new(
-            addr,
-            Shared::new(state, max_connections),
-            socket,
-        ))
+        (Shared::new(state, max_connections), framing)
     }
 }
 

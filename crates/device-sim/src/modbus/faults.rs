@@ -124,8 +124,13 @@ pub enum Answering {
     /// 16 bytes that are no Modbus frame come instead of the answer. Read as a header they announce a long
     /// frame, so a client that doesn't look at the protocol id first waits for more.
     Garbage,
-    /// The answer carries the transaction id before the request's, as a stale answer would.
+    /// The answer carries the transaction id before the request's, as a stale answer would. RTU has none: a healthy answer.
     WrongTransactionId,
+    /// RTU: one bit behind the head of the answer is wrong, and so is its checksum. Modbus TCP has none: a healthy answer.
+    WrongChecksum,
+    /// RTU: seven bytes that nobody sent stand before the answer, the last three like an answer's first. Modbus TCP: a
+    /// healthy answer, because a socket carries no noise.
+    NoiseBefore,
     /// The answer names the next unit.
     WrongUnit,
     /// A well-formed answer to a read that lacks its last register (for bits: its last byte).

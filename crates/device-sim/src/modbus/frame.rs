@@ -1,8 +1,10 @@
 //! The frame of Modbus TCP: the MBAP header and the PDU behind it (Messaging Guide §3.1.3).
 //!
-//! Synchronous, over byte buffers; what a PDU means is `pdu.rs`.
+//! Synchronous, over byte buffers; what a PDU means is `pdu.rs`, and the other framing `rtu.rs`.
 
 use bytes::{Buf, BytesMut};
+
+use super::rtu;
 
 /// Length of the MBAP header: transaction id, protocol id, length (2 bytes each), unit id (1).
 const HEADER_LEN: usize = 7;
@@ -29,6 +31,33 @@ pub(crate) enum FrameError {
     ProtocolId(u16),
     #[error("length {0} in the MBAP header, expected 2 to 254 (unit id and PDU)")]
     Length(u16),
+}
+
+/// How requests and answers are framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Modbus TCP.
+    #[default]
+    Tcp,
+    /// RTU, as on a serial line.
+    Rtu,
+}
+
+impl Framing {
+    pub(crate) fn take(self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        match self {
+            Self::Tcp => take_frame(buffer),
+            Self::Rtu => Ok(rtu::take_frame(buffer)),
+        }
+    }
+
+    /// The bytes of one frame; RTU carries no transaction id.
+    pub(crate) fn encode(self, transaction_id: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Tcp => encode_frame(transaction_id, unit, pdu),
+            Self::Rtu => rtu::encode_frame(unit, pdu),
+        }
+    }
 }
 
 /// Takes the first whole frame out of `buffer`; `None` while more bytes are needed.

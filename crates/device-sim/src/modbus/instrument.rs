@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpSocket;
@@ -13,8 +14,10 @@ use tokio::task::JoinSet;
 
 use super::bank::Table;
 use super::builder::{BindError, Builder};
+use super::cable::Cable;
 use super::counts::{RequestRecord, Totals, UnitCounts};
 use super::faults::Faults;
+use super::frame::Framing;
 use super::server::{self, CutRequest};
 use super::state::Shared;
 
@@ -23,19 +26,27 @@ use super::state::Shared;
 enum Plug {
     In {
         cuts: mpsc::Sender<CutRequest>,
-        /// The accepting task; alone in a set so that dropping the instrument ends it.
-        server: JoinSet<io::Result<TcpSocket>>,
+        /// The task that serves; alone in a set so that dropping the instrument ends it. A line has no socket to reserve.
+        server: JoinSet<io::Result<Option<TcpSocket>>>,
     },
     /// `reserved` keeps the port; none if it could not be taken again, and plugging in tries once more.
     Out { reserved: Option<TcpSocket> },
 }
 
-/// A running Modbus TCP instrument with one or many units behind one listener.
+/// Where it is reached.
+#[derive(Clone, Debug)]
+enum Seat {
+    Socket(SocketAddr, Framing),
+    /// A path that stands for a serial port.
+    Line(PathBuf),
+}
+
+/// A running Modbus instrument with one or many units behind one listener, or on one line.
 ///
 /// All that reads or changes it takes effect at once, while clients talk to it.
 #[derive(Debug)]
 pub struct ModbusInstrument {
-    addr: SocketAddr,
+    seat: Seat,
     pub(super) shared: Arc<Shared>,
     plug: Mutex<Plug>,
 }
@@ -43,14 +54,25 @@ pub struct ModbusInstrument {
 /// The cable and the faults.
 impl ModbusInstrument {
     /// Unplugged, on an address that `reserved` holds.
-    pub(super) fn new(addr: SocketAddr, shared: Shared, reserved: TcpSocket) -> Self {
-        let plug = Plug::Out {
-            reserved: Some(reserved),
-        };
+    pub(super) fn on_socket(
+        addr: SocketAddr,
+        framing: Framing,
+        shared: Shared,
+        reserved: TcpSocket,
+    ) -> Self {
+        Self::new(Seat::Socket(addr, framing), shared, Some(reserved))
+    }
+
+    /// Unplugged; the path is not there yet.
+    pub(super) fn on_line(path: PathBuf, shared: Shared) -> Self {
+        Self::new(Seat::Line(path), shared, None)
+    }
+
+    fn new(seat: Seat, shared: Shared, reserved: Option<TcpSocket>) -> Self {
         Self {
-            addr,
+            seat,
             shared: Arc::new(shared),
-            plug: Mutex::new(plug),
+            plug: Mutex::new(Plug::Out { reserved }),
         }
     }
 
@@ -61,13 +83,19 @@ impl ModbusInstrument {
     }
 
     /// Where it listens, plugged in or not.
+    ///
+    /// # Panics
+    /// It is on a line.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+        match &self.seat {
+            Seat::Socket(addr, _) => *addr,
+            Seat::Line(path) => panic!("on the line {} there are no addresses", path.display()),
+        }
     }
 
-    /// Closes all connections and the listener: clients are refused. The port stays taken. Unplugging twice
-    /// changes nothing.
+    /// Closes all connections and the listener: clients are refused. The port stays taken. On a line: whoever has it open
+    /// is hung up on, and its path is gone. Unplugging twice changes nothing.
     ///
     /// # Errors
     /// The port could not be kept; the instrument is unplugged all the same.
@@ -80,34 +108,44 @@ impl ModbusInstrument {
             let ended = server.join_next().await.expect("one task was put in");
             let reserved = ended.unwrap_or_else(|error| Err(io::Error::other(error)));
             *plug = Plug::Out {
-                reserved: Some(reserved.map_err(|source| self.bind_error(source))?),
+                reserved: reserved.map_err(|source| self.bind_error(source))?,
             };
         }
         Ok(())
     }
 
-    /// Listens again on the same port. Plugging in twice changes nothing.
+    /// Listens again on the same port, or is on the line of the same path. Plugging in twice changes nothing.
     ///
     /// # Errors
-    /// The port can't be listened on.
+    /// The port can't be listened on, or the path can't be made.
     pub async fn plug(&self) -> Result<(), BindError> {
         let mut plug = self.plug.lock().await;
         let reserved = match &mut *plug {
             Plug::In { .. } => return Ok(()),
             Plug::Out { reserved } => reserved.take(),
         };
-        let reserved = reserved.map_or_else(|| server::reserve(self.addr), Ok);
-        let listener = reserved
-            .and_then(server::listen)
-            .map_err(|source| self.bind_error(source))?;
         let (cuts, cut_requests) = mpsc::channel(1);
         let mut server = JoinSet::new();
-        server.spawn(server::serve(
-            listener,
-            self.addr,
-            Arc::clone(&self.shared),
-            cut_requests,
-        ));
+        let shared = Arc::clone(&self.shared);
+        match &self.seat {
+            Seat::Socket(addr, framing) => {
+                let (addr, framing) = (*addr, *framing);
+                let reserved = reserved.map_or_else(|| server::reserve(addr), Ok);
+                let listener = reserved.and_then(server::listen);
+                let listener = listener.map_err(|source| self.bind_error(source))?;
+                server.spawn(async move {
+                    let served = server::serve(listener, addr, framing, shared, cut_requests);
+                    served.await.map(Some)
+                });
+            }
+            Seat::Line(path) => {
+                let cable = Cable::lay(path).map_err(|source| self.bind_error(source))?;
+                server.spawn(async move {
+                    server::serve_line(cable, shared, cut_requests).await;
+                    Ok(None)
+                });
+            }
+        }
         *plug = Plug::In { cuts, server };
         Ok(())
     }
@@ -151,7 +189,10 @@ impl ModbusInstrument {
 
     fn bind_error(&self, source: io::Error) -> BindError {
         BindError {
-            addr: self.addr.to_string(),
+            addr: match &self.seat {
+                Seat::Socket(addr, _) => addr.to_string(),
+                Seat::Line(path) => path.display().to_string(),
+            },
             source,
         }
     }

@@ -1,4 +1,5 @@
-//! The sockets: one task that accepts, one for each connection. All of them end with the task that accepts.
+//! The sockets: one task that accepts, one for each connection. All of them end with the task that accepts. A serial line
+//! is a connection that is always there.
 //!
 //! What an answer is comes from `state.rs`; here it is sent, delayed, halved, withheld or spoilt as the
 //! faults want.
@@ -9,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::cable::Cable;
 use super::faults::Answering;
-use super::frame::{self, Frame};
+use super::frame::{Frame, Framing};
 use super::state::{Reply, Shared};
 
 /// Connections that the kernel keeps for us before we accept them.
@@ -58,6 +60,7 @@ pub(super) fn listen(reserved: TcpSocket) -> io::Result<TcpListener> {
 pub(super) async fn serve(
     listener: TcpListener,
     addr: SocketAddr,
+    framing: Framing,
     shared: Arc<Shared>,
     mut cuts: mpsc::Receiver<CutRequest>,
 ) -> io::Result<TcpSocket> {
@@ -76,7 +79,7 @@ pub(super) async fn serve(
         match next {
             Next::Accepted(Ok((stream, _))) => {
                 if let Some(open) = OpenConnection::count(&shared) {
-                    connections.spawn(converse(stream, open));
+                    connections.spawn(converse_on_socket(stream, framing, open));
                 }
             }
             Next::Accepted(Err(_)) => tokio::time::sleep(ACCEPT_RETRY).await,
@@ -94,6 +97,34 @@ pub(super) async fn serve(
     let reserved = reserve(addr);
     connections.shutdown().await;
     reserved
+}
+
+/// Answers on a line until `cuts` is closed. There is nothing to cut: a line stays.
+pub(super) async fn serve_line(
+    mut cable: Cable,
+    shared: Arc<Shared>,
+    mut cuts: mpsc::Receiver<CutRequest>,
+) {
+    let answering = async {
+        while let Some(open) = OpenConnection::count(&shared) {
+            match converse(cable.stream(), Framing::Rtu, &open).await {
+                // A fault of an instrument on a line ends its answer, not the line.
+                Ended::ByFault => {}
+                Ended::ByClient => break,
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let cutting = async {
+        while let Some(done) = cuts.recv().await {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(());
+        }
+    };
+    tokio::select! {
+        () = answering => {}
+        () = cutting => {}
+    }
 }
 
 /// A connection that is counted as open as long as this lives.
@@ -140,31 +171,50 @@ enum Then {
     Close,
 }
 
+/// How a conversation ended.
+enum Ended {
+    /// The client left, or spoke no Modbus.
+    ByClient,
+    ByFault,
+}
+
+async fn converse_on_socket(mut stream: TcpStream, framing: Framing, open: OpenConnection) {
+    // An answer of a few bytes must not wait for the one before it to be acknowledged.
+    let _ = stream.set_nodelay(true);
+    converse(&mut stream, framing, &open).await;
+}
+
 /// Answers requests one after the other until the client leaves, a fault ends it, or it isn't Modbus.
-async fn converse(mut stream: TcpStream, open: OpenConnection) {
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    framing: Framing,
+    open: &OpenConnection,
+) -> Ended {
     enum Next {
         Read(io::Result<usize>),
         FaultsChanged,
     }
     let shared = &open.shared;
-    // An answer of a few bytes must not wait for the one before it to be acknowledged.
-    let _ = stream.set_nodelay(true);
     let mut faults_changed = shared.faults_changed.subscribe();
     let mut inbox = BytesMut::with_capacity(1024);
     let mut withheld: Vec<Withheld> = Vec::new();
     let mut served = 0;
     loop {
         loop {
-            let frame = match frame::take_frame(&mut inbox) {
+            let frame = match framing.take(&mut inbox) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(_) => return shared.count(|totals| totals.malformed += 1),
+                Err(_) => {
+                    shared.count(|totals| totals.malformed += 1);
+                    return Ended::ByClient;
+                }
             };
             served += 1;
             let reply = shared.handle(&frame, open.number, served);
-            match deliver(&mut stream, &frame, reply, &mut withheld).await {
+            match deliver(stream, framing, &frame, reply, &mut withheld).await {
                 Ok(Then::GoOn) => {}
-                Ok(Then::Close) | Err(_) => return,
+                Ok(Then::Close) => return Ended::ByFault,
+                Err(_) => return Ended::ByClient,
             }
         }
         let next = tokio::select! {
@@ -172,7 +222,7 @@ async fn converse(mut stream: TcpStream, open: OpenConnection) {
             _ = faults_changed.changed(), if !withheld.is_empty() => Next::FaultsChanged,
         };
         match next {
-            Next::Read(Ok(0) | Err(_)) => return,
+            Next::Read(Ok(0) | Err(_)) => return Ended::ByClient,
             Next::Read(Ok(_)) => {}
             Next::FaultsChanged => {
                 let due = withheld.extract_if(.., |late| {
@@ -180,7 +230,7 @@ async fn converse(mut stream: TcpStream, open: OpenConnection) {
                 });
                 let late: Vec<u8> = due.flat_map(|late| late.bytes).collect();
                 if stream.write_all(&late).await.is_err() {
-                    return;
+                    return Ended::ByClient;
                 }
             }
         }
@@ -189,7 +239,8 @@ async fn converse(mut stream: TcpStream, open: OpenConnection) {
 
 /// Sends one answer, or what the faults make of it.
 async fn deliver(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncWrite + Unpin),
+    framing: Framing,
     frame: &Frame,
     reply: Reply,
     withheld: &mut Vec<Withheld>,
@@ -207,38 +258,57 @@ async fn deliver(
     let Some(mut pdu) = pdu else { return Ok(then) };
     let (id, unit) = (frame.transaction_id, frame.unit);
     let (bytes, then) = match answering {
-        Answering::Healthy | Answering::Exception(_) => (frame::encode_frame(id, unit, &pdu), then),
+        Answering::Healthy | Answering::Exception(_) => (framing.encode(id, unit, &pdu), then),
         Answering::Silent | Answering::Lost => return Ok(then),
         Answering::Withheld => {
             if withheld.len() < MAX_WITHHELD {
                 withheld.push(Withheld {
                     unit,
-                    bytes: frame::encode_frame(id, unit, &pdu),
+                    bytes: framing.encode(id, unit, &pdu),
                 });
             }
             return Ok(then);
         }
-        Answering::HalfFrame => (first_half(frame::encode_frame(id, unit, &pdu)), then),
-        Answering::HalfFrameThenClose => {
-            (first_half(frame::encode_frame(id, unit, &pdu)), Then::Close)
-        }
+        Answering::HalfFrame => (first_half(framing.encode(id, unit, &pdu)), then),
+        Answering::HalfFrameThenClose => (first_half(framing.encode(id, unit, &pdu)), Then::Close),
         Answering::Close => return Ok(Then::Close),
         Answering::Garbage => (GARBAGE.to_vec(), then),
-        Answering::WrongTransactionId => {
-            (frame::encode_frame(id.wrapping_sub(1), unit, &pdu), then)
+        Answering::WrongChecksum => (damaged(framing, framing.encode(id, unit, &pdu)), then),
+        Answering::NoiseBefore => {
+            let mut bytes = noise(framing, unit, &pdu);
+            bytes.extend(framing.encode(id, unit, &pdu));
+            (bytes, then)
         }
-        Answering::WrongUnit => (frame::encode_frame(id, unit.wrapping_add(1), &pdu), then),
+        Answering::WrongTransactionId => (framing.encode(id.wrapping_sub(1), unit, &pdu), then),
+        Answering::WrongUnit => (framing.encode(id, unit.wrapping_add(1), &pdu), then),
         Answering::OtherEcho => {
             name_next_address(&mut pdu);
-            (frame::encode_frame(id, unit, &pdu), then)
+            (framing.encode(id, unit, &pdu), then)
         }
         Answering::TooFewValues => {
             drop_last_value(&mut pdu);
-            (frame::encode_frame(id, unit, &pdu), then)
+            (framing.encode(id, unit, &pdu), then)
         }
     };
     stream.write_all(&bytes).await?;
     Ok(then)
+}
+
+/// Turns a bit over in the middle of an RTU frame, behind unit, function and count.
+fn damaged(framing: Framing, mut bytes: Vec<u8>) -> Vec<u8> {
+    if framing == Framing::Rtu {
+        let middle = (bytes.len() / 2).max(3);
+        bytes[middle] ^= 0x04;
+    }
+    bytes
+}
+
+/// What stands before an RTU answer on a bad line.
+fn noise(framing: Framing, unit: u8, pdu: &[u8]) -> Vec<u8> {
+    match framing {
+        Framing::Tcp => Vec::new(),
+        Framing::Rtu => [&[0x00, 0xFF, 0x7F, 0x00, unit], &pdu[..2]].concat(),
+    }
 }
 
 fn first_half(mut bytes: Vec<u8>) -> Vec<u8> {

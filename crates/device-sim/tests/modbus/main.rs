@@ -4,6 +4,7 @@
 mod counting;
 mod faults;
 mod functions;
+mod line;
 mod living;
 mod plugging;
 mod raw;

@@ -5,6 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -207,12 +208,14 @@ impl Pause {
 pub enum LoopState {
     /// It holds what it is asked to.
     Active,
+    /// It was stopped: nothing new is written; what is under way ends, and outputs go to their safe values.
+    Stopping,
     /// It looks, and writes nothing.
     Stopped,
     /// It computes what it would do, and writes nothing.
     Shadow,
 }
-words!(LoopState { Active => "active", Stopped => "stopped", Shadow => "shadow" });
+words!(LoopState { Active => "active", Stopping => "stopping", Stopped => "stopped", Shadow => "shadow" });
 
 /// How an agent says that its value loop runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,4 +231,56 @@ pub struct HoldReport {
     /// Passes that took longer than the interval, since the agent started.
     #[serde(default)]
     pub overruns: u64,
+    /// A stop on site; it stands until it is lifted there or its time is over, whatever the hub wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalStop>,
+    /// How the last stop on site ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_ended: Option<LocalEnd>,
+}
+
+impl HoldReport {
+    /// Has the agent got these settings, and are they so? A stop is when every output is left.
+    #[must_use]
+    pub const fn is_done_with(&self, revision: u64) -> bool {
+        self.held_revision >= revision && !matches!(self.state, LoopState::Stopping)
+    }
+}
+
+/// A stop on site, made at the agent itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LocalStop {
+    /// By whom, as they call themselves: nobody checks it but the one who gave them the agent's token.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+    /// How long it still lasted when the agent spoke, in ms; without it: until it is lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_ms: Option<u64>,
+    /// When it ends by the hub's clock. The hub notes it when it hears of the stop; what an agent says here does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
+    pub until: Option<Timestamp>,
+}
+
+/// How a stop on site ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LocalEnd {
+    /// Whose stop it was.
+    pub stopped_by: Actor,
+    /// Why that was.
+    pub stop_reason: String,
+    /// Who lifted it; without it: its time was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Which stop of this disk it was, counted up: two that say the same are told apart.
+    #[serde(default)]
+    pub count: u64,
 }

@@ -109,9 +109,10 @@ impl OnEnd {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OnHubLost {
-    /// After so long without the hub, in ms (1,000 to ten years).
+    /// After so long without a word of the hub, in ms (10,000 to ten years): agents ask their hub every few seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 10_000))]
     pub after_ms: u64,
-    /// What happens then.
+    /// What happens then: it is held on as before (`keep`), or goes to its safe value until the hub is heard again.
     pub then: OnEnd,
     /// Fields that this version does not know.
     #[serde(flatten)]
@@ -123,7 +124,7 @@ impl OnHubLost {
     fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(value, path, problems)?;
         let longest = i64::try_from(limits::DURATION_MAX_MS).unwrap_or(i64::MAX);
-        let after_ms = fields.int::<i64>("afterMs", &(1_000..=longest), None);
+        let after_ms = fields.int::<i64>("afterMs", &(limits::HUB_LOST_MIN_MS..=longest), None);
         let then = fields.choice("then", Some(OnEnd::SafeValue));
         let extra = fields.rest();
         Some(Self {
@@ -216,6 +217,12 @@ impl Limits {
         fits.then_some(limits)
     }
 
+    /// Is this within them?
+    #[must_use]
+    pub fn hold(&self, number: f64) -> bool {
+        self.min.is_none_or(|min| number >= min) && self.max.is_none_or(|max| number <= max)
+    }
+
     /// Limits that limit nothing are none.
     fn is_something(&self) -> bool {
         let Self {
@@ -253,6 +260,26 @@ pub trait PointAddress: Sized {
     }
 }
 
+impl<A> Point<A> {
+    /// Where it goes when the loop is stopped or paused, if it goes anywhere.
+    #[must_use]
+    pub fn leaves_on_stop(&self) -> Option<&PointValue> {
+        self.safe_value
+            .as_ref()
+            .filter(|_| self.on_stop == OnEnd::SafeValue)
+    }
+
+    /// After how long without the hub, in ms, it goes where, if it goes anywhere.
+    #[must_use]
+    pub fn leaves_without_hub(&self) -> Option<(u64, &PointValue)> {
+        let lost = self
+            .on_hub_lost
+            .as_ref()
+            .filter(|lost| lost.then == OnEnd::SafeValue)?;
+        Some((lost.after_ms, self.safe_value.as_ref()?))
+    }
+}
+
 impl<A: PointAddress> Point<A> {
     /// Reads a point.
     pub fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -281,6 +308,13 @@ impl<A: PointAddress> Point<A> {
             && let Err(refused) = address.check_value(safe)
         {
             fields.problem("safeValue", refused.expected, refused.found);
+            return None;
+        }
+        if let (Some(Some(safe)), Some(Some(limits))) = (&safe_value, &limits)
+            && let Some(number) = crate::hold::number(safe)
+            && !limits.hold(number)
+        {
+            fields.problem("safeValue", "a value within the point's limits", safe);
             return None;
         }
         if let (Some(true), Some(address)) = (writable, &address)

@@ -367,6 +367,10 @@ fn rules_of<C: Serialize, A: crate::document::point::PointAddress + Serialize>(
         settle_ms: point.settle_ms,
         guards: point.guards.clone(),
         budget: point.write_budget.unwrap_or_default(),
+        on_stop: point.leaves_on_stop().cloned(),
+        on_hub_lost: point
+            .leaves_without_hub()
+            .map(|(after_ms, value)| (after_ms, value.clone())),
     }
 }
 

@@ -166,6 +166,15 @@ pub struct Setpoints {
 }
 
 impl Setpoint {
+    /// The same, valid for no longer than `left` ms, if it ends at all.
+    #[must_use]
+    pub fn with_at_most(mut self, left: Option<u64>) -> Self {
+        if let (Some(valid), Some(left)) = (self.valid_for_ms, left) {
+            self.valid_for_ms = Some(valid.min(left));
+        }
+        self
+    }
+
     /// Reads a setpoint as the hub keeps it.
     pub fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(document, path, problems)?;

@@ -50,6 +50,16 @@ pub struct BudgetView {
 }
 
 impl BudgetView {
+    /// The same for a write to the safe value: all that is left may be used for it, whatever the day's number.
+    #[must_use]
+    pub const fn for_safe_value(self) -> Self {
+        Self {
+            today: u32::MAX,
+            lifetime: self.lifetime,
+            reserve: 0,
+        }
+    }
+
     /// May a write be made? One to the safe value may use the reserve, and is not held up by the day's number.
     #[must_use]
     pub const fn allows(&self, to_safe_value: bool) -> bool {

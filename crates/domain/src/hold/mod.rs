@@ -8,6 +8,7 @@
 //! - `band`: when a reading is the wanted value;
 //! - `guard`: conditions on other points;
 //! - `budget`: how often a point may be written;
+//! - `leave`: going to the safe value; `memory`: what the loop must know after a restart;
 //! - `situation`: what is decided from and what comes of it; `decide`: the decision; `settle`: what a read-back means;
 //! - `told`: what became of writes, as the loop is told it.
 
@@ -15,14 +16,19 @@ mod band;
 mod budget;
 mod decide;
 mod guard;
+mod leave;
+mod memory;
 mod settle;
 mod situation;
 mod track;
 
+pub(crate) use band::number;
 pub use band::{Band, NotRepresentable, Resolution};
 pub use budget::{Budget, BudgetView, WriteBudget};
 pub use decide::decide;
 pub use guard::{Guard, GuardFailure, check_guards};
+pub use leave::{Interruption, Leaving, leave, safe_value};
+pub use memory::{Left, LoopMemory};
 pub use situation::{
     Act, Control, Decision, HoldReason, HoldStatus, Observed, PointRules, Situation, Told,
 };

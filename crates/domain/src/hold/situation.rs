@@ -49,6 +49,10 @@ pub struct PointRules {
     pub guards: Vec<Guard>,
     /// How often it may be written.
     pub budget: WriteBudget,
+    /// Where it goes when the loop is stopped or paused; `None`: it keeps what it has.
+    pub on_stop: Option<PointValue>,
+    /// Where it goes when the hub was not heard for so long, in ms; `None`: it is held on.
+    pub on_hub_lost: Option<(u64, PointValue)>,
 }
 
 /// May the loop act?

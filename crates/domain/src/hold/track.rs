@@ -103,8 +103,38 @@ impl Track {
         }
     }
 
+    /// The output was moved from here for another reason than the wish, or the point was redefined: what it showed says nothing of
+    /// what it shows next, which is nobody's change by hand. What is under way ends by itself.
+    pub fn moved(&mut self) {
+        self.verified = None;
+        self.told_of = None;
+        self.shows = None;
+        self.trouble = None;
+        self.failures = 0;
+        self.retry_at_ms = 0;
+    }
+
+    /// Is a write under way that was decided on for this wish, or one before it?
+    #[must_use]
+    pub const fn is_writing(&self) -> bool {
+        matches!(self.stage, Stage::Writing(_))
+    }
+
+    /// A write that was decided is not begun after all: nothing was given to the adapter, and it is decided anew.
+    pub fn take_back(&mut self) {
+        if matches!(self.stage, Stage::Writing(_)) {
+            self.stage = Stage::Watching;
+            if self.verified.is_some() {
+                self.restores.pop();
+            }
+        }
+    }
+
     /// Takes what became of the write. Without effect if none is under way.
     pub fn written(&mut self, outcome: WriteOutcome, now_ms: u64, random: u32) -> Vec<Told> {
+        if !self.is_writing() {
+            return Vec::new();
+        }
         let Stage::Writing(write) = core::mem::take(&mut self.stage) else {
             return Vec::new();
         };

@@ -1,13 +1,17 @@
 //! What a report says of outputs: merged into what is known, told as events, and adopted where a change at the hardware
 //! shall become the new wish.
 
+mod local;
+
 use alloc::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     document::{
         command::{CommandOutcome, CommandReport},
+        hold::HoldReport,
         setpoint::{Conformity, Hold, Policy, SetpointReport},
     },
     event::{Context, EventKind},
@@ -23,6 +27,7 @@ pub(super) fn merge(
     state: &DeviceState,
     said: Option<ReportedValues>,
     replace: bool,
+    now: Timestamp,
 ) -> ReportedValues {
     let old = state.reported.as_ref().map(|reported| &reported.values);
     let mut merged = match (old, replace) {
@@ -46,7 +51,8 @@ pub(super) fn merge(
         merged.held_revision = merged.held_revision.max(held_revision);
         merged.held_commands = merged.held_commands.max(held_commands);
         merged.items.extend(items);
-        merged.hold = hold.or(merged.hold);
+        let told = hold.map(|hold| local::noted(hold, merged_before(old), now));
+        merged.hold = told.or(merged.hold);
         for (id, word) in commands {
             // The first word stands: an agent that has forgotten it can only know less.
             merged.commands.entry(id).or_insert(word);
@@ -59,7 +65,12 @@ pub(super) fn merge(
     merged
 }
 
-/// Adds an event for everything that happened to a setpoint.
+/// What was known before, of a boot before too: what a stop on site says of its end stays what it was.
+fn merged_before(old: Option<&ReportedValues>) -> Option<&HoldReport> {
+    old.and_then(|old| old.hold.as_ref())
+}
+
+/// Adds an event for everything that happened to a setpoint, and to the loop on site.
 pub(super) fn tell(
     change: &mut Change,
     state: &DeviceState,
@@ -74,12 +85,16 @@ pub(super) fn tell(
         .reported
         .as_ref()
         .map_or(&none, |reported| &reported.values.items);
+    let held = merged_before(state.reported.as_ref().map(|old| &old.values));
+    local::tell(change, state, held, reported.values.hold.as_ref(), context);
     for (point, item) in &reported.values.items {
         let before = old.get(point);
         if before == Some(item) {
             continue;
         }
         let wish = state.target.values.wishes.get(point);
+        let stands = |item: &SetpointReport| (item.conformity, item.hold);
+        change.is_worth_a_look |= before.map(stands) != Some(stands(item));
         for kind in kinds(before, item, is_same_boot) {
             let payload = payload(*point, kind, item, wish);
             change.event(state, context, kind, None, payload);

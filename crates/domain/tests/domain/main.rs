@@ -3,18 +3,22 @@
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
 //! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
-//! [`commanding`] what happens once, [`wishes`] what is wanted of outputs. What they share is in [`support`].
+//! [`commanding`] what happens once, [`wishes`] what is wanted of outputs, [`on_site`] what is stopped at the agent,
+//! [`resuming`] what starting a stopped loop would move. What they share is in [`support`].
 
 mod checking;
 mod commanding;
 mod documents;
 mod editing;
 mod holding;
+mod on_site;
 mod planning;
 mod projecting;
 mod ranges;
 mod refusals;
 mod reporting;
+mod resuming;
 mod support;
+mod troubles;
 mod watching;
 mod wishes;

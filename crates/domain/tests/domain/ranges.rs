@@ -125,6 +125,14 @@ fn what_all_sensors_have() {
         &["level", "pulse", "command"],
     );
     range(&modbus(), "/dataPoints/0/settleMs", 0, 3_600_000);
+    let mut leaves = modbus();
+    leaves["dataPoints"][0]["onHubLost"] = serde_json::json!({ "afterMs": 60_000, "then": "keep" });
+    range(
+        &leaves,
+        "/dataPoints/0/onHubLost/afterMs",
+        10_000,
+        315_360_000_000,
+    );
     for (path, most) in [
         ("/name", limits::NAME_CHARS),
         ("/dataPoints/0/name", limits::NAME_CHARS),

@@ -60,6 +60,10 @@ fn silence_is_told_once() {
     assert!(life.state.presence.silent);
     assert_eq!(life.kinds_since(from), [EventKind::DeviceOffline]);
     assert_eq!(life.log[from].actor, Actor::reconciler());
+    // That it lasts is told too, once.
+    life.watch(PATIENCE.tolerated.for_long);
+    let told = [EventKind::DeviceOffline, EventKind::TroubleBegan];
+    assert_eq!(life.kinds_since(from), told);
     for _ in 0..100 {
         let watched = life.watch(seconds(100));
         assert_eq!(
@@ -67,10 +71,12 @@ fn silence_is_told_once() {
             (None, life.now + PATIENCE.at_least_every)
         );
     }
+    let from = life.log.len();
     life.report(agent.heartbeat());
+    life.watch(seconds(1));
     assert_eq!(
         life.kinds_since(from),
-        [EventKind::DeviceOffline, EventKind::DeviceOnline]
+        [EventKind::DeviceOnline, EventKind::TroubleEnded]
     );
     assert_eq!(life.watch(seconds(1)).change, None);
 }
@@ -265,6 +271,12 @@ fn the_next_look_is_when_something_is_due() {
         "the drift is told"
     );
     life.watch(seconds(100));
+    assert_eq!(
+        life.watch(seconds(0)).next,
+        heard + PATIENCE.tolerated.for_long,
+        "the silence is told"
+    );
+    life.watch(seconds(300));
     assert_eq!(
         life.watch(seconds(0)).next,
         life.now + PATIENCE.at_least_every

@@ -525,6 +525,8 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
             state: LoopState::Active,
             interval_ms: 5_000,
             overruns: 0,
+            local: None,
+            local_ended: None,
         }),
         ..ReportedValues::default()
     });

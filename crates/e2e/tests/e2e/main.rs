@@ -31,6 +31,7 @@ macro_rules! on_both_stores {
 mod agent_settings;
 mod agents;
 mod browser;
+mod buttons;
 mod comeback;
 mod command_line;
 mod commands;
@@ -38,6 +39,8 @@ mod edits;
 mod keys;
 mod kills;
 mod nothing_changed;
+mod notices;
+mod on_site;
 mod ordering;
 mod programs;
 mod reconciler;

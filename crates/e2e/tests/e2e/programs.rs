@@ -209,11 +209,16 @@ async fn the_demo_tells_its_story_and_goes_on_where_it_stopped() {
         "an operator's",
         "boiler-1 deployed (",
         "boiler-3 deployed (",
+        "setting boiler-1/target-temperature to 60 °C; the instrument shows 65 °C",
+        "boiler-1/target-temperature is 60 °C: written and read back in ",
+        "somebody turns the knob of boiler-1: it shows 45 °C",
+        "the loop found it changed by hand from 60 to 45 °C, 60 °C is wanted: put back",
+        "boiler-1/target-temperature is 60 °C again, verified ",
         "boiler-2 is offline (",
         "boiler-4 failed: connect 127.0.0.1:",
         "boiler-4 deployed (recovered by itself)",
         "boiler-2 is online again",
-        "all that is wanted runs",
+        "all that is wanted runs and is held",
     ] {
         demo.says(part).await;
     }
@@ -223,6 +228,15 @@ async fn the_demo_tells_its_story_and_goes_on_where_it_stopped() {
             .iter()
             .any(|line| line.contains(" ms after it was declared")),
         "{story:#?}"
+    );
+    // Restored within the first minute: each line begins with the seconds since the start.
+    let restored = story
+        .iter()
+        .find(|line| line.contains("60 °C again, verified"))
+        .and_then(|line| line.trim_start().split(' ').next()?.parse::<f64>().ok());
+    assert!(
+        restored.is_some_and(|seconds| seconds < 60.0),
+        "{restored:?} in {story:#?}"
     );
 
     // The folder is held by one process at a time.
@@ -241,6 +255,9 @@ async fn the_demo_tells_its_story_and_goes_on_where_it_stopped() {
     demo.interrupt().await;
     let again = up();
     again.says("boiler-4 is deployed and online").await;
+    again
+        .says("60 °C is wanted, the instrument shows 60 °C; inSync, active")
+        .await;
     assert!(!again.said().contains("failed"), "{}", again.said());
     again.interrupt().await;
 }

@@ -13,12 +13,13 @@ on_both_stores!(
     an_instrument_that_does_nothing_is_never_in_sync,
     a_wish_waits_for_an_instrument_that_is_away,
     killing_everything_forgets_no_wish,
+    a_value_is_held_on_a_serial_line_whose_adapter_is_pulled,
 );
 
 const SETPOINT: &str = "/setpoints/boiler/target";
 
 /// A boiler on a device whose agent runs, and looks at outputs ten times a second.
-async fn boiler(hub: &Hub) -> (Instrument, Device) {
+pub(crate) async fn boiler(hub: &Hub) -> (Instrument, Device) {
     let boiler = Instrument::start().await.that_is_set();
     let device = hub.device("plant").await;
     device.add(&boiler.sensor("boiler")).await;
@@ -29,13 +30,13 @@ async fn boiler(hub: &Hub) -> (Instrument, Device) {
     (boiler, device)
 }
 
-async fn set(device: &Device, value: f64) -> Value {
+pub(crate) async fn set(device: &Device, value: f64) -> Value {
     let body = json!({ "value": value, "reason": "winter" });
     device.ask("PUT", SETPOINT, &body).await.good("a wish")
 }
 
 /// Waits until the setpoint stands like this.
-async fn stands(device: &Device, conformity: &str, hold: &str) -> Value {
+pub(crate) async fn stands(device: &Device, conformity: &str, hold: &str) -> Value {
     eventually(
         &format!("the setpoint is {conformity} and {hold}"),
         async || {
@@ -184,4 +185,58 @@ async fn killing_everything_forgets_no_wish(mut hub: Hub) {
         .await
         .expect("it is read on");
     assert_eq!((boiler.target(), boiler.writes()), (725, 2));
+}
+
+async fn a_value_is_held_on_a_serial_line_whose_adapter_is_pulled(hub: Hub) {
+    let boiler = Instrument::on_line().await.that_is_set();
+    let device = hub.device("plant").await;
+    device.add(&boiler.sensor("boiler")).await;
+    let tuned = device
+        .ask("PATCH", "/reconciliation", &json!({ "intervalMs": 100 }))
+        .await;
+    tuned.good("another interval");
+    let _agent = device.agent(&hub).started();
+    device.settled(1).await;
+    set(&device, 72.5).await;
+    stands(&device, "inSync", "active").await;
+    assert_eq!((boiler.target(), boiler.writes()), (725, 1));
+
+    boiler.unplug().await.expect("a line can be pulled");
+    let hold = eventually("the setpoint is unreachable", async || {
+        let shown = device.get(SETPOINT).await;
+        if shown["hold"] == "unreachable" {
+            Ok(shown)
+        } else {
+            Err(shown.to_string())
+        }
+    });
+    hold.await;
+    let health = eventually("the port is said to be gone", async || {
+        let row = device.row("boiler").await;
+        let reason = row["health"]["reason"].as_str().unwrap_or_default();
+        if reason.contains("No such file or directory") {
+            Ok(reason.to_owned())
+        } else {
+            Err(row.to_string())
+        }
+    });
+    let health = health.await;
+    assert!(health.starts_with("open /"), "{health}");
+
+    boiler.turn(600);
+    boiler.plug().await.expect("the line is back");
+    stands(&device, "inSync", "active").await;
+    eventually("it is held again", async || {
+        if boiler.target() == 725 {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} after {} writes",
+                boiler.target(),
+                boiler.writes()
+            ))
+        }
+    })
+    .await;
+    assert_eq!(boiler.writes(), 2);
 }

@@ -14,6 +14,9 @@ pub(super) struct HubView {
     /// Whose agent this is: only what the hub says of this very device counts.
     device: DeviceId,
     reachable_since: Option<Timestamp>,
+    /// When it was heard last, in ms; how long it had been silent when the agent started, until it is heard.
+    heard_at: u64,
+    silent_before: u64,
     trouble: Option<String>,
     access: HubAccess,
     /// What stands in the ledger of it.
@@ -25,11 +28,18 @@ pub(super) struct HubView {
 }
 
 impl HubView {
-    pub(super) const fn of(device: DeviceId, turned_away: Option<TurnedAway>) -> Self {
+    pub(super) const fn of(
+        device: DeviceId,
+        turned_away: Option<TurnedAway>,
+        silent_ms: u64,
+        now_ms: u64,
+    ) -> Self {
         let access = HubAccess::after(turned_away);
         Self {
             device,
             reachable_since: None,
+            heard_at: now_ms,
+            silent_before: silent_ms,
             trouble: None,
             access,
             noted: access,
@@ -45,6 +55,21 @@ impl HubView {
             trouble: self.trouble.clone(),
             access: self.access,
         }
+    }
+
+    pub(super) const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// How long it was not heard, in ms. What the agent did not run does not count: nothing measured it.
+    pub(super) const fn silent_ms(&self, now_ms: u64) -> u64 {
+        self.silent_before
+            .saturating_add(now_ms.saturating_sub(self.heard_at))
+    }
+
+    /// When it will not have been heard for so long, in ms.
+    pub(super) const fn silent_until(&self, silent_ms: u64) -> u64 {
+        (self.heard_at.saturating_add(silent_ms)).saturating_sub(self.silent_before)
     }
 
     pub(super) const fn access(&self) -> HubAccess {
@@ -78,6 +103,7 @@ impl Machine {
     pub(super) fn hub_answered(&mut self, now: Now) {
         let was_away = self.hub.trouble.take().is_some() || self.hub.refuses();
         self.hub.access = HubAccess::Granted;
+        (self.hub.heard_at, self.hub.silent_before) = (now.ms, 0);
         self.hub.reachable_since.get_or_insert(now.wall);
         if was_away {
             self.reporting.hurry(now.ms);

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
     HealthStatus, Incarnation, Item, PointId, PointValue, Report, SensorId, TargetState,
-    backoff::Backoff, hold::WriteOutcome,
+    backoff::Backoff,
+    hold::{LoopMemory, WriteOutcome},
 };
 use holdfast_ports::{
     bus::Fresh,
@@ -14,6 +15,7 @@ use holdfast_ports::{
 use jiff::Timestamp;
 
 use super::commands::{CommandEffect, CommandEvent};
+use crate::local::LocalOrder;
 
 /// The time of an event, on two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,15 @@ pub enum Event {
         /// What became of it.
         outcome: WriteOutcome,
     },
+    /// Somebody on site wants something of the value loop. → [`Effect::Answer`]
+    Ordered {
+        /// Which order.
+        number: u64,
+        /// What.
+        order: LocalOrder,
+    },
+    /// What was to be remembered ([`Effect::Remember`]) is durable, or why not.
+    Remembered(Result<(), String>),
     /// The block of [`Effect::BookWrites`] is durable, or why not.
     Booked {
         /// The point.
@@ -209,6 +220,15 @@ pub enum Effect {
         /// The value.
         value: PointValue,
     },
+    /// An order on site is carried out, or could not be written down. No answer.
+    Answer {
+        /// Which order.
+        number: u64,
+        /// What came of it.
+        result: Result<(), String>,
+    },
+    /// Keep what the value loop must know after a restart. → [`Event::Remembered`]
+    Remember(Box<LoopMemory>),
     /// Book writes of a point, durably, before they are made. → [`Event::Booked`]
     BookWrites {
         /// The point.

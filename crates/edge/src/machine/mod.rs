@@ -87,6 +87,7 @@ impl Machine {
             established,
             booked,
             commands,
+            memory,
         } = held;
         let Identity {
             device,
@@ -105,13 +106,13 @@ impl Machine {
             generation: 0,
             polling: Polling::default(),
             reporting: Reporting::at_boot(incarnation, boot, now.ms),
-            hub: HubView::of(device, turned_away),
-            holding: Holding::from_ledger(booked),
+            hub: HubView::of(device, turned_away, memory.hub_silent_ms, now.ms),
+            holding: Holding::from_ledger(booked, memory, now.ms),
             commands,
             settings,
         };
         machine.retarget();
-        machine.take_wishes(now);
+        machine.take_wishes(now, true);
         machine.recall_commands(now);
         Ok(machine)
     }
@@ -159,6 +160,10 @@ impl Machine {
                 result,
             } => self.on_booked(point, booked, &result, now, random, &mut effects),
             Event::Command(event) => self.on_command(event, now, &mut effects),
+            Event::Ordered { number, order } => {
+                self.on_ordered(number, order, now, &mut effects);
+            }
+            Event::Remembered(result) => self.on_remembered(&result, now, random, &mut effects),
         }
         self.drive(now, random, &mut effects);
         effects
@@ -195,6 +200,7 @@ impl Machine {
             self.incarnation_at(),
             self.holding.next_at(),
             self.commands.next_at(),
+            self.next_hub_lost_at(),
         ];
         wakes.into_iter().flatten().min()
     }

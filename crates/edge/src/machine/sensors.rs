@@ -316,6 +316,9 @@ impl Machine {
         if slot.running().is_some() {
             self.reporting.health_changed(id, changed);
         }
+        if status == HealthStatus::Offline {
+            self.lost_touch(id, now);
+        }
     }
 
     /// Compares what is believed to run with what the adapters keep; what is missing is started again. What failed is

@@ -66,6 +66,15 @@ impl Slot {
                 .is_some_and(|item| item.sensor.enabled())
     }
 
+    /// What may be with the adapter: what runs, and what it is taking instead.
+    pub(super) fn with_adapter(&self) -> impl Iterator<Item = &Item> {
+        let taking = match &self.doing {
+            Some(Doing::Updating(item)) => Some(item),
+            Some(Doing::Starting { .. } | Doing::Stopping) | None => None,
+        };
+        self.running.iter().chain(taking)
+    }
+
     /// Why its points can't be read, if they can't.
     pub(super) fn why_not_readable(&self) -> Option<String> {
         if self.is_readable() {

@@ -189,7 +189,7 @@ impl Machine {
             let held = self.target.held.as_ref().map(|target| target.etag());
             effects.push(Effect::Poll {
                 held,
-                wait_ms: self.settings.poll_wait_ms,
+                wait_ms: self.poll_wait_ms(),
             });
         }
         if let Some(revision) = self.target.wants_look() {
@@ -324,7 +324,7 @@ impl Machine {
         self.set_refused(None);
         self.target.held = Some(aged(target, now.ms - self.polling.offered_at));
         self.retarget();
-        self.take_wishes(now);
+        self.take_wishes(now, false);
         self.take_commands(now, effects);
         let before = self.established.len();
         self.established

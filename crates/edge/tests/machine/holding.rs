@@ -8,7 +8,7 @@ use holdfast_domain::{
         hold::{HoldSettings, LoopState, Pause, Scope},
         setpoint::{Conformity, Hold, Policy, Setpoint, Setpoints},
     },
-    hold::WriteOutcome,
+    hold::{LoopMemory, WriteOutcome},
     row::Actor,
     values::ReportedValues,
 };
@@ -24,7 +24,7 @@ use crate::{
 
 /// How an instrument behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+pub(crate) enum Mood {
     Well,
     /// Reads come back bad after this long, in ms.
     Dead(u64),
@@ -32,17 +32,23 @@ enum Mood {
 
 /// The instruments behind the points.
 #[derive(Default)]
-struct Plant {
-    values: BTreeMap<PointId, f64>,
-    moods: BTreeMap<PointId, Mood>,
-    writes: Vec<(PointId, f64)>,
+pub(crate) struct Plant {
+    pub(crate) values: BTreeMap<PointId, f64>,
+    pub(crate) moods: BTreeMap<PointId, Mood>,
+    pub(crate) writes: Vec<(PointId, f64)>,
     booked: Vec<(PointId, u64)>,
+    /// What the ledger was told to remember, how often, and whether it can.
+    pub(crate) memory: Option<LoopMemory>,
+    pub(crate) remembered: u64,
+    pub(crate) disk_is_full: bool,
+    /// What became of orders on site.
+    pub(crate) answered: Vec<(u64, Result<(), String>)>,
     /// What is on its way back, by when.
     answers: Vec<(u64, Event)>,
 }
 
 impl Plant {
-    fn of(values: &[(u128, f64)]) -> Self {
+    pub(crate) fn of(values: &[(u128, f64)]) -> Self {
         Self {
             values: values
                 .iter()
@@ -50,6 +56,11 @@ impl Plant {
                 .collect(),
             ..Self::default()
         }
+    }
+
+    /// The agent is gone, and with it what it would have heard.
+    pub(crate) fn forget_what_is_under_way(&mut self) {
+        self.answers.clear();
     }
 
     fn mood(&self, point: PointId) -> Mood {
@@ -123,6 +134,17 @@ impl Plant {
                     },
                 ));
             }
+            Effect::Remember(memory) => {
+                self.remembered += 1;
+                let result = if self.disk_is_full {
+                    Err("no space left on device".to_owned())
+                } else {
+                    self.memory = Some(*memory);
+                    Ok(())
+                };
+                self.answers.push((now + 1, Event::Remembered(result)));
+            }
+            Effect::Answer { number, result } => self.answered.push((number, result)),
             _ => {}
         }
     }
@@ -131,22 +153,36 @@ impl Plant {
 fn is_of_the_plant(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::ReadPoints { .. } | Effect::WritePoint { .. } | Effect::BookWrites { .. }
+        Effect::ReadPoints { .. }
+            | Effect::WritePoint { .. }
+            | Effect::BookWrites { .. }
+            | Effect::Remember(_)
+            | Effect::Answer { .. }
     )
 }
 
 /// Lets `ms` go by; the instruments, the ledger and the hub answer. Gives what the hub heard of outputs, in order.
-fn run(rig: &mut Rig, plant: &mut Plant, ms: u64) -> Vec<ReportedValues> {
+pub(crate) fn run(rig: &mut Rig, plant: &mut Plant, ms: u64) -> Vec<ReportedValues> {
+    go(rig, plant, ms, true)
+}
+
+/// The same, but for the hub.
+pub(crate) fn run_without_hub(rig: &mut Rig, plant: &mut Plant, ms: u64) {
+    go(rig, plant, ms, false);
+}
+
+fn go(rig: &mut Rig, plant: &mut Plant, ms: u64, hub_answers: bool) -> Vec<ReportedValues> {
     let end = rig.now + ms;
     let mut heard = Vec::new();
     loop {
         while let Some(effect) = rig.find(is_of_the_plant) {
             plant.take(effect, rig.now);
         }
-        while rig
-            .open
-            .iter()
-            .any(|effect| matches!(effect, Effect::Report(_)))
+        while hub_answers
+            && rig
+                .open
+                .iter()
+                .any(|effect| matches!(effect, Effect::Report(_)))
         {
             heard.extend(rig.report_taken().values);
         }
@@ -169,7 +205,7 @@ fn run(rig: &mut Rig, plant: &mut Plant, ms: u64) -> Vec<ReportedValues> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "called with json!")]
-fn output(number: u128, fields: Value) -> Value {
+pub(crate) fn output(number: u128, fields: Value) -> Value {
     let mut point = json!({
         "id": point_id(number), "name": format!("output-{number}"), "table": "holding", "address": 200 + number,
         "dataType": "int16", "scale": 0.1, "writable": true, "settleMs": 100,
@@ -181,7 +217,7 @@ fn output(number: u128, fields: Value) -> Value {
 }
 
 /// A target of sensors with an output each.
-fn plant_target(numbers: &[u128]) -> TargetState {
+pub(crate) fn plant_target(numbers: &[u128]) -> TargetState {
     let sensors = numbers.iter().map(|number| {
         changed(
             *number,
@@ -213,7 +249,7 @@ fn wish(target: &TargetState, number: u128, value: f64, revision: u64) -> Setpoi
 }
 
 /// The target with these values set; the revision is the highest of them.
-fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
+pub(crate) fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
     let items: Vec<Setpoint> = wishes
         .iter()
         .map(|(number, value, revision)| wish(&target, *number, *value, *revision))
@@ -227,7 +263,11 @@ fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> TargetState {
     target
 }
 
-fn stopped(mut target: TargetState, revision: u64, remaining_ms: Option<u64>) -> TargetState {
+pub(crate) fn stopped(
+    mut target: TargetState,
+    revision: u64,
+    remaining_ms: Option<u64>,
+) -> TargetState {
     target.hold = HoldSettings {
         revision,
         pauses: vec![Pause {
@@ -242,7 +282,7 @@ fn stopped(mut target: TargetState, revision: u64, remaining_ms: Option<u64>) ->
     target
 }
 
-fn last(heard: &[ReportedValues], number: u128) -> (Conformity, Hold) {
+pub(crate) fn last(heard: &[ReportedValues], number: u128) -> (Conformity, Hold) {
     let item = heard
         .iter()
         .rev()
@@ -251,7 +291,7 @@ fn last(heard: &[ReportedValues], number: u128) -> (Conformity, Hold) {
     (item.conformity, item.hold)
 }
 
-const HELD: (Conformity, Hold) = (Conformity::InSync, Hold::Active);
+pub(crate) const HELD: (Conformity, Hold) = (Conformity::InSync, Hold::Active);
 
 #[test]
 fn without_a_setpoint_nothing_is_read_or_written() {

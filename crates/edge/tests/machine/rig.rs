@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_domain::{Report, SensorId, TargetState};
+use holdfast_domain::{Report, SensorId, TargetState, hold::LoopMemory};
 use holdfast_edge::machine::{CommandEffect, Effect, Established, Event, Machine, MachineSettings};
 use holdfast_ports::{
     hub_link::{HubError, Polled, ReportAnswer},
@@ -31,6 +31,7 @@ pub(crate) fn held(target: Option<TargetState>) -> Held {
         established: BTreeMap::new(),
         booked: BTreeMap::new(),
         commands: Vec::new(),
+        memory: LoopMemory::default(),
     }
 }
 
@@ -55,6 +56,8 @@ pub(crate) fn verb(effect: &Effect) -> &'static str {
         Effect::Command(CommandEffect::Read { .. }) => "read for command",
         Effect::Command(CommandEffect::Write { .. }) => "write command",
         Effect::Command(CommandEffect::End(_)) => "end command",
+        Effect::Remember(_) => "remember",
+        Effect::Answer { .. } => "answer",
     }
 }
 
@@ -250,7 +253,9 @@ fn success(effect: &Effect) -> Option<Event> {
         | Effect::ReadPoints { .. }
         | Effect::WritePoint { .. }
         | Effect::BookWrites { .. }
+        | Effect::Answer { .. }
         | Effect::Command(_) => return None,
+        Effect::Remember(_) => Event::Remembered(Ok(())),
         Effect::NoteWorked(version) => Event::WorkNoted {
             version: *version,
             result: Ok(()),

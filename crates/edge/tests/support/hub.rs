@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use holdfast_domain::{
     Incarnation, PointId, Report, ReportOrder,
-    edit::{Edit, edit, look_again},
+    edit::{Edit, edit},
     event::Context,
     receive::{Received, receive},
     row::Actor,
@@ -55,11 +55,6 @@ impl HubModel {
         }
     }
 
-    pub(crate) fn look_again(&mut self, now: Timestamp) {
-        let change = look_again(&self.state, None, &Context::new(now, Actor::named("anna")));
-        self.state = self.state.after(change);
-    }
-
     pub(crate) fn poll(&self, held: Option<&str>) -> Polled {
         if held == Some(&self.state.target.etag()) {
             return Polled::Unchanged;
@@ -101,15 +96,6 @@ impl HubModel {
                 ReportAnswer::Taken
             }
         }
-    }
-
-    /// The hub is as it was in `backup`, except that it never gives an id twice.
-    pub(crate) fn restore(&mut self, backup: &Self) {
-        *self = Self {
-            ids: self.ids,
-            seen: None,
-            ..backup.clone()
-        };
     }
 
     pub(crate) fn new_incarnation(&mut self) -> Incarnation {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use holdfast_domain::{
     CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
-    limits,
+    hold::LoopMemory, limits,
 };
 use holdfast_ports::{
     StoreError,
@@ -28,6 +28,7 @@ impl Default for Disk {
             established,
             booked: std::collections::BTreeMap::new(),
             commands: Vec::new(),
+            memory: LoopMemory::default(),
         })
     }
 }
@@ -43,6 +44,7 @@ impl Disk {
         if old.as_ref().is_none_or(|old| old.device != identity.device) {
             *self = Self(Held {
                 identity: Some(identity.clone()),
+                memory: self.0.memory.clone().on_another_device(),
                 ..Self::default().0
             });
             return;
@@ -133,6 +135,10 @@ impl Ledger for MemoryLedger {
         self.write(|disk| {
             disk.0.booked.insert(point, booked);
         })
+    }
+
+    async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError> {
+        self.write(|disk| disk.0.memory = memory.clone())
     }
 
     async fn begin_command(&self, id: CommandId) -> Result<(), StoreError> {

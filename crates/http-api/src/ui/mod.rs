@@ -1,11 +1,12 @@
-//! The read-only pages: the fleet, a device, the event log; rendered here, kept current by a small script that follows the
-//! event stream and fetches the page's content anew.
+//! The pages: the fleet, a device, the event log; rendered here, kept current by a small script that follows the event
+//! stream and fetches the page's content anew.
 //!
 //! Everything is embedded and nothing is fetched from elsewhere. [`session`] signs people in; [`pages`] reads what a page
-//! shows; [`view`] and
-//! [`event`] put it into words.
+//! shows; [`acts`] is what its buttons do; [`view`], [`held`] and [`event`] put it into words.
 
+mod acts;
 mod event;
+mod held;
 mod pages;
 mod session;
 mod view;
@@ -18,13 +19,19 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use acts::FleetLoops;
+
 use crate::{App, problem::ApiProblem};
 
 /// The pages' routes.
 pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/", get(pages::fleet))
+        .route("/stop", post(acts::stop_fleet))
+        .route("/start", post(acts::start_fleet))
         .route("/devices/{uuid}", get(pages::device))
+        .route("/devices/{uuid}/stop", post(acts::stop_device))
+        .route("/devices/{uuid}/start", post(acts::start_device))
         .route("/events", get(pages::events))
         .route("/sign-in", get(session::form).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
@@ -106,15 +113,21 @@ struct PageError(Response);
 
 impl PageError {
     fn new(problem: &ApiProblem, uri: &Uri) -> Self {
+        let wanted = uri.path_and_query().map_or("/", |path| path.as_str());
+        Self::at(problem, wanted)
+    }
+
+    /// The same, where the page to come back to is another one.
+    fn at(problem: &ApiProblem, wanted: &str) -> Self {
         if problem.status() == StatusCode::UNAUTHORIZED {
-            let wanted = uri.path_and_query().map_or("/", |path| path.as_str());
             return Self(Redirect::to(&session::sign_in_path(wanted)).into_response());
         }
         let content = rendered(&Failed {
             detail: problem.detail(),
+            back: wanted,
         });
         let layout = Layout {
-            title: "Not shown",
+            title: "Not done",
             section: "",
             user: None,
             content: &content,
@@ -133,4 +146,6 @@ impl IntoResponse for PageError {
 #[template(path = "failed.html")]
 struct Failed<'a> {
     detail: &'a str,
+    /// The page to go back to.
+    back: &'a str,
 }

@@ -1,6 +1,6 @@
 //! What each page shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use askama::Template;
 use axum::{
@@ -8,14 +8,17 @@ use axum::{
     http::{HeaderMap, Uri},
     response::Response,
 };
-use holdfast_domain::{DeviceId, PointId, SensorId};
+use holdfast_domain::{DeviceId, PointId, SensorId, state::DeviceState};
+use holdfast_hub::HubError;
 use holdfast_ports::{
     events::EventFilter,
     fleet::{Figures, OVERDUE_AFTER},
     page::Page,
     store::SensorFilter,
+    tokens::Role,
 };
-use holdfast_wire::{Device, Listed, SensorView};
+use holdfast_wire::{Device, Listed, ReconciliationView, SensorView};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -28,7 +31,8 @@ use crate::{
     rows,
     ui::{
         Layout, PageError,
-        event::EventLine,
+        event::{EventLine, PartNames},
+        held::{FleetPanel, LoopPanel, SetpointLine, loop_chip, value_chips},
         page, rendered,
         view::{Chip, PointLine, SensorLine, Stamp, device_chip, sensor_chips},
     },
@@ -40,6 +44,7 @@ const ROWS: u32 = 200;
 #[derive(Template)]
 #[template(path = "fleet.html")]
 struct FleetPage {
+    loops: FleetPanel,
     figures: Figures,
     oldest_drift: Option<Stamp>,
     totals: Vec<Chip>,
@@ -70,6 +75,8 @@ struct DeviceLine {
     status: Chip,
     sensors: Vec<Chip>,
     last_seen: Option<Stamp>,
+    /// How its value loop runs, unless it just holds; and how its setpoints stand.
+    values: Vec<Chip>,
 }
 
 pub(super) async fn fleet(
@@ -94,7 +101,9 @@ pub(super) async fn fleet(
             .figures(parts.clock.now() - OVERDUE_AFTER)
             .await?;
         let Listed { items, next } = devices::page_of(&app, &filter, &page).await?;
+        let loops = app.fleet_loops.figures(&app, &caller).await?;
         let content = FleetPage {
+            loops: FleetPanel::of(&loops, caller.may(Role::Admin)),
             oldest_drift: figures.oldest_drift.map(Stamp),
             totals: sensor_chips(
                 figures
@@ -103,7 +112,7 @@ pub(super) async fn fleet(
                     .map(|(status, count)| (*status, *count)),
             ),
             figures,
-            devices: items.into_iter().map(device_line).collect(),
+            devices: device_lines(&app, items).await?,
             next: next.map(|next| super::session::escaped(&next)),
             filter: filter.status.map(|status| status.as_str()),
         };
@@ -134,8 +143,42 @@ fn page_of(
     )
 }
 
-fn device_line(device: Device) -> DeviceLine {
+/// A line for each device, with what is known of its values.
+async fn device_lines(app: &App, devices: Vec<Device>) -> ApiResult<Vec<DeviceLine>> {
+    let mut lines = Vec::with_capacity(devices.len());
+    for device in devices {
+        let values = match app.hub.state(device.id).await {
+            Ok(state) => loop_chips(&state, app.hub.now()),
+            Err(HubError::DeviceGone(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        lines.push(device_line(device, values));
+    }
+    Ok(lines)
+}
+
+/// How a device's value loop runs where it does not just hold, and how its setpoints stand.
+fn loop_chips(state: &DeviceState, now: Timestamp) -> Vec<Chip> {
+    /// The fleet's page looks at so many setpoints of each device every two seconds; of more it says only how many.
+    const LOOKED_AT: u32 = 500;
+    let view = ReconciliationView::new(state);
+    let values = if view.setpoints > LOOKED_AT {
+        vec![Chip::new("quiet", "○", format!("{} set", view.setpoints))]
+    } else {
+        value_chips(state, now)
+    };
+    let is_plain = view.stops().next().is_none() && (view.is_as_requested() || values.is_empty());
+    let mut chips = Vec::new();
+    if !is_plain {
+        chips.push(loop_chip(&view));
+    }
+    chips.extend(values);
+    chips
+}
+
+fn device_line(device: Device, values: Vec<Chip>) -> DeviceLine {
     DeviceLine {
+        values,
         status: device_chip(device.status),
         sensors: sensor_chips(
             device
@@ -154,11 +197,22 @@ struct DevicePage {
     line: DeviceLine,
     agent_version: Option<String>,
     held_version: Option<u64>,
+    values: LoopPanel,
+    setpoints: Vec<SetpointLine>,
+    /// All that there are.
+    setpoint_count: usize,
     sensors: Vec<SensorLine>,
     next: Option<String>,
     points_cut: bool,
     with_device: bool,
     events: Vec<EventLine>,
+}
+
+impl DevicePage {
+    /// Are there more setpoints than are shown?
+    fn is_cut(&self) -> bool {
+        self.setpoint_count > self.setpoints.len()
+    }
 }
 
 pub(super) async fn device(
@@ -178,7 +232,7 @@ pub(super) async fn device(
             ..query.page()
         };
         query.finish()?;
-        let content = device_content(&app, id, &page).await?;
+        let content = device_content(&app, id, &page, caller.may(Role::Operator)).await?;
         let title = content.line.device.name.as_str().to_owned();
         let content = rendered(&content);
         let user = Some(caller.actor().as_str());
@@ -189,7 +243,12 @@ pub(super) async fn device(
         .map_err(|problem| PageError::new(&problem, &uri))
 }
 
-async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<DevicePage> {
+async fn device_content(
+    app: &App,
+    id: DeviceId,
+    page: &Page,
+    may_act: bool,
+) -> ApiResult<DevicePage> {
     /// Last events beside a device's sensors.
     const EVENTS: u32 = 15;
     let state = app.hub.state(id).await?;
@@ -217,8 +276,14 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
         kinds: Vec::new(),
     };
     let latest = log::latest(app, &filter, EVENTS).await?;
+    let now = app.hub.now();
+    let (setpoints, setpoint_count) = SetpointLine::all(&state, now, ROWS as usize);
+    let names = part_names(&state);
     Ok(DevicePage {
-        line: device_line(devices::of_state(&state)),
+        line: device_line(devices::of_state(&state), Vec::new()),
+        values: LoopPanel::of(&state, now, may_act),
+        setpoints,
+        setpoint_count,
         agent_version: state
             .reported
             .as_ref()
@@ -241,9 +306,22 @@ async fn device_content(app: &App, id: DeviceId, page: &Page) -> ApiResult<Devic
         with_device: false,
         events: latest
             .into_iter()
-            .map(|event| EventLine::of(&event, None))
+            .map(|event| EventLine::of(&event, None, &names))
             .collect(),
     })
+}
+
+/// What people call a device's sensors and points.
+fn part_names(state: &DeviceState) -> PartNames {
+    let mut names = PartNames::new();
+    let items = state.target.items.iter();
+    for sensor in items.map(|item| &item.sensor) {
+        names.insert(sensor.id().to_string(), sensor.name().to_string());
+        for (id, name) in sensor.content().binding.point_names() {
+            names.insert(id.to_string(), format!("{}/{name}", sensor.name()));
+        }
+    }
+    names
 }
 
 /// Where a point stands in its sensor's list; behind all others if it is not there any more.
@@ -273,23 +351,17 @@ pub(super) async fn events(
     let shown = async {
         let Viewer(caller) = viewer?;
         query?.finish()?;
-        let mut names: BTreeMap<DeviceId, Option<String>> = BTreeMap::new();
+        let mut known: BTreeMap<DeviceId, (Option<String>, PartNames)> = BTreeMap::new();
         let mut lines = Vec::new();
         for event in log::latest(&app, &EventFilter::default(), ROWS).await? {
-            let name = match names.get(&event.device) {
-                Some(name) => name.clone(),
-                None => {
-                    let name = app
-                        .hub
-                        .state(event.device)
-                        .await
-                        .ok()
-                        .map(|state| state.record.name.to_string());
-                    names.insert(event.device, name.clone());
-                    name
-                }
-            };
-            lines.push(EventLine::of(&event, name));
+            if let Entry::Vacant(unknown) = known.entry(event.device) {
+                let state = app.hub.state(event.device).await.ok();
+                let name = state.as_ref().map(|state| state.record.name.to_string());
+                let points = state.as_deref().map(part_names);
+                unknown.insert((name, points.unwrap_or_default()));
+            }
+            let (name, points) = &known[&event.device];
+            lines.push(EventLine::of(&event, name.clone(), points));
         }
         let content = rendered(&EventsPage {
             with_device: true,

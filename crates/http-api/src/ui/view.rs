@@ -18,7 +18,7 @@ pub(super) struct Chip {
 }
 
 impl Chip {
-    fn new(tone: &'static str, sign: &'static str, word: impl Into<String>) -> Self {
+    pub(super) fn new(tone: &'static str, sign: &'static str, word: impl Into<String>) -> Self {
         Self {
             tone,
             sign,
@@ -175,7 +175,7 @@ fn place(connection: &Value) -> String {
     place
 }
 
-fn interval(ms: u32) -> String {
+pub(super) fn interval(ms: u32) -> String {
     match (ms % 1_000, ms / 1_000) {
         (0, seconds) if seconds > 0 => format!("{seconds} s"),
         _ => format!("{ms} ms"),
@@ -233,7 +233,7 @@ impl PointLine {
 }
 
 /// A value in as many digits as a person reads.
-fn short_value(value: &PointValue) -> String {
+pub(super) fn short_value(value: &PointValue) -> String {
     const DIGITS: usize = 6;
     const CHARS: usize = 60;
     match value {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod bounds;
+mod buttons;
 mod commands;
 mod edits;
 mod lists;

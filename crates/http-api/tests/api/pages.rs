@@ -16,7 +16,7 @@ impl Server {
         request.body(body).send().await.expect("an answer")
     }
 
-    async fn cookie(&self, token: &str) -> String {
+    pub(crate) async fn cookie(&self, token: &str) -> String {
         let answer = self.sign_in(token, "/").await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         let cookie = answer.headers()[header::SET_COOKIE]
@@ -30,7 +30,7 @@ impl Server {
         cookie.split(';').next().expect("a pair").to_owned()
     }
 
-    async fn page(&self, path: &str, cookie: &str) -> String {
+    pub(crate) async fn page(&self, path: &str, cookie: &str) -> String {
         let request = self
             .request(Method::GET, path, None)
             .header(header::COOKIE, cookie);

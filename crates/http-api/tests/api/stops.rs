@@ -203,7 +203,7 @@ async fn the_fleet_is_stopped_device_by_device() {
     let figures: Value = stopped.json().await.expect("JSON");
     assert_eq!(
         figures["requested"],
-        json!({ "active": 0, "stopped": 2, "shadow": 0 })
+        json!({ "active": 0, "stopping": 0, "stopped": 2, "shadow": 0 })
     );
     let hold = json!({ "heldRevision": 1, "state": "stopped", "intervalMs": 5_000 });
     say(
@@ -218,6 +218,14 @@ async fn the_fleet_is_stopped_device_by_device() {
         (&figures["confirmed"]["stopped"], &figures["unconfirmed"]),
         (&json!(1), &json!(1))
     );
+    // "1 of 2 devices have stopped."
+    assert_eq!(
+        (
+            &figures["asRequested"]["stopped"],
+            &figures["requested"]["stopped"]
+        ),
+        (&json!(1), &json!(2))
+    );
     let started = server
         .request(
             Method::POST,
@@ -231,5 +239,73 @@ async fn the_fleet_is_stopped_device_by_device() {
     assert_eq!(
         (&figures["requested"]["active"], &figures["failed"]),
         (&json!(2), &json!(0))
+    );
+    let none = json!({ "active": 0, "stopped": 0, "shadow": 0 });
+    assert_eq!(figures["asRequested"], none);
+    // Stopped again: what the agent said of the stop before says nothing of this one, for it may have started in between.
+    let stopped = server
+        .send(Method::POST, "/api/v1/reconciliation/stop", &body)
+        .await;
+    let figures: Value = stopped.json().await.expect("JSON");
+    assert_eq!(
+        (&figures["confirmed"]["stopped"], &figures["asRequested"]),
+        (&json!(1), &none)
+    );
+}
+
+#[tokio::test]
+async fn what_a_start_would_move_is_shown_and_nothing_is_changed() {
+    let server = Server::start().await;
+    server.add_sensor("boiler-1").await;
+    let set = set(&server, json!(70.0)).await;
+    let plan = server.of_a("/reconciliation/plan");
+    let fleet = "/api/v1/reconciliation/plan";
+    for path in [plan.as_str(), fleet] {
+        let listed = server.json(path).await;
+        assert_eq!(listed["items"], json!([]), "nothing is stopped");
+    }
+    let stop = server.of_a("/reconciliation/stop");
+    server
+        .send(Method::POST, &stop, &json!({ "reason": "belt change" }))
+        .await;
+    // The instrument shows 72.5.
+    let hold = json!({ "heldRevision": 1, "state": "stopped", "intervalMs": 5_000 });
+    let said = said(&set["pointId"], 1, "drifting", "paused");
+    say(&server, 1, &said, Some(&hold)).await;
+    let log = server.json("/api/v1/events?limit=1000").await;
+    let listed = server.json(&plan).await;
+    let one = &listed["items"][0];
+    assert_eq!(
+        (
+            &one["wanted"],
+            &one["real"],
+            &one["effect"],
+            &one["sensor"],
+            &one["point"]
+        ),
+        (
+            &json!(70.0),
+            &json!(72.5),
+            &json!("write"),
+            &json!("boiler-1"),
+            &json!("target-temperature")
+        )
+    );
+    let figures = server.json(fleet).await;
+    let items = figures["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 1, "only what is stopped: {figures}");
+    assert_eq!(
+        (
+            &items[0]["write"],
+            &items[0]["nothing"],
+            &items[0]["device"]
+        ),
+        (&json!(1), &json!(0), &json!(server.a.id))
+    );
+    assert_eq!(server.json("/api/v1/events?limit=1000").await, log);
+    let view = server.json(&server.of_a("/reconciliation")).await;
+    assert_eq!(
+        (&view["active"], &view["revision"]),
+        (&json!(false), &json!(1))
     );
 }

@@ -1,13 +1,15 @@
 //! The operators' side of the API, call by call. No call retries.
 //!
 //! Here: the client and how its calls are made. [`devices`] are devices and what is true of them, [`target`] what they
-//! should run, [`values`] the values that outputs shall hold, [`commands`] what happens once, [`log`] the event log (following it is [`crate::follow`]),
+//! should run, [`values`] the values that outputs shall hold, [`reconciliation`] the loops that hold them, [`commands`] what happens
+//! once, [`log`] the event log (following it is [`crate::follow`]),
 //! [`access`] tokens and keys.
 
 mod access;
 mod commands;
 mod devices;
 mod log;
+mod reconciliation;
 mod target;
 mod values;
 

@@ -5,6 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use holdfast_domain::{
     event::{Context, EventKind},
     row::{Actor, DeploymentStatus},
+    trouble::Tolerated,
     watch::{Patience, watch},
 };
 use holdfast_hub::{HubError, agents::ReportOutcome};
@@ -316,6 +317,7 @@ async fn an_agent_that_was_found_silent_is_back_with_the_same_bytes() {
     let patience = Patience {
         silent_after: SignedDuration::from_secs(90),
         drift_after: SignedDuration::from_secs(10),
+        tolerated: Tolerated::USUAL,
         at_least_every: SignedDuration::from_secs(300),
     };
     let state = fleet.stored(agent.device).await;

@@ -5,13 +5,16 @@
 use std::{future::Future, sync::Arc};
 
 use holdfast_domain::{
-    CommandId, DeviceId, Fingerprint, Incarnation, PointId, PointValue, SensorId, TargetState,
+    CommandId, DeviceId, Fingerprint, Incarnation, PauseId, PointId, PointValue, SensorId,
+    TargetState,
     document::{
         command::{CommandOutcome, CommandReport, Commands},
-        hold::HoldSettings,
+        hold::{HoldSettings, LocalEnd, LocalStop},
         setpoint::Setpoints,
     },
+    hold::{Left, LoopMemory},
     limits,
+    row::Actor,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, Ledger, TurnedAway},
@@ -58,6 +61,40 @@ fn word(number: u128) -> CommandReport {
     }
 }
 
+/// A value loop's memory with something in each of its fields.
+pub(crate) fn memory() -> LoopMemory {
+    let (point, pause) = (PointId(Uuid::from_u128(8)), PauseId(Uuid::from_u128(9)));
+    LoopMemory {
+        local: Some(LocalStop {
+            by: Actor::named("technician"),
+            reason: "belt change".into(),
+            remaining_ms: Some(840_000),
+            until: None,
+        }),
+        local_ended: Some(LocalEnd {
+            stopped_by: Actor::named("ben"),
+            stop_reason: "cleaning".into(),
+            by: None,
+            reason: None,
+            count: 2,
+        }),
+        interval_ms: Some(1_000),
+        setpoints: [(
+            point,
+            Left {
+                revision: 3,
+                ms: 60_000,
+            },
+        )]
+        .into(),
+        pauses: [(pause, 0)].into(),
+        hub_silent_ms: 5,
+        settled: [pause].into(),
+        local_settled: true,
+        hub_lost_settled: true,
+    }
+}
+
 /// Runs the whole contract. `open` opens the ledger; what it gave before is dropped by then.
 pub(crate) async fn all<L, F>(open: impl Fn() -> F)
 where
@@ -85,6 +122,7 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
         commands: Vec::new(),
+        memory: LoopMemory::default(),
     };
     assert_eq!(first, empty);
     let ledger = open().await;
@@ -112,6 +150,11 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     ledger.begin_command(command(1)).await.expect("a note");
     ledger.begin_command(command(2)).await.expect("a note");
     ledger.end_command(&word(1)).await.expect("a note");
+    ledger
+        .remember(&LoopMemory::default())
+        .await
+        .expect("a note");
+    ledger.remember(&memory()).await.expect("a note");
     drop(ledger);
     let held = open().await.begin_boot().await.expect("a boot");
     let expected = Held {
@@ -123,6 +166,7 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         established: [(sensor, content)].into(),
         booked: [(point, 32)].into(),
         commands: vec![(command(2), None), (command(1), Some(word(1)))],
+        memory: memory(),
     };
     assert_eq!(held, expected);
 }
@@ -266,6 +310,7 @@ async fn another_device_keeps_nothing<L: Ledger, F: Future<Output = L>>(open: &i
         established: std::collections::BTreeMap::new(),
         booked: std::collections::BTreeMap::new(),
         commands: Vec::new(),
+        memory: memory().on_another_device(),
     };
     assert_eq!(held, expected);
 }

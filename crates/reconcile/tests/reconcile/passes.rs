@@ -72,10 +72,18 @@ async fn a_silent_agent_is_told_of_once_and_its_rows_are_stale() {
         reconciler.pass().await;
     }
     assert_eq!(fleet.count(EventKind::DeviceOffline).await, 1);
-    let offline = fleet.events(Some(silent)).await.pop().expect("an event");
+    assert_eq!(fleet.count(EventKind::TroubleBegan).await, 1);
+    let events = fleet.events(Some(silent)).await;
+    let told: Vec<_> = events[events.len() - 2..]
+        .iter()
+        .map(|event| (event.kind, event.actor.as_str()))
+        .collect();
     assert_eq!(
-        (offline.kind, offline.actor.as_str()),
-        (EventKind::DeviceOffline, "reconciler")
+        told,
+        [
+            (EventKind::DeviceOffline, "reconciler"),
+            (EventKind::TroubleBegan, "reconciler")
+        ]
     );
     let rows = fleet
         .store

@@ -5,6 +5,7 @@
 //! port of devices, `rest.rs` the others.
 
 mod devices;
+mod notices;
 mod rest;
 
 use std::{
@@ -72,6 +73,17 @@ impl MemoryStore {
         }
     }
 
+    /// A backup of all that is in it.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        Backup(self.data().clone())
+    }
+
+    /// Goes back to a backup. Nobody is woken: the processes over a store end when it is restored.
+    pub fn restore(&self, backup: &Backup) {
+        *self.data() = backup.0.clone();
+    }
+
     fn now(&self) -> Timestamp {
         self.clock
             .as_ref()
@@ -99,6 +111,16 @@ impl MemoryStore {
     }
 }
 
+/// What a store held once.
+#[derive(Clone)]
+pub struct Backup(Data);
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backup").finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Default)]
 struct Data {
     devices: BTreeMap<DeviceId, Device>,
@@ -111,6 +133,8 @@ struct Data {
     keys: BTreeMap<TokenId, ProvisioningKey>,
     /// Since when the hub is up, and its last beat.
     hub: Option<(Timestamp, Timestamp)>,
+    /// Ways of telling somebody outside.
+    notices: BTreeMap<String, notices::Way>,
 }
 
 #[derive(Clone)]
@@ -195,7 +219,7 @@ impl Data {
             }
         }
         self.append(&change.events)?;
-        if change.target.is_some() || !change.upserts.is_empty() || !change.deletes.is_empty() {
+        if change.makes_due() {
             device.due_at = due_time(change).map_or(device.due_at, |at| at.min(device.due_at));
         }
         device.state = Arc::new(state);

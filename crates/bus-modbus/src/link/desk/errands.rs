@@ -172,7 +172,7 @@ impl Desk {
             Ok(Answer::Exception(code)) if is_there && words::is_unit_silent(*code) => {
                 Some(self.not_reached(key, *code))
             }
-            Err(failure @ Failure::TimedOut) => Some(failure.of(ask, &self.endpoint)),
+            Err(failure) if failure.is_late() => Some(failure.of(ask, &self.endpoint)),
             Ok(_) | Err(_) => None,
         };
         let outcome = match result {
@@ -194,7 +194,9 @@ impl Desk {
             Ok(Answer::Written) => WriteOutcome::Acknowledged,
             Ok(Answer::Exception(code)) => self.refused(&errand, ask, code),
             Ok(Answer::Data(_)) => unreachable!("what was written is no answer to a read"),
-            Err(Failure::Stale) => WriteOutcome::NotSent(Failure::Stale.of(ask, &self.endpoint)),
+            Err(failure @ (Failure::Stale | Failure::Owing)) => {
+                WriteOutcome::NotSent(failure.of(ask, &self.endpoint))
+            }
             Err(failure) => WriteOutcome::Unknown(failure.of(ask, &self.endpoint)),
         };
         if let Some(unit) = self.units.get_mut(&key) {
@@ -276,6 +278,8 @@ impl Desk {
             Ok(Answer::Written) => unreachable!("what was read is no answer to a write"),
             // The other side may close what was idle for a while. Reading twice harms nothing.
             Err(Failure::Lost(_) | Failure::Stale) if used_before => None,
+            // Noise on the line; a unit that answers is asked once more.
+            Err(Failure::Damaged) if errand.may_ask_again() => None,
             Err(failure) => Some(failure.of(ask, &self.endpoint)),
         };
         match failed {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Asking, Desk, Key, Next, SILENT_UNITS_SHARE};
 use crate::link::pace::{in_words, paced};
 use crate::link::unit::{Presence, Unit};
-use crate::link::wire::{Answer, Failure, What};
+use crate::link::wire::{Answer, Failure, LATE, What};
 use crate::poll::Request;
 use crate::words;
 
@@ -32,6 +32,7 @@ impl Desk {
         self.asking = Some(Asking {
             request,
             ask: ask.clone(),
+            is_second: false,
         });
         Some(Next::Ask(ask))
     }
@@ -51,6 +52,14 @@ impl Desk {
             Ok(answer) => self.take_answer(key, &asking.request, &answer, now),
             // The other side may close what was idle for a while. Reading twice harms nothing.
             Err(Failure::Lost(_) | Failure::Stale) if used_before => self.asking = Some(asking),
+            // Noise on the line; a unit that answers is asked once more.
+            Err(Failure::Damaged) if !asking.is_second => {
+                let is_second = true;
+                self.asking = Some(Asking {
+                    is_second,
+                    ..asking
+                });
+            }
             Err(failure) => {
                 let reason = failure.of(&asking.ask, &self.endpoint).into();
                 self.unit_failed(key, &reason, now);
@@ -190,6 +199,10 @@ impl Desk {
                     .saturating_mul(SILENT_UNITS_SHARE)
                     .saturating_mul(all),
             );
+        }
+        if !self.endpoint.numbers_requests() {
+            // Before that the line would wait for what it may still answer, and all others with it.
+            wait = wait.max(unit.spec.timeout.saturating_mul(LATE));
         }
         unit.presence = Presence::Silent {
             failures,

@@ -145,6 +145,8 @@ impl Loop {
             settle_ms: 200,
             guards: Vec::new(),
             budget: WriteBudget::DEFAULT,
+            on_stop: None,
+            on_hub_lost: None,
         };
         Self {
             band: Band::of(setpoint.value.clone(), None, rules.resolution),

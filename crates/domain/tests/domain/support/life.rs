@@ -11,6 +11,7 @@ use holdfast_domain::{
     receive::{Received, receive},
     row::{Actor, Audit},
     state::{Change, DeviceRecord, DeviceState},
+    trouble::Tolerated,
     watch::{Patience, Watched, watch},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +24,10 @@ use super::documents::uuid;
 pub(crate) const PATIENCE: Patience = Patience {
     silent_after: SignedDuration::from_secs(90),
     drift_after: SignedDuration::from_secs(10),
+    tolerated: Tolerated {
+        for_long: SignedDuration::from_mins(5),
+        attempts: 100,
+    },
     at_least_every: SignedDuration::from_secs(300),
 };
 

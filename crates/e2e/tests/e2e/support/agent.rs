@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use super::{
+    client::Client,
     device::Device,
     hub::Hub,
     process::{Process, command},
@@ -61,6 +62,23 @@ impl Agent {
         self.process.as_ref().expect("it runs").logs(text).await
     }
 
+    /// Somebody on site, who speaks to the agent itself with the token that lies on its disk.
+    pub(crate) async fn on_site(&self) -> Client {
+        let line = self.logs("people on site find").await;
+        let (_, rest) = line.split_once("http://").expect("it says where");
+        let addr: String = rest
+            .chars()
+            .take_while(|char| char.is_ascii_digit() || ".:".contains(*char))
+            .collect();
+        Client::new(&format!("http://{addr}"), Some(&self.local_token()))
+    }
+
+    /// The token that opens it to people on site.
+    pub(crate) fn local_token(&self) -> String {
+        let token = std::fs::read_to_string(self.disk.join("local-token")).expect("it was made");
+        token.trim().to_owned()
+    }
+
     /// The same agent, which reaches its hub at another address.
     pub(crate) fn through(mut self, hub: String) -> Self {
         self.hub = hub;
@@ -92,6 +110,7 @@ impl Agent {
         agent
             .env("HOLDFAST_AGENT_HUB", &self.hub)
             .env("HOLDFAST_AGENT_DATA_DIR", &self.disk);
+        agent.env("HOLDFAST_AGENT_LOCAL__LISTEN", "127.0.0.1:0");
         agent
             .env("HOLDFAST_AGENT_PROVISIONING_KEY", &self.key)
             .env("HOLDFAST_AGENT_NAME", &self.name);

@@ -42,6 +42,8 @@ pub(crate) struct Hub {
     others: Vec<Process>,
     /// How long an agent may be silent, in s.
     silent_after_s: u32,
+    /// What else the reconciler has in its environment.
+    reconciler_env: Vec<(String, String)>,
     /// The secret of the operator's first token.
     pub(crate) token: String,
     /// Somebody who may do everything.
@@ -86,6 +88,7 @@ impl Hub {
             token,
             admin,
             silent_after_s,
+            reconciler_env: Vec::new(),
             server: None,
             reconciler: None,
             reconciler_addr: None,
@@ -154,7 +157,20 @@ impl Hub {
             "HOLDFAST_RECONCILER_RECONCILE__SILENT_AFTER_S",
             self.silent_after_s.to_string(),
         );
+        reconciler.envs(self.reconciler_env.iter().cloned());
         reconciler
+    }
+
+    /// Kills the reconciler, and starts it again with this in its environment besides.
+    pub(crate) async fn reconciler_anew(&mut self, env: &[(&str, String)]) {
+        if let Some(running) = self.reconciler.take() {
+            running.kill().await;
+        }
+        let named = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        self.reconciler_env = named.collect();
+        self.bring_up().await;
     }
 
     /// One more reconciler that shares the work.

@@ -3,17 +3,23 @@
 
 use std::ops::Deref;
 
-use holdfast_device_sim::modbus::{ModbusInstrument, Table, Unit};
+use holdfast_device_sim::modbus::{ModbusInstrument, Table, Unit, UnknownUnit};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::wait::in_time;
+
+/// The name of a line's port.
+const PORT: &str = "ttyUSB0";
 
 /// The register of the point "target".
 const TARGET: u16 = 101;
 
-/// A Modbus TCP instrument with one unit, id 1.
+/// A Modbus instrument with one unit, id 1.
 pub(crate) struct Instrument {
     modbus: ModbusInstrument,
+    /// It is on a serial line; where that has its path.
+    line: Option<TempDir>,
     /// Values are set on it.
     is_set: bool,
 }
@@ -32,6 +38,17 @@ impl Instrument {
         Self::of(unplugged.expect("a free port"))
     }
 
+    /// One on a serial line.
+    pub(crate) async fn on_line() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the line");
+        let builder = ModbusInstrument::builder().unit(1, unit());
+        let builder = builder.unknown_unit(UnknownUnit::Silent);
+        let laid = builder.on_line(folder.path().join(PORT)).await;
+        let mut this = Self::of(laid.expect("a pseudo-terminal"));
+        this.line = Some(folder);
+        this
+    }
+
     /// One with several units behind one connection.
     pub(crate) async fn with_units(units: &[u8]) -> Self {
         let builder = units
@@ -45,6 +62,7 @@ impl Instrument {
     const fn of(modbus: ModbusInstrument) -> Self {
         Self {
             modbus,
+            line: None,
             is_set: false,
         }
     }
@@ -87,15 +105,25 @@ impl Instrument {
             "name": name,
             "protocol": "modbus",
             "pollInterval": 100,
-            "connection": {
-                "type": "tcp", "host": "127.0.0.1", "port": self.local_addr().port(), "unitId": unit, "timeoutMs": 1000,
-            },
+            "connection": self.connection(unit),
             "dataPoints": [
                 { "name": "temperature", "table": "holding", "address": 100, "dataType": "int16", "scale": 0.1, "unit": "°C" },
                 { "name": "target", "table": "holding", "address": 101, "dataType": "int16", "scale": 0.1, "unit": "°C",
                   "writable": true, "limits": { "min": 20, "max": 90 } },
             ],
         })
+    }
+
+    fn connection(&self, unit: u8) -> Value {
+        match &self.line {
+            None => json!({
+                "type": "tcp", "host": "127.0.0.1", "port": self.local_addr().port(), "unitId": unit, "timeoutMs": 1000,
+            }),
+            Some(folder) => json!({
+                "type": "rtu", "serialPort": folder.path().join(PORT), "baudRate": 115_200, "parity": "none",
+                "unitId": unit, "timeoutMs": 200,
+            }),
+        }
     }
 
     /// Connections that were made to it.

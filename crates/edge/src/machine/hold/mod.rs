@@ -5,27 +5,35 @@
 //! A pass is made sensor by sensor: each has its own reading under way and its own next time, so that a dead one delays
 //! no other. What comes meanwhile only changes what is wanted: nothing is cancelled, nothing is lost.
 //!
-//! - `point.rs`: one output;
+//! - `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
+//! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `pass.rs`: when the outputs of a sensor are read;
 //! - `say.rs`: what is said of them.
 
+mod leaving;
+mod local;
+mod notes;
 mod pass;
 mod point;
 mod say;
+mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    PauseId, PointId, SensorId,
-    document::hold::HoldSettings,
-    hold::{Control, Observed, WriteOutcome, check_guards},
+    Item, PauseId, PointId, SensorId,
+    document::hold::{HoldSettings, LoopState},
+    hold::{Control, LoopMemory, Observed, WriteOutcome, check_guards},
 };
 use holdfast_ports::bus::Fresh;
 
 use super::{Effect, Machine, Now, PointsRead};
 use crate::status::HubAccess;
+use local::Local;
+use notes::Notes;
 use pass::Pass;
 use point::{Busy, Output};
+use view::Errors;
 
 /// The outputs of a device.
 #[derive(Debug)]
@@ -44,11 +52,45 @@ pub(super) struct Holding {
     booked: BTreeMap<PointId, u64>,
     /// Passes that took longer than the interval.
     overruns: u64,
+    /// Passes that ended.
+    passes_ended: u64,
+    local: Local,
+    notes: Notes,
+    /// Times in ms without the hub that mean something to an output, and how many of them are over.
+    hub_limits: BTreeSet<u64>,
+    lost_level: usize,
+    /// Stops and pauses of the hub whose outputs are all left; the same of the stop on site, and of the hub's absence.
+    settled: BTreeSet<PauseId>,
+    local_settled: bool,
+    hub_lost_settled: bool,
+    /// What the hub was told of how it runs.
+    said_state: LoopState,
+    errors: Errors,
+    /// Points that a write is under way to, also of wishes that were released since.
+    writing: BTreeSet<PointId>,
+    /// Those of them whose write was begun before the newest wishes and settings came.
+    awaited: BTreeSet<PointId>,
+    /// The revisions of setpoints and of settings by which everything goes: no write by earlier ones is under way.
+    in_force: (u64, u64),
 }
 
 impl Holding {
-    pub(super) fn from_ledger(booked: BTreeMap<PointId, u64>) -> Self {
+    pub(super) fn from_ledger(
+        booked: BTreeMap<PointId, u64>,
+        memory: LoopMemory,
+        now_ms: u64,
+    ) -> Self {
         Self {
+            passes_ended: 0,
+            local: Local::from_ledger(&memory, now_ms),
+            hub_limits: BTreeSet::new(),
+            lost_level: 0,
+            settled: memory.settled.clone(),
+            local_settled: memory.local_settled,
+            hub_lost_settled: memory.hub_lost_settled,
+            said_state: LoopState::Active,
+            errors: Errors::default(),
+            notes: Notes::from_ledger(memory, now_ms),
             revision: 0,
             settings: HoldSettings::default(),
             ends: BTreeMap::new(),
@@ -57,14 +99,33 @@ impl Holding {
             guarded_by: BTreeMap::new(),
             booked,
             overruns: 0,
+            writing: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            in_force: (0, 0),
         }
+    }
+
+    /// The newest wishes and settings are those by which everything goes, once no write by earlier ones is under way: a stop
+    /// is not confirmed while something can still move. Is that news?
+    fn come_into_force(&mut self) -> bool {
+        let newest = (self.revision, self.settings.revision);
+        let is_news = self.awaited.is_empty() && self.in_force != newest;
+        if is_news {
+            self.in_force = newest;
+        }
+        is_news
     }
 
     /// When something is to be looked at, in ms.
     pub(super) fn next_at(&self) -> Option<u64> {
         let passes = self.passes.values().filter_map(Pass::next_at);
         let looks = self.outputs.values().filter_map(Output::look_at);
-        passes.chain(looks).chain(self.ends.values().copied()).min()
+        let ends = [self.local.ends_at(), self.next_note_at()];
+        passes
+            .chain(looks)
+            .chain(self.ends.values().copied())
+            .chain(ends.into_iter().flatten())
+            .min()
     }
 
     /// Writes of a point that are booked in the ledger.
@@ -77,40 +138,34 @@ impl Holding {
         self.booked.insert(point, booked);
     }
 
-    /// May outputs of this sensor, or this one, be written to?
+    /// May this point be written to by a command?
     pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
-        match access {
-            HubAccess::Granted => {}
-            HubAccess::Deleted => {
-                return Control::Paused("the hub says that this device was deleted".into());
-            }
-            HubAccess::Revoked => {
-                return Control::Paused("the hub says that this agent's access was revoked".into());
-            }
-        }
-        let covering = self
-            .settings
-            .pauses
-            .iter()
-            .find(|pause| pause.scope.covers(sensor, point));
-        match covering {
-            Some(pause) => {
-                let reason = pause.reason.as_deref().map(|reason| format!(": {reason}"));
-                Control::Paused(format!(
-                    "stopped by {}{}",
-                    pause.by,
-                    reason.unwrap_or_default()
-                ))
-            }
-            None if self.settings.shadow => Control::Shadow,
-            None => Control::Active,
+        // Commands come from the hub: it is not lost.
+        self.standing(sensor, point, None, 0, access).control
+    }
+
+    /// How often outputs are looked at, in ms.
+    fn interval_ms(&self) -> u32 {
+        let local = self.local.kept.interval_ms;
+        local.unwrap_or(self.settings.interval_ms)
+    }
+
+    /// Of stops and pauses that are lifted or over, nothing is known any more.
+    fn forget_settled(&mut self) {
+        let pauses: BTreeSet<PauseId> = self.settings.pauses.iter().map(|pause| pause.id).collect();
+        self.settled.retain(|id| pauses.contains(id));
+    }
+
+    fn look_at_all(&mut self) {
+        for output in self.outputs.values_mut() {
+            output.look_now();
         }
     }
 }
 
 impl Machine {
     /// Makes the held setpoints and settings those that count.
-    pub(super) fn take_wishes(&mut self, now: Now) {
+    pub(super) fn take_wishes(&mut self, now: Now, is_boot: bool) {
         let Some(target) = self.target.held() else {
             return;
         };
@@ -121,7 +176,15 @@ impl Machine {
                 .hold
                 .pauses
                 .iter()
-                .filter_map(|pause| Some((pause.id, now.ms.saturating_add(pause.remaining_ms?))))
+                .filter_map(|pause| {
+                    // After a restart it goes on with what had remained.
+                    let kept = holding.notes.kept().pauses.get(&pause.id);
+                    let left = kept.filter(|_| is_boot).copied();
+                    let left = left.map_or(pause.remaining_ms?, |left| {
+                        left.min(pause.remaining_ms.unwrap_or(left))
+                    });
+                    Some((pause.id, now.ms.saturating_add(left)))
+                })
                 .map(|(id, end)| {
                     if new(&id) {
                         (id, end)
@@ -132,16 +195,18 @@ impl Machine {
                 .collect();
             holding.ends = ends;
             holding.settings = target.hold.clone();
+            holding.forget_settled();
+            holding.awaited.clone_from(&holding.writing);
             self.reporting.header_changed();
-            for output in holding.outputs.values_mut() {
-                output.look_now();
-            }
+            holding.look_at_all();
         }
         if holding.revision != target.setpoints.revision {
             holding.revision = target.setpoints.revision;
+            holding.awaited.clone_from(&holding.writing);
             self.reporting.header_changed();
         }
-        let mut outputs = BTreeMap::new();
+        holding.come_into_force();
+        let (mut outputs, mut unknown) = (BTreeMap::new(), Vec::new());
         for setpoint in &target.setpoints.items {
             let point = setpoint.point_id;
             let place = target.items.iter().find_map(|item| {
@@ -154,7 +219,15 @@ impl Machine {
             };
             let before = holding.outputs.remove(&point);
             let booked = holding.booked.get(&point).copied().unwrap_or(0);
-            let (output, is_new) = Output::of(before, setpoint, sensor, rules, booked, now);
+            let kept = holding.notes.kept().setpoints.get(&point);
+            let left = kept.filter(|kept| is_boot && kept.revision == setpoint.revision);
+            if before.is_none() {
+                unknown.push(point);
+            }
+            let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
+            let is_writing = holding.writing.contains(&point);
+            let (output, is_new) =
+                Output::of(before, setpoint, sensor, rules, booked, is_writing, now);
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
@@ -162,6 +235,18 @@ impl Machine {
             outputs.insert(point, output);
         }
         holding.outputs = outputs;
+        let limits = holding.outputs.values().filter_map(Output::lost_after_ms);
+        holding.hub_limits = limits.collect();
+        holding.lost_level = usize::MAX;
+        let has_ends = !holding.ends.is_empty()
+            || holding
+                .outputs
+                .values()
+                .any(|output| output.ends().is_some());
+        holding.notes.runs_down = has_ends || !holding.hub_limits.is_empty();
+        for point in unknown {
+            self.place_new(point, is_boot, now);
+        }
         let guarding = self.guarding_sensors();
         let holding = &mut self.holding;
         for sensor in &guarding {
@@ -176,6 +261,8 @@ impl Machine {
     /// Does what is due in the value loop.
     pub(super) fn hold(&mut self, now: Now, random: u32, effects: &mut Vec<Effect>) {
         self.end_pauses(now);
+        self.end_local(now);
+        self.note_hub_lost(now);
         self.begin_passes(now, effects);
         let due: Vec<PointId> = self
             .holding
@@ -187,6 +274,9 @@ impl Machine {
         for point in due {
             self.look_at_output(point, now, random, effects);
         }
+        self.settle_stops(now);
+        self.write_notes(now, effects);
+        self.answer_orders(effects);
     }
 
     fn end_pauses(&mut self, now: Now) {
@@ -205,9 +295,9 @@ impl Machine {
             .settings
             .pauses
             .retain(|pause| !over.contains(&pause.id));
-        for output in holding.outputs.values_mut() {
-            output.look_now();
-        }
+        holding.forget_settled();
+        holding.notes.dirty();
+        holding.look_at_all();
         self.reporting.header_changed();
     }
 
@@ -222,18 +312,18 @@ impl Machine {
             return;
         }
         let sensor = output.sensor();
-        let control = holding.control(sensor, point, access);
+        let silent = self.hub.silent_ms(now.ms);
+        let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
         let guards = check_guards(
             output.guards(),
             |guard| holding.guarded_by.get(&guard),
             now.ms,
         );
-        let interval_ms = u64::from(holding.settings.interval_ms);
+        let interval_ms = u64::from(holding.interval_ms());
         let restores = holding.settings.restores_per_hour;
-        let absent = self.slots.get(&sensor).map_or_else(
-            || Some("its sensor is not wanted any more".to_owned()),
-            |slot| slot.why_not_readable(),
-        );
+        let is_shadow = holding.settings.shadow;
+        let absent = self.why_not_readable(sensor, point);
+        let holding = &mut self.holding;
         let output = holding
             .outputs
             .get_mut(&point)
@@ -241,19 +331,35 @@ impl Machine {
         if let Some(why) = absent {
             output.can_not_be_read(why, now);
         }
-        let next = output.decide(&control, &guards, interval_ms, restores, now, random);
+        let ask = point::Ask {
+            standing: &standing,
+            guards: &guards,
+            is_shadow,
+            interval_ms,
+            restores_per_hour: restores,
+            now,
+            random,
+        };
+        let next = output.look(&ask);
+        holding.errors.note(point, output, now);
+        if output.has_just_expired() {
+            holding.notes.dirty();
+        }
         self.reporting.output_changed_as(point, next.changed);
         match next.busy {
             None => {}
             Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
             Some(Busy::Booking { booked }) => effects.push(Effect::BookWrites { point, booked }),
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
-                Some(generation) => effects.push(Effect::WritePoint {
-                    sensor,
-                    generation,
-                    point,
-                    value,
-                }),
+                Some(generation) => {
+                    self.holding.writing.insert(point);
+                    effects.push(Effect::WritePoint {
+                        sensor,
+                        generation,
+                        point,
+                        value,
+                    });
+                }
                 None => self.on_wrote(
                     point,
                     WriteOutcome::NotSent("its sensor does not run".into()),
@@ -265,10 +371,42 @@ impl Machine {
         }
     }
 
+    /// Why this point can't be read or written, if it can't: its sensor does not run, or what runs of it still is another
+    /// point than the one wanted.
+    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<String> {
+        let (Some(slot), Some(wanted)) = (self.slots.get(&sensor), self.wanted.get(&sensor)) else {
+            return Some("its sensor is not wanted any more".to_owned());
+        };
+        if let Some(why) = slot.why_not_readable() {
+            return Some(why);
+        }
+        let identity = |item: &Item| {
+            let rules = item.sensor.content().binding.point_rules(point);
+            rules.map(|rules| rules.identity)
+        };
+        let is_another = |item: &Item| {
+            item.sensor.fingerprint() != wanted.sensor.fingerprint()
+                && identity(item) != identity(wanted)
+        };
+        let mut there = slot.with_adapter();
+        there
+            .any(is_another)
+            .then(|| "its sensor is being changed".to_owned())
+    }
+
     /// The number of the start of a sensor that is with an adapter.
     pub(super) fn generation_of(&self, sensor: SensorId) -> Option<u64> {
         let slot = self.slots.get(&sensor)?;
         slot.is_readable().then(|| slot.generation())
+    }
+
+    /// The adapter lost an instrument, if only between two looks: what it shows next may be what it starts with.
+    pub(in crate::machine) fn lost_touch(&mut self, sensor: SensorId, now: Now) {
+        for output in self.holding.outputs.values_mut() {
+            if output.sensor() == sensor {
+                output.lost_touch(now);
+            }
+        }
     }
 
     /// What a write came to.
@@ -280,6 +418,12 @@ impl Machine {
         random: u32,
         effects: &mut Vec<Effect>,
     ) {
+        let holding = &mut self.holding;
+        holding.writing.remove(&point);
+        holding.awaited.remove(&point);
+        if holding.come_into_force() {
+            self.reporting.header_changed();
+        }
         if let Some(output) = self.holding.outputs.get_mut(&point) {
             output.wrote(outcome, now, random);
             self.look_at_output(point, now, random, effects);
@@ -319,10 +463,11 @@ impl Machine {
             asked_at,
             shown,
         } = read;
+        let interval = u64::from(self.holding.interval_ms());
         if let Some(pass) = self.holding.passes.get_mut(&sensor) {
-            let interval = u64::from(self.holding.settings.interval_ms);
             let over = pass.ended(now.ms, interval, self.holding.settings.dynamic);
             self.holding.overruns += u64::from(over);
+            self.holding.passes_ended += 1;
         }
         for (
             point,
@@ -333,6 +478,10 @@ impl Machine {
             },
         ) in points.iter().zip(shown)
         {
+            if self.why_not_readable(sensor, *point).is_some() {
+                // Perhaps it was another point that was read.
+                continue;
+            }
             let observed = Observed {
                 value,
                 quality,

@@ -15,6 +15,8 @@ pub(super) struct Pass {
     begun: Option<Begun>,
     /// What is to be read beside the next one.
     also: BTreeSet<PointId>,
+    /// How long the last whole one took, in ms.
+    took_ms: Option<u64>,
     /// How often it is looked at, where the bus carries no more, in ms.
     slowed_to: u64,
 }
@@ -47,6 +49,16 @@ impl Pass {
         (!self.is_busy()).then_some(at)
     }
 
+    /// How long the last whole one took, in ms.
+    pub(super) const fn took_ms(&self) -> Option<u64> {
+        self.took_ms
+    }
+
+    /// An interval in ms that passes which take so long, in ms, keep up with.
+    pub(super) const fn with_headroom(took_ms: u64) -> u64 {
+        took_ms.saturating_mul(Self::HEADROOM) / 100
+    }
+
     /// The reading has ended. Did a whole pass outlast the interval?
     pub(super) fn ended(&mut self, now_ms: u64, interval_ms: u64, dynamic: bool) -> bool {
         let Some(Begun { at, whole }) = self.begun.take() else {
@@ -56,9 +68,10 @@ impl Pass {
             return false;
         }
         let took = now_ms.saturating_sub(at);
+        self.took_ms = Some(took);
         let is_over = took > interval_ms;
         self.slowed_to = if is_over && dynamic {
-            took * Self::HEADROOM / 100
+            Self::with_headroom(took)
         } else {
             0
         };
@@ -84,7 +97,7 @@ impl Machine {
 
     fn begin_pass(&mut self, sensor: SensorId, now: Now, effects: &mut Vec<Effect>) {
         let generation = self.generation_of(sensor);
-        let interval = u64::from(self.holding.settings.interval_ms);
+        let interval = u64::from(self.holding.interval_ms());
         let holding = &mut self.holding;
         let Some(pass) = holding.passes.get_mut(&sensor) else {
             return;

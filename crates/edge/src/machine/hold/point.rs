@@ -5,13 +5,16 @@ use holdfast_domain::{
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
-        Act, Band, Budget, Control, Decision, Guard, GuardFailure, HoldStatus, Observed,
-        PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
+        Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
 use jiff::Timestamp;
 
-use super::Now;
+use super::{
+    Now,
+    leaving::{Place, Standing},
+};
 use crate::machine::slot::Changed;
 
 /// A reading says nothing any more when it is older than so many intervals, and a second at least.
@@ -21,41 +24,67 @@ const OLD_AFTER_INTERVALS: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Output {
     sensor: SensorId,
-    setpoint: Setpoint,
-    rules: PointRules,
-    band: Band,
-    expires_at: Option<u64>,
-    track: Track,
+    pub(super) setpoint: Setpoint,
+    pub(super) rules: PointRules,
+    pub(super) band: Band,
+    pub(super) expires_at: Option<u64>,
+    /// Was it looked at since then? While a write settles, that says nothing of the end yet.
+    saw_end: bool,
+    pub(super) track: Track,
     budget: Budget,
-    reading: Option<Observed>,
+    pub(super) reading: Option<Observed>,
+    /// When its instrument was out of reach last, in ms.
+    lost_at: u64,
     /// What is under way.
-    doing: Doing,
+    pub(super) doing: Doing,
     /// When it is looked at again, in ms.
-    look_at: Option<u64>,
-    said: Said,
+    pub(super) look_at: Option<u64>,
+    pub(super) said: Said,
+    /// Is it held, or left?
+    pub(super) place: Place,
+    /// Why it could not be brought to its safe value.
+    pub(super) left_badly: Option<String>,
+    /// Was it noted that its time is over?
+    is_end_noted: bool,
+}
+
+/// What a look at an output is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) standing: &'a Standing,
+    pub(super) guards: &'a Result<(), GuardFailure>,
+    pub(super) is_shadow: bool,
+    pub(super) interval_ms: u64,
+    pub(super) restores_per_hour: u32,
+    pub(super) now: Now,
+    pub(super) random: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Doing {
+pub(super) enum Doing {
     Nothing,
-    /// A block of writes is being booked; then this is written.
-    Booking(PointValue),
-    /// It is booked: this is to be written.
-    Booked(PointValue),
+    /// A block of writes is being booked; then it is decided anew, since meanwhile everything may have changed.
+    Booking,
+    /// A write is with the adapter.
     Writing,
 }
 
 /// What is said of it.
 #[derive(Debug, Clone, PartialEq)]
-struct Said {
-    conformity: Conformity,
-    hold: Hold,
-    reason: Option<String>,
-    since: Option<Timestamp>,
+pub(super) struct Said {
+    pub(super) conformity: Conformity,
+    pub(super) hold: Hold,
+    pub(super) reason: Option<String>,
+    pub(super) since: Option<Timestamp>,
     verified_in_ms: Option<u64>,
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
+}
+
+/// From what age on a reading says nothing any more, in ms.
+pub(super) fn max_age_ms(interval_ms: u64) -> u64 {
+    (interval_ms * OLD_AFTER_INTERVALS).max(1_000)
 }
 
 /// What is to be done for an output.
@@ -72,13 +101,15 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one?
+    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
+    /// the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
         sensor: SensorId,
         rules: PointRules,
         booked: u64,
+        is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
         let band = Band::of(setpoint.value.clone(), setpoint.tolerance, rules.resolution);
@@ -88,14 +119,12 @@ impl Output {
         let expires_at = setpoint
             .valid_for_ms
             .map(|left| now.ms.saturating_add(left));
+        let before = before.map(|before| before.at(&rules));
         match before {
             Some(before) if is_same(&before) => {
-                let is_elsewhere = before.rules.identity != rules.identity;
                 let output = Self {
                     sensor,
                     setpoint: setpoint.clone(),
-                    // What was read was read of another point.
-                    reading: before.reading.filter(|_| !is_elsewhere),
                     rules,
                     band,
                     look_at: Some(now.ms),
@@ -104,18 +133,24 @@ impl Output {
                 (output, false)
             }
             before => {
-                let (track, budget, reading, doing) = match before {
+                let (track, budget, reading, doing, place) = match before {
                     Some(before) => (
                         before.track.of_new_wish(),
                         before.budget,
                         before.reading,
                         before.doing,
+                        before.place,
                     ),
                     None => (
                         Track::default(),
                         Budget::from_ledger(booked),
                         None,
-                        Doing::Nothing,
+                        if is_writing {
+                            Doing::Writing
+                        } else {
+                            Doing::Nothing
+                        },
+                        Place::Held,
                     ),
                 };
                 let output = Self {
@@ -124,10 +159,15 @@ impl Output {
                     rules,
                     band,
                     expires_at,
+                    saw_end: false,
                     track,
                     budget,
                     reading,
+                    lost_at: 0,
                     doing,
+                    place,
+                    left_badly: None,
+                    is_end_noted: false,
                     look_at: None,
                     said: Said {
                         conformity: Conformity::Unknown,
@@ -145,8 +185,34 @@ impl Output {
         }
     }
 
+    /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
+    fn at(mut self, rules: &PointRules) -> Self {
+        if self.rules.identity != rules.identity {
+            self.reading = None;
+            self.said.conformity = Conformity::Unknown;
+            self.track.moved();
+            if matches!(self.place, Place::Leaving(_)) {
+                // Its safe value is another one too.
+                self.place = Place::Held;
+            }
+        }
+        self
+    }
+
     pub(super) const fn sensor(&self) -> SensorId {
         self.sensor
+    }
+
+    /// Its wish's revision and when that ends, in ms, if it does.
+    pub(super) fn ends(&self) -> Option<(u64, u64)> {
+        Some((self.setpoint.revision, self.expires_at?))
+    }
+
+    /// Is its time over, and has nobody asked yet?
+    pub(super) fn has_just_expired(&mut self) -> bool {
+        let is_news = self.said.hold == Hold::Expired && !self.is_end_noted;
+        self.is_end_noted |= is_news;
+        is_news
     }
 
     pub(super) fn guards(&self) -> &[Guard] {
@@ -155,7 +221,7 @@ impl Output {
 
     /// When it is to be looked at. Not while a write is under way, whose end is looked at.
     pub(super) fn look_at(&self) -> Option<u64> {
-        let end = self.expires_at.filter(|_| self.said.hold != Hold::Expired);
+        let end = self.expires_at.filter(|_| !self.saw_end);
         let at = [self.look_at, end].into_iter().flatten().min();
         at.filter(|_| self.doing == Doing::Nothing)
     }
@@ -166,11 +232,21 @@ impl Output {
 
     /// Is a write under way, or being booked? Its end is looked at.
     pub(super) const fn is_writing(&self) -> bool {
-        matches!(self.doing, Doing::Booking(_) | Doing::Writing)
+        matches!(self.doing, Doing::Booking | Doing::Writing)
+    }
+
+    /// Its instrument was out of reach, for a moment at least.
+    pub(super) fn lost_touch(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.lost_at = now.ms;
+        self.reading = None;
     }
 
     pub(super) fn read(&mut self, observed: Observed) {
-        self.reading = Some(observed);
+        // What was asked for before the line broke says nothing of what came after.
+        if observed.at_ms >= self.lost_at {
+            self.reading = Some(observed);
+        }
     }
 
     /// Its sensor does not run: that is known at once, without asking the instrument.
@@ -185,7 +261,19 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
-        self.track.written(outcome, now.ms, random);
+        if !self.track_of_write().is_writing() {
+            // It was a write of a wish that was released since: what was read before it says nothing.
+            self.reading = None;
+        }
+        self.track_of_write().written(outcome, now.ms, random);
+    }
+
+    /// What remembers the write that is under way: one for its wish, or one on the way to its safe value.
+    const fn track_of_write(&mut self) -> &mut Track {
+        match &mut self.place {
+            Place::Leaving(way) => &mut way.track,
+            Place::Held | Place::Left(_) => &mut self.track,
+        }
     }
 
     pub(super) fn booked(
@@ -198,32 +286,58 @@ impl Output {
         match result {
             Ok(()) => {
                 self.budget.reserved(booked);
-                if let Doing::Booking(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-                    self.doing = Doing::Booked(value);
+                if self.doing == Doing::Booking {
+                    self.doing = Doing::Nothing;
+                    self.track_of_write().take_back();
                 }
             }
+            Err(_) if self.doing != Doing::Booking => {}
             Err(error) => {
                 self.doing = Doing::Nothing;
                 let why = format!("the write could not be booked: {error}");
-                self.track
+                self.track_of_write()
                     .written(WriteOutcome::NotSent(why), now.ms, random);
             }
         }
     }
 
     /// Decides what to do now.
-    pub(super) fn decide(
-        &mut self,
-        control: &Control,
-        guards: &Result<(), GuardFailure>,
-        interval_ms: u64,
-        restores_per_hour: u32,
-        now: Now,
-        random: u32,
-    ) -> Next {
-        if let Doing::Booked(value) = std::mem::replace(&mut self.doing, Doing::Nothing) {
-            return self.write_what_is_booked(value, control, now, random);
+    pub(super) fn look(&mut self, ask: &Ask<'_>) -> Next {
+        self.saw_end = self.expires_at.is_some_and(|end| end <= ask.now.ms);
+        if let Some(next) = self.moves_on(ask) {
+            return next;
         }
+        let next = self.decide(ask);
+        // What was under way has just ended: it can be left now.
+        if next.busy.is_none()
+            && let Some(next) = self.moves_on(ask)
+        {
+            return next;
+        }
+        next
+    }
+
+    fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
+        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+            return None;
+        }
+        self.leave(ask)
+    }
+
+    fn decide(&mut self, ask: &Ask<'_>) -> Next {
+        let Ask {
+            standing,
+            guards,
+            is_shadow: _,
+            interval_ms,
+            restores_per_hour,
+            now,
+            random,
+        } = *ask;
+        let control = &match (&standing.control, &self.left_badly) {
+            (Control::Paused(why), Some(badly)) => Control::Paused(format!("{why}; {badly}")),
+            (control, _) => control.clone(),
+        };
         let situation = Situation {
             setpoint: &self.setpoint,
             expires_at_ms: self.expires_at,
@@ -233,7 +347,7 @@ impl Output {
             reading: self.reading.as_ref(),
             guards,
             budget: self.budget.view(&self.rules.budget, now.ms),
-            max_age_ms: (interval_ms * OLD_AFTER_INTERVALS).max(1_000),
+            max_age_ms: max_age_ms(interval_ms),
             restores_per_hour,
             now_ms: now.ms,
             random,
@@ -256,48 +370,32 @@ impl Output {
         let busy = match act {
             Act::Nothing | Act::Adopt(_) => None,
             Act::Read => Some(Busy::Reading),
-            Act::Write(value) => match self.budget.to_reserve() {
-                Some(booked) => {
-                    self.doing = Doing::Booking(value);
-                    Some(Busy::Booking { booked })
-                }
-                None => {
-                    self.budget.spend(now.ms);
-                    self.doing = Doing::Writing;
-                    Some(Busy::Writing { value })
-                }
-            },
+            Act::Write(value) => Some(self.begin_write(value, now)),
         };
         Next { changed, busy }
     }
 
-    /// The block is booked. If somebody stopped the loop meanwhile, nothing is written.
-    fn write_what_is_booked(
-        &mut self,
-        value: PointValue,
-        control: &Control,
-        now: Now,
-        random: u32,
-    ) -> Next {
-        let changed = Changed::No;
-        if *control == Control::Active {
-            self.budget.spend(now.ms);
-            self.doing = Doing::Writing;
-            return Next {
-                changed,
-                busy: Some(Busy::Writing { value }),
-            };
-        }
-        self.track
-            .written(WriteOutcome::NotSent("stopped".into()), now.ms, random);
-        self.look_now();
-        Next {
-            changed,
-            busy: None,
+    /// Begins a write: books a block of them first, if the last one is used up.
+    pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
+        match self.budget.to_reserve() {
+            Some(booked) => {
+                self.doing = Doing::Booking;
+                Busy::Booking { booked }
+            }
+            None => {
+                self.budget.spend(now.ms);
+                self.doing = Doing::Writing;
+                Busy::Writing { value }
+            }
         }
     }
 
-    fn say(
+    /// What is left of its budget.
+    pub(super) fn budget_left(&self, now: Now) -> BudgetView {
+        self.budget.view(&self.rules.budget, now.ms)
+    }
+
+    pub(super) fn say(
         &mut self,
         status: HoldStatus,
         told: Vec<Told>,

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_domain::{
-    PointId,
-    document::hold::{HoldReport, LoopState},
-    values::ReportedValues,
-};
+use holdfast_domain::{PointId, document::hold::HoldReport, values::ReportedValues};
 
 use super::{Holding, Now};
 
@@ -23,21 +19,16 @@ impl Holding {
             .filter(|(point, _)| which.is_none_or(|which| which.contains(point)))
             .filter_map(|(point, output)| Some((*point, output.report(now)?)))
             .collect();
-        let state = if !self.settings.is_active() {
-            LoopState::Stopped
-        } else if self.settings.shadow {
-            LoopState::Shadow
-        } else {
-            LoopState::Active
-        };
         ReportedValues {
-            held_revision: self.revision,
+            held_revision: self.in_force.0,
             items,
             hold: Some(HoldReport {
-                held_revision: self.settings.revision,
-                state,
-                interval_ms: self.settings.interval_ms,
+                held_revision: self.in_force.1,
+                state: self.state(),
+                interval_ms: self.interval_ms(),
                 overruns: self.overruns,
+                local: self.local.stop().map(|stop| stop.told(now.ms)),
+                local_ended: self.local.wanted.ended.clone(),
             }),
             ..ReportedValues::default()
         }
@@ -45,6 +36,9 @@ impl Holding {
 
     /// Is there anything to say of outputs?
     pub(in crate::machine) fn is_used(&self) -> bool {
-        self.revision > 0 || self.settings.revision > 0
+        self.revision > 0
+            || self.settings.revision > 0
+            || self.local.stop().is_some()
+            || self.local.wanted.ended.is_some()
     }
 }

@@ -7,18 +7,20 @@ use holdfast_domain::{
     Protocol, SensorId,
     document::{
         command::{Command, CommandOutcome, CommandReport},
-        hold::{HoldReport, LoopState, Scope},
+        hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
         setpoint::{Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport, Tolerance},
     },
     drift::DriftKind,
     event::{EventKind, whole_micros},
     row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
+    trouble::{Noted, Trouble, TroubleKind},
     values::{CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues, Values, Wish},
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, json};
+use uuid::Uuid;
 
 use super::{Fixture, Scene, compare, random};
 use crate::{
@@ -207,6 +209,19 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
             state: LoopState::Shadow,
             interval_ms: u32::MAX,
             overruns: 9,
+            local: Some(LocalStop {
+                by: Actor::named("a technician ✓"),
+                reason: "belt change".to_owned(),
+                remaining_ms: Some(1 << 52),
+                until: Some(at),
+            }),
+            local_ended: Some(LocalEnd {
+                stopped_by: Actor::named("somebody"),
+                stop_reason: "why".to_owned(),
+                by: None,
+                reason: Some("so".to_owned()),
+                count: 3,
+            }),
         }),
         held_commands: 1 << 52,
         commands: ["one", "gone"]
@@ -282,6 +297,7 @@ pub async fn every_field_comes_back(fixture: &dyn Fixture) {
             since: at,
             fingerprint: Fingerprint::of_bytes(b"drift"),
         }),
+        troubles: vec![noted_trouble(at)],
     });
     change.upserts = items
         .iter()
@@ -379,6 +395,7 @@ pub async fn nothing_optional_comes_back_as_nothing(fixture: &dyn Fixture) {
             since: at,
             fingerprint: Fingerprint::of_bytes(b"drift"),
         }),
+        troubles: Vec::new(),
     });
     let state = scene.commit(&state, change).await;
     let mut change = Change::of(&state);
@@ -504,4 +521,17 @@ pub async fn random_histories_match_the_model(fixture: &dyn Fixture) {
         assert_eq!(scene.load(state.record.id).await, *state, "step {step}");
     }
     compare::all(scene.other.as_ref(), &model).await;
+}
+
+fn noted_trouble(since: Timestamp) -> Noted {
+    Noted {
+        trouble: Trouble {
+            kind: TroubleKind::SetpointNotHeld,
+            id: Uuid::from_u128(7),
+            name: "boiler-1/flow \"x\"".to_owned(),
+            since,
+            reason: "the instrument said no: \u{0} illegal data value".to_owned(),
+        },
+        told: true,
+    }
 }

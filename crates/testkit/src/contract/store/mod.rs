@@ -23,6 +23,7 @@ pub mod exact;
 pub mod fleet;
 pub mod kept;
 pub mod lists;
+pub mod notices;
 pub mod presence;
 pub mod races;
 mod random;
@@ -41,6 +42,7 @@ use holdfast_domain::{
 use holdfast_ports::{
     events::{EventFilter, EventStore},
     fleet::FleetStore,
+    notices::NoticeStore,
     page::Page,
     store::{CommitError, DeviceStore},
     tokens::TokenStore,
@@ -50,8 +52,11 @@ use holdfast_ports::{
 use crate::{builders::modbus_document, world::World};
 
 /// All that a hub wants of its store.
-pub trait Store: DeviceStore + TokenStore + EventStore + FleetStore + Wakeups {}
-impl<T: DeviceStore + TokenStore + EventStore + FleetStore + Wakeups> Store for T {}
+pub trait Store:
+    DeviceStore + TokenStore + EventStore + FleetStore + NoticeStore + Wakeups
+{
+}
+impl<T: DeviceStore + TokenStore + EventStore + FleetStore + NoticeStore + Wakeups> Store for T {}
 
 /// An empty store, for one test.
 #[async_trait]
@@ -192,6 +197,7 @@ macro_rules! store_contract {
             fleet: a_changed_device_is_due_at_once, a_device_is_claimed_once, the_longest_due_come_first,
                 a_lease_runs_out, a_device_that_changes_while_claimed_stays_due, the_fleet_in_figures,
                 the_hub_is_up_while_it_beats;
+            notices: one_at_a_time_has_a_way, a_place_is_never_set_back;
             wakes: a_wake_comes_after_what_it_tells_of, what_wakes_nobody, deletion_and_revocation_wake;
         }
     };

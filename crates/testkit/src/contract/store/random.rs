@@ -12,6 +12,7 @@ use holdfast_domain::{
     edit::{Edit, look_again},
     event::EventKind,
     state::{Change, DeviceState},
+    trouble::Tolerated,
     watch::{Patience, watch},
     wish::{CommandRequest, SetRequest, Tuning, command, interrupt, release, resume, set, tune},
 };
@@ -50,6 +51,7 @@ pub(super) async fn change(
             let patience = Patience {
                 silent_after: SignedDuration::from_millis(world.entropy.below(50) as i64),
                 drift_after: SignedDuration::from_millis(world.entropy.below(20) as i64),
+                tolerated: Tolerated::USUAL,
                 at_least_every: SignedDuration::from_mins(1),
             };
             let context = world.context("reconciler");

@@ -1,0 +1,151 @@
+//! An agent: the real machine, its disk, and what its adapters keep.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use holdfast_domain::{DeviceId, PauseId, PointId, Sensor, SensorId, TargetState, hold::Observed};
+use holdfast_edge::machine::{Machine, MachineSettings, Now};
+use jiff::SignedDuration;
+
+use crate::{disk::Disk, hub::start_of_time};
+
+/// One agent and its surroundings.
+pub(crate) struct Agent {
+    pub(crate) device: DeviceId,
+    pub(crate) disk: Disk,
+    pub(crate) disk_backup: Disk,
+    /// `None` while it is down.
+    pub(crate) machine: Option<Machine>,
+    /// Which process it is; what is under way for an earlier one is lost.
+    pub(crate) life: u64,
+    /// When the process began, in ms: its clock starts at 0.
+    pub(crate) began: u64,
+    /// When it is started again, while it is down.
+    pub(crate) restart_at: u64,
+    /// How far its wall clock is off, in ms.
+    pub(crate) off_ms: i64,
+    /// What adapters really keep.
+    pub(crate) bus: BTreeMap<SensorId, (u64, Arc<Sensor>)>,
+    /// When the line of a sensor is free again, in ms.
+    pub(crate) line_free: BTreeMap<SensorId, u64>,
+    /// Nothing goes to the hub or comes from it until then, in ms.
+    pub(crate) cut_until: u64,
+    /// The hub says that its access was revoked until then, in ms.
+    pub(crate) revoked_until: u64,
+    /// What this process was told and has read.
+    pub(crate) told: Told,
+}
+
+/// What an agent's process was told, kept by the observer's own bookkeeping.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The target that is durable, and that the machine knows to be.
+    pub(crate) held: Option<Arc<TargetState>>,
+    /// Did the hub say last that it does not want to hear of this agent?
+    pub(crate) is_revoked: bool,
+    /// When pauses end, in ms of the world.
+    pub(crate) pauses: BTreeMap<PauseId, u64>,
+    /// When wishes end, by their revision, in ms of the world.
+    pub(crate) wishes: BTreeMap<(PointId, u64), u64>,
+    /// What was read last of each point.
+    pub(crate) read: BTreeMap<PointId, Observed>,
+    /// By point: of which wish the wanted value was seen, and how often it was written since.
+    pub(crate) restores: BTreeMap<PointId, (u64, Vec<u64>)>,
+    /// Writes of each point in this process.
+    pub(crate) writes: BTreeMap<PointId, u64>,
+}
+
+impl Agent {
+    pub(crate) fn new(disk: Disk) -> Self {
+        let identity = disk.0.identity.as_ref().expect("it has registered");
+        Self {
+            device: identity.device,
+            disk_backup: disk.clone(),
+            disk,
+            machine: None,
+            life: 0,
+            began: 0,
+            restart_at: 0,
+            off_ms: 0,
+            bus: BTreeMap::new(),
+            line_free: BTreeMap::new(),
+            cut_until: 0,
+            revoked_until: 0,
+            told: Told::default(),
+        }
+    }
+
+    /// The time as its machine is given it.
+    pub(crate) fn now(&self, world_ms: u64) -> Now {
+        let wall = i64::try_from(world_ms).expect("less than an age") + self.off_ms;
+        Now {
+            ms: world_ms - self.began,
+            wall: start_of_time() + SignedDuration::from_millis(wall),
+        }
+    }
+
+    /// Starts the process from what is on the disk.
+    pub(crate) fn boot(&mut self, world_ms: u64) {
+        self.life += 1;
+        self.began = world_ms;
+        let held = self.disk.begin_boot();
+        self.told = Told {
+            is_revoked: held.turned_away.is_some(),
+            ..Told::default()
+        };
+        // Several times within the calm, as it comes to within a day of a plant.
+        let settings = MachineSettings {
+            full_report_ms: 120_000,
+            ..MachineSettings::default()
+        };
+        let target = held.target.clone();
+        let machine = Machine::new(held, settings, self.now(world_ms)).expect("an identity");
+        self.machine = Some(machine);
+        if let Some(target) = target {
+            self.told.holds(Arc::new(target), world_ms);
+        }
+    }
+
+    /// When its machine wants to be woken, in ms of the world.
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        match &self.machine {
+            Some(machine) => machine.next_wake().map(|wake| self.began + wake),
+            None => Some(self.restart_at),
+        }
+    }
+
+    /// Writes of a point that wore it out so far, as far as the disk says.
+    pub(crate) fn sensor_on_bus(&self, sensor: SensorId, generation: u64) -> Option<&Arc<Sensor>> {
+        let (started, content) = self.bus.get(&sensor)?;
+        (*started == generation).then_some(content)
+    }
+}
+
+impl Told {
+    /// A target is durable, and the machine is told so.
+    pub(crate) fn holds(&mut self, target: Arc<TargetState>, world_ms: u64) {
+        let ends = target.hold.pauses.iter().filter_map(|pause| {
+            let end = world_ms.saturating_add(pause.remaining_ms?);
+            let before = self.pauses.get(&pause.id).copied();
+            Some((
+                pause.id,
+                before.filter(|end| *end > world_ms).unwrap_or(end),
+            ))
+        });
+        self.pauses = ends.collect();
+        let ends = target.setpoints.items.iter().filter_map(|wish| {
+            let key = (wish.point_id, wish.revision);
+            let end = world_ms.saturating_add(wish.valid_for_ms?);
+            Some((key, self.wishes.get(&key).copied().unwrap_or(end)))
+        });
+        self.wishes = ends.collect();
+        // What is released and set again is another wish, whatever its revision.
+        let wishes = &target.setpoints.items;
+        let is_same = |point: &PointId, revision: u64| {
+            let mut same = wishes.iter().filter(|wish| wish.point_id == *point);
+            same.any(|wish| wish.revision == revision)
+        };
+        self.restores
+            .retain(|point, (revision, _)| is_same(point, *revision));
+        self.held = Some(target);
+    }
+}

@@ -1,0 +1,579 @@
+//! What arrives: requests at the hub and their answers, writes at a disk, calls at adapters and instruments.
+
+use std::sync::Arc;
+
+use holdfast_domain::{
+    PointId, PointValue, Quality, Report, SensorId, TargetState, hold::WriteOutcome,
+};
+use holdfast_edge::machine::{Effect, Established, Event, PointsRead, UpdateFailure};
+use holdfast_hub::agents::{PolledTarget, ReportOutcome};
+use holdfast_ports::{
+    bus::Fresh,
+    hub_link::{HubError, Polled, ReportAnswer},
+    wakeups::Wake,
+};
+
+use crate::{
+    disk::DiskWrite,
+    hub::AT_ONCE,
+    instrument::{Unit, Where},
+    world::World,
+};
+
+/// Something that arrives later.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// An event for one process of an agent.
+    ToAgent {
+        agent: usize,
+        life: u64,
+        event: Event,
+    },
+    /// A poll at a process of the hub.
+    Poll {
+        agent: usize,
+        life: u64,
+        process: usize,
+        held: Option<String>,
+        until: u64,
+        answered: bool,
+    },
+    /// The hub has held a poll back for as long as it was asked to.
+    PollEnds(u64),
+    /// A report at a process of the hub; whether anybody hears the answer.
+    Report {
+        agent: usize,
+        life: u64,
+        process: usize,
+        report: Box<Report>,
+        answered: bool,
+    },
+    /// A request for a new incarnation at a process of the hub.
+    Reincarnate {
+        agent: usize,
+        life: u64,
+        process: usize,
+        answered: bool,
+    },
+    /// A write that reaches a disk now, and the answer to it.
+    Disk {
+        agent: usize,
+        life: u64,
+        write: DiskWrite,
+        answer: Option<Event>,
+    },
+    /// An adapter's call that ends now.
+    Adapter {
+        agent: usize,
+        life: u64,
+        effect: Effect,
+    },
+    /// A read that reaches an instrument now.
+    Read {
+        agent: usize,
+        life: u64,
+        sensor: SensorId,
+        generation: u64,
+        points: Vec<PointId>,
+        asked_at: u64,
+    },
+    /// A write that reaches an instrument now.
+    Write {
+        agent: usize,
+        life: u64,
+        sensor: SensorId,
+        generation: u64,
+        point: PointId,
+        value: PointValue,
+    },
+    /// An instrument is back.
+    Back(Unit),
+    /// A wake-up reaches a process of the hub.
+    Wake { process: usize, wake: Wake },
+}
+
+/// A poll that a process of the hub holds back.
+#[derive(Debug)]
+pub(crate) struct WaitingPoll {
+    pub(crate) agent: usize,
+    life: u64,
+    pub(crate) process: usize,
+    held: Option<String>,
+    answered: bool,
+}
+
+impl Delivery {
+    /// Is it of this agent?
+    pub(crate) fn is_of(&self, which: usize) -> bool {
+        match self {
+            Self::ToAgent { agent, .. }
+            | Self::Poll { agent, .. }
+            | Self::Report { agent, .. }
+            | Self::Reincarnate { agent, .. }
+            | Self::Disk { agent, .. }
+            | Self::Adapter { agent, .. }
+            | Self::Read { agent, .. }
+            | Self::Write { agent, .. } => *agent == which,
+            Self::PollEnds(_) | Self::Wake { .. } | Self::Back(_) => false,
+        }
+    }
+
+    /// Is it lost when this agent is killed? What is on the network is not.
+    pub(crate) fn dies_with(&self, agent: usize, life: u64) -> bool {
+        debug_assert!(life > 0, "it has lived");
+        let on_the_network = matches!(
+            self,
+            Self::Poll { .. } | Self::Report { .. } | Self::Reincarnate { .. }
+        );
+        self.is_of(agent) && !on_the_network
+    }
+
+    pub(crate) fn arrive(self, world: &mut World) {
+        match self {
+            Self::ToAgent { agent, life, event } => world.hear(agent, life, event),
+            Self::Poll {
+                agent,
+                life,
+                process,
+                held,
+                until,
+                answered,
+            } => {
+                let poll = WaitingPoll {
+                    agent,
+                    life,
+                    process,
+                    held,
+                    answered,
+                };
+                world.poll_arrives(poll, until);
+            }
+            Self::PollEnds(number) => {
+                if let Some(poll) = world.waiting.remove(&number) {
+                    world.answer(
+                        poll.agent,
+                        poll.life,
+                        poll.answered,
+                        Event::Polled(Ok(Polled::Unchanged)),
+                    );
+                }
+            }
+            Self::Report {
+                agent,
+                life,
+                process,
+                report,
+                answered,
+            } => {
+                world.report_arrives(agent, life, process, &report, answered);
+            }
+            Self::Reincarnate {
+                agent,
+                life,
+                process,
+                answered,
+            } => {
+                world.reincarnate(agent, life, process, answered);
+            }
+            Self::Disk {
+                agent,
+                life,
+                write,
+                answer,
+            } => {
+                write.apply(&mut world.agents[agent].disk);
+                if let Some(event) = answer {
+                    world.hear(agent, life, event);
+                }
+            }
+            Self::Adapter {
+                agent,
+                life,
+                effect,
+            } => {
+                if life == world.agents[agent].life {
+                    world.adapter(agent, effect);
+                }
+            }
+            Self::Read {
+                agent,
+                life,
+                sensor,
+                generation,
+                points,
+                asked_at,
+            } => {
+                let shown = world.read_points(agent, sensor, generation, &points);
+                let event = Event::Read(PointsRead {
+                    sensor,
+                    points,
+                    asked_at,
+                    shown,
+                });
+                let delay = world.answer_takes(agent, sensor);
+                world.deliver_in(delay, Self::ToAgent { agent, life, event });
+            }
+            Self::Write {
+                agent,
+                life,
+                sensor,
+                generation,
+                point,
+                value,
+            } => {
+                let outcome = world.write_point(agent, sensor, generation, point, &value);
+                let event = Event::Wrote { point, outcome };
+                let delay = world.answer_takes(agent, sensor);
+                world.deliver_in(delay, Self::ToAgent { agent, life, event });
+            }
+            Self::Back(unit) => world.say_health_of(&unit),
+            Self::Wake { process, wake } => {
+                world.hub.wake(process, wake);
+                world.answer_polls(process);
+            }
+        }
+    }
+}
+
+impl World {
+    /// An event reaches a process of an agent, if that is still the one which waits for it.
+    fn hear(&mut self, agent: usize, life: u64, event: Event) {
+        if life == self.agents[agent].life && self.agents[agent].machine.is_some() {
+            self.tell(agent, event);
+        }
+    }
+
+    /// The hub answers: that takes a while, and gets lost on a line that is cut.
+    fn answer(&mut self, agent: usize, life: u64, answered: bool, event: Event) {
+        if !answered {
+            return;
+        }
+        let event = match event {
+            event if self.agents[agent].cut_until <= self.now => event,
+            Event::Polled(_) => Event::Polled(Err(Self::away())),
+            Event::Reported(_) => Event::Reported(Err(Self::away())),
+            Event::Reincarnated(_) => Event::Reincarnated(Err(Self::away())),
+            other => other,
+        };
+        let delay = 1 + self.below(20);
+        self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
+    }
+
+    /// What the hub says to an agent that it does not want to hear of, for the time being.
+    fn refusal(&mut self, agent: usize) -> Option<HubError> {
+        let agent = &self.agents[agent];
+        let refused = (agent.revoked_until > self.now).then_some(HubError::Revoked(agent.device));
+        if refused.is_some() {
+            self.reach("agents turned away");
+        }
+        refused
+    }
+
+    fn poll_arrives(&mut self, poll: WaitingPoll, until: u64) {
+        if let Some(refused) = self.refusal(poll.agent) {
+            self.answer(
+                poll.agent,
+                poll.life,
+                poll.answered,
+                Event::Polled(Err(refused)),
+            );
+            return;
+        }
+        if self.try_poll(&poll) {
+            return;
+        }
+        let number = self.number();
+        self.waiting.insert(number, poll);
+        self.deliver_at(until, Delivery::PollEnds(number));
+    }
+
+    /// Answers a poll, if there is another target than the one held.
+    fn try_poll(&mut self, poll: &WaitingPoll) -> bool {
+        let (device, held) = (self.agents[poll.agent].device, poll.held.clone());
+        let polled = self.hub.call(poll.process, |hub| async move {
+            hub.poll_target(device, held.as_deref(), AT_ONCE).await
+        });
+        match polled.expect("a store in memory") {
+            PolledTarget::Unchanged { .. } => false,
+            PolledTarget::Target { body, .. } => {
+                let (of, target) =
+                    TargetState::from_slice(&body).expect("the hub gives a valid target");
+                assert_eq!(of, device, "rule 14: a key opens its own device");
+                let event = Event::Polled(Ok(Polled::Target(Box::new(target))));
+                self.answer(poll.agent, poll.life, poll.answered, event);
+                true
+            }
+        }
+    }
+
+    /// Answers the polls that a process holds back, as far as there is something new.
+    pub(crate) fn answer_polls(&mut self, process: usize) {
+        let of_process = |(_, poll): &(&u64, &WaitingPoll)| poll.process == process;
+        let numbers: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(of_process)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in numbers {
+            let poll = self.waiting.remove(&number).expect("listed");
+            if !self.try_poll(&poll) {
+                self.waiting.insert(number, poll);
+            }
+        }
+    }
+
+    /// A process of the hub ends: who waits there hears so.
+    pub(crate) fn cut_polls(&mut self, process: usize) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (number, poll) in waiting {
+            if poll.process == process {
+                let event = Event::Polled(Err(HubError::Cut("connection reset".into())));
+                self.answer(poll.agent, poll.life, poll.answered, event);
+            } else {
+                self.waiting.insert(number, poll);
+            }
+        }
+    }
+
+    fn report_arrives(
+        &mut self,
+        agent: usize,
+        life: u64,
+        process: usize,
+        report: &Report,
+        answered: bool,
+    ) {
+        if let Some(refused) = self.refusal(agent) {
+            self.answer(agent, life, answered, Event::Reported(Err(refused)));
+            return;
+        }
+        let device = self.agents[agent].device;
+        let body = report.to_json(device).to_string();
+        let outcome = self.hub.call(process, |hub| async move {
+            hub.report(device, body.as_bytes(), None).await
+        });
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => self.broken(
+                "8 reality",
+                format_args!("the hub refuses a report: {error}"),
+            ),
+        };
+        self.say(format_args!(
+            "hub {process}: report {:?} of agent {agent} is {outcome:?}",
+            report.order
+        ));
+        self.check_order_at_hub(agent, report.order, outcome);
+        let said = match outcome {
+            ReportOutcome::Taken | ReportOutcome::Unchanged => ReportAnswer::Taken,
+            ReportOutcome::Late { boot } => {
+                self.reach("reports late");
+                ReportAnswer::Late { boot }
+            }
+            ReportOutcome::FullWanted => {
+                self.reach("full reports wanted");
+                ReportAnswer::FullWanted
+            }
+            ReportOutcome::OtherIncarnation => ReportAnswer::OtherIncarnation,
+        };
+        if report.refused_version().is_some() {
+            self.reach("targets refused");
+        }
+        self.after_hub();
+        self.answer(agent, life, answered, Event::Reported(Ok(said)));
+    }
+
+    fn reincarnate(&mut self, agent: usize, life: u64, process: usize, answered: bool) {
+        if let Some(refused) = self.refusal(agent) {
+            self.answer(agent, life, answered, Event::Reincarnated(Err(refused)));
+            return;
+        }
+        let device = self.agents[agent].device;
+        let given = self.hub.call(process, |hub| async move {
+            hub.new_incarnation(device, None).await
+        });
+        let incarnation = given.expect("a store in memory");
+        self.after_hub();
+        let is_heard =
+            answered && life == self.agents[agent].life && self.agents[agent].machine.is_some();
+        if is_heard && self.agents[agent].cut_until <= self.now {
+            self.reach("new lives");
+            let boot = self.agents[agent].disk.begin_life(incarnation);
+            self.hear(agent, life, Event::Reincarnated(Ok((incarnation, boot))));
+        } else {
+            self.answer(
+                agent,
+                life,
+                answered,
+                Event::Reincarnated(Err(Self::away())),
+            );
+        }
+    }
+
+    /// How long an answer of an instrument takes, in ms; its line is busy until then.
+    fn answer_takes(&mut self, agent: usize, sensor: SensorId) -> u64 {
+        let delay = if self.goes_wrong(3) {
+            self.below(2_000)
+        } else {
+            1 + self.below(10)
+        };
+        let free = self.agents[agent].line_free.entry(sensor).or_default();
+        *free = (*free).max(self.now + delay);
+        delay
+    }
+
+    /// An adapter's call ends.
+    fn adapter(&mut self, agent: usize, effect: Effect) {
+        match effect {
+            Effect::Start {
+                item,
+                generation,
+                was_established,
+            } => {
+                let sensor = item.sensor.id();
+                let unit = Where::unit(agent, &item.sensor);
+                let is_away = unit.is_some_and(|unit| self.is_away(&unit));
+                let result = if self.goes_wrong(5) || (is_away && !was_established) {
+                    self.reach("starts failed");
+                    Err("connect 10.0.0.5:502: connection refused".to_string())
+                } else {
+                    let kept = (generation, item.sensor.clone());
+                    self.agents[agent].bus.insert(sensor, kept);
+                    self.say_health(agent, sensor);
+                    Ok(if was_established {
+                        Established::Noted
+                    } else {
+                        self.note(agent, &item)
+                    })
+                };
+                self.tell(
+                    agent,
+                    Event::Started {
+                        sensor,
+                        generation,
+                        result,
+                    },
+                );
+            }
+            Effect::Update { item, generation } => {
+                let sensor = item.sensor.id();
+                let result = if self.goes_wrong(10) {
+                    let lost = self.random.chance(50);
+                    if lost {
+                        self.agents[agent].bus.remove(&sensor);
+                    }
+                    Err(UpdateFailure {
+                        error: "the adapter has a fault".into(),
+                        lost,
+                    })
+                } else {
+                    let kept = (generation, item.sensor.clone());
+                    self.agents[agent].bus.insert(sensor, kept);
+                    Ok(self.note(agent, &item))
+                };
+                // The adapter has it before the agent hears so.
+                let event = Event::Updated {
+                    sensor,
+                    generation,
+                    result,
+                };
+                let (life, delay) = (self.agents[agent].life, self.below(100));
+                self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
+            }
+            Effect::Stop { sensor, generation } => {
+                self.agents[agent].bus.remove(&sensor);
+                self.tell(agent, Event::Stopped { sensor, generation });
+            }
+            other => unreachable!("{other:?} is not for an adapter"),
+        }
+    }
+
+    fn note(&mut self, agent: usize, item: &holdfast_domain::Item) -> Established {
+        if self.goes_wrong(5) {
+            return Established::NotNoted;
+        }
+        let write = DiskWrite::Established(item.sensor.id(), item.sensor.fingerprint());
+        write.apply(&mut self.agents[agent].disk);
+        self.observer.disk_writes += 1;
+        Established::Noted
+    }
+
+    /// A read reaches an instrument.
+    fn read_points(
+        &mut self,
+        agent: usize,
+        sensor: SensorId,
+        generation: u64,
+        points: &[PointId],
+    ) -> Vec<Fresh> {
+        let content = self.agents[agent]
+            .sensor_on_bus(sensor, generation)
+            .map(Arc::clone);
+        let gets_lost = self.goes_wrong(3);
+        points
+            .iter()
+            .map(|point| {
+                let bad = |reason: &str| Fresh {
+                    value: None,
+                    quality: Quality::Bad,
+                    reason: Some(reason.to_owned()),
+                };
+                let Some(content) = &content else {
+                    return bad("its sensor does not run");
+                };
+                let Some(at) = Where::of(agent, content, *point) else {
+                    return bad("the sensor has no such point");
+                };
+                if gets_lost || self.is_away(&at.place.unit) {
+                    return bad("no answer for 1 s");
+                }
+                let now = self.now;
+                let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
+                let value = at.value(raw);
+                self.saw(agent, *point, &at, &value);
+                Fresh {
+                    value: Some(value),
+                    quality: Quality::Good,
+                    reason: None,
+                }
+            })
+            .collect()
+    }
+
+    /// A write reaches an instrument.
+    fn write_point(
+        &mut self,
+        agent: usize,
+        sensor: SensorId,
+        generation: u64,
+        point: PointId,
+        value: &PointValue,
+    ) -> WriteOutcome {
+        let content = self.agents[agent]
+            .sensor_on_bus(sensor, generation)
+            .map(Arc::clone);
+        let at = content.and_then(|content| Where::of(agent, &content, point));
+        let Some(at) = at else {
+            return WriteOutcome::NotSent("its sensor does not run".into());
+        };
+        if self.is_away(&at.place.unit) {
+            return if self.random.chance(50) {
+                WriteOutcome::NotSent("connection refused".into())
+            } else {
+                WriteOutcome::Unknown("no answer for 1 s".into())
+            };
+        }
+        let (now, raw) = (self.now, at.raw(value));
+        let (outcome, is_other) =
+            self.instrument(&at.place.unit)
+                .write(at.place.register, raw, now);
+        self.say(format_args!(
+            "instrument {:?} is written {raw}: {outcome:?}",
+            at.place
+        ));
+        self.reach("writes");
+        self.wrote(agent, sensor, point, &at, is_other);
+        outcome
+    }
+}

@@ -1,0 +1,80 @@
+//! The disk of an agent: what the ledger's contract says, and how far a write has got when the agent is killed.
+
+use std::collections::BTreeMap;
+
+use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState, hold::LoopMemory};
+use holdfast_ports::ledger::{Held, Identity, TurnedAway};
+
+/// What a disk holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk(pub(crate) Held);
+
+impl Disk {
+    /// The disk of an agent that has just registered.
+    pub(crate) fn of(identity: Identity) -> Self {
+        Self(Held {
+            identity: Some(identity),
+            turned_away: None,
+            boot: 0,
+            target: None,
+            worked_version: 0,
+            established: BTreeMap::new(),
+            booked: BTreeMap::new(),
+            memory: LoopMemory::default(),
+            commands: Vec::new(),
+        })
+    }
+
+    pub(crate) fn begin_boot(&mut self) -> Held {
+        self.0.boot += 1;
+        self.0.clone()
+    }
+
+    /// A new life of the same device's agent: its boots are counted anew.
+    pub(crate) fn begin_life(&mut self, incarnation: holdfast_domain::Incarnation) -> u64 {
+        if let Some(identity) = &mut self.0.identity {
+            identity.incarnation = incarnation;
+        }
+        self.0.boot = 1;
+        self.0.boot
+    }
+
+    pub(crate) fn target_version(&self) -> u64 {
+        self.0.target.as_ref().map_or(0, |target| target.version)
+    }
+
+    pub(crate) fn booked(&self, point: PointId) -> u64 {
+        self.0.booked.get(&point).copied().unwrap_or(0)
+    }
+}
+
+/// A write to the ledger.
+#[derive(Debug, Clone)]
+pub(crate) enum DiskWrite {
+    Hold(Box<TargetState>),
+    Worked(u64),
+    Keep(Vec<SensorId>),
+    Established(SensorId, Fingerprint),
+    TurnedAway(Option<TurnedAway>),
+    Book(PointId, u64),
+    Remember(Box<LoopMemory>),
+}
+
+impl DiskWrite {
+    pub(crate) fn apply(self, disk: &mut Disk) {
+        let held = &mut disk.0;
+        match self {
+            Self::Hold(target) => held.target = Some(*target),
+            Self::Worked(version) => held.worked_version = version,
+            Self::Keep(keep) => held.established.retain(|sensor, _| keep.contains(sensor)),
+            Self::TurnedAway(how) => held.turned_away = how,
+            Self::Established(sensor, fingerprint) => {
+                held.established.insert(sensor, fingerprint);
+            }
+            Self::Remember(memory) => held.memory = *memory,
+            Self::Book(point, booked) => {
+                held.booked.insert(point, booked);
+            }
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! What goes wrong, and what people do: one thing at a time, drawn by the seed.
+
+use std::sync::Arc;
+
+use holdfast_domain::{
+    DeviceId, PointId, PointValue, SensorId,
+    document::{
+        hold::Scope,
+        setpoint::{Policy, Tolerance},
+    },
+    edit::Edit,
+    row::Actor,
+    wish::Tuning,
+};
+use holdfast_hub::{
+    HubError,
+    edits::EditRequest,
+    values::{Asked, InterruptRequest, SetpointEdit},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    hub::{AT_ONCE, PROCESSES},
+    instrument::{Manner, Unit, Where},
+    world::{AGENTS, World},
+};
+
+/// Wall clocks jump by at most so much, in ms.
+const JUMP_MS: u64 = 120_000;
+
+impl World {
+    /// Something happens.
+    pub(crate) fn mischief(&mut self) {
+        let agent = self.random.below(AGENTS);
+        match self.below(100) {
+            0..16 => self.edits_sensor(agent),
+            16..36 => self.sets_value(agent),
+            36..40 => self.releases(agent),
+            40..46 => self.stops(agent),
+            46..52 => self.starts(agent),
+            52..54 => self.tunes(agent),
+            54..56 => self.looks_again(agent),
+            56 => self.rolls_back(agent),
+            57..69 => self.turns_a_knob(agent),
+            69..71 => self.fights(agent),
+            71..78 => self.changes_manner(agent),
+            78..84 => self.goes_away(agent),
+            84..86 => self.loses_power(agent),
+            86..91 => self.dies(agent),
+            91 => self.disk_changes(agent),
+            92..95 => self.hub_changes(),
+            95..97 => self.clocks_jump(agent),
+            97..99 => {
+                self.reach("partitions");
+                let long = self.below(40_000);
+                self.say(format_args!("agent {agent} is cut off for {long} ms"));
+                self.agents[agent].cut_until = self.now + long;
+            }
+            _ => {
+                let long = self.below(20_000);
+                self.say(format_args!("agent {agent} is revoked for {long} ms"));
+                self.agents[agent].revoked_until = self.now + long;
+            }
+        }
+        self.fight_on();
+    }
+
+    /// What an operator asks of the hub. What is refused changes nothing, which is checked with everything else.
+    fn ask<T>(
+        &mut self,
+        what: &str,
+        call: impl FnOnce(&Self, usize, &Actor) -> Result<T, HubError>,
+    ) {
+        let process = self.random.below(PROCESSES);
+        let by = Actor::named("anna");
+        let said = match call(self, process, &by) {
+            Ok(_) => "done".to_owned(),
+            Err(error) => format!("refused: {error}"),
+        };
+        self.say(format_args!("anna {what}: {said}"));
+        self.reach(if said == "done" {
+            "operators obeyed"
+        } else {
+            "operators refused"
+        });
+        self.after_hub();
+    }
+
+    fn edits_sensor(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let items = self.hub.state(device).target.items;
+        let one = self.one_of(&items).map(|item| item.sensor.clone());
+        let edit = match (self.below(12), one) {
+            (_, None) => self.new_sensor(agent),
+            (0..3, _) if items.len() < 4 => self.new_sensor(agent),
+            (0..5, Some(sensor)) => Edit::Remove(sensor.id()),
+            (5, Some(sensor)) => {
+                Edit::Patch(sensor.id(), json!({ "enabled": self.random.chance(70) }))
+            }
+            (6, Some(sensor)) => {
+                let unit = 1 + self.below(2);
+                Edit::Patch(sensor.id(), json!({ "connection": { "unitId": unit } }))
+            }
+            (7, Some(sensor)) => {
+                let name = format!("renamed-{}", self.below(1_000_000));
+                Edit::Patch(sensor.id(), json!({ "name": name }))
+            }
+            (8, Some(sensor)) => {
+                let interval = 100 + self.below(5);
+                Edit::Patch(sensor.id(), json!({ "pollInterval": interval }))
+            }
+            (_, Some(sensor)) => self.redefined(&sensor),
+        };
+        self.reach("edits");
+        self.edit(device, &format!("edits agent {agent}: {edit:?}"), &edit);
+    }
+
+    fn edit(&mut self, device: DeviceId, what: &str, edit: &Edit) {
+        self.ask(what, |world, process, actor| {
+            let request = EditRequest {
+                actor,
+                reason: Some("so"),
+                if_version: None,
+                correlation: None,
+            };
+            world.hub.call(process, |hub| async move {
+                hub.edit(device, edit, request).await
+            })
+        });
+    }
+
+    fn new_sensor(&self, agent: usize) -> Edit {
+        let number = self.below(1_000_000);
+        let settle = [0, 200][self.random.below(2)];
+        let worn = [40, 100][self.random.below(2)];
+        Edit::Add(json!({
+            "name": format!("sensor-{number}"), "protocol": "modbus", "pollInterval": 1000,
+            "connection": { "type": "tcp", "host": format!("10.0.{agent}.{}", number % 3), "port": 502, "unitId": 1 },
+            "dataPoints": [
+                { "name": "measured", "table": "holding", "address": 100, "dataType": "int16" },
+                { "name": "a", "table": "holding", "address": 200 + 10 * (number % 3), "dataType": "int16", "scale": 0.1,
+                  "writable": true, "settleMs": settle },
+                { "name": "b", "table": "holding", "address": 201 + 10 * (number % 3), "dataType": "uint16",
+                  "writable": true, "writeBudget": { "perDay": worn, "lifetime": 500 } },
+            ],
+        }))
+    }
+
+    /// One of the sensor's points is at another address, or has another scale.
+    fn redefined(&mut self, sensor: &holdfast_domain::Sensor) -> Edit {
+        self.reach("points redefined");
+        let mut points = sensor.content().data_points_json();
+        let list = points.as_array_mut().expect("points");
+        let which = 1 + self.random.below(2);
+        if let Some(point) = list.get_mut(which).and_then(Value::as_object_mut) {
+            let address = point["address"].as_u64().expect("a number");
+            point.insert("address".into(), json!(200 + (address + 7) % 40));
+        }
+        Edit::Patch(sensor.id(), json!({ "dataPoints": points }))
+    }
+
+    fn sets_value(&mut self, agent: usize) {
+        let Some((sensor, point)) = self.output(agent) else {
+            return;
+        };
+        let device = self.agents[agent].device;
+        let mut edit = SetpointEdit {
+            value: PointValue::Integer(10 + i64::try_from(self.below(80)).expect("small")),
+            tolerance: [None, None, Some(Tolerance::Absolute(2.0))][self.random.below(3)],
+            policy: [
+                Policy::Enforce,
+                Policy::Enforce,
+                Policy::Adopt,
+                Policy::Observe,
+            ][self.random.below(4)],
+            valid_for_ms: None,
+            key: None,
+            only_if: None,
+            if_revision: None,
+        };
+        if self.random.chance(25) {
+            edit.valid_for_ms = Some(1_000 + self.below(120_000));
+        }
+        let what = format!("sets {point} of {sensor} at agent {agent}: {edit:?}");
+        self.reach("values set");
+        self.ask(&what, |world, process, actor| {
+            let edit = &edit;
+            let asked = Asked {
+                actor,
+                reason: Some("winter"),
+                correlation: None,
+            };
+            world.hub.call(process, |hub| async move {
+                hub.set_setpoint(device, point, edit, asked).await
+            })
+        });
+    }
+
+    fn releases(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let wishes: Vec<PointId> = self
+            .hub
+            .state(device)
+            .target
+            .values
+            .wishes
+            .keys()
+            .copied()
+            .collect();
+        let Some(point) = self.one_of(&wishes).copied() else {
+            return;
+        };
+        self.reach("values released");
+        self.ask(
+            &format!("releases {point} of agent {agent}"),
+            |world, process, actor| {
+                let asked = Asked {
+                    actor,
+                    reason: None,
+                    correlation: None,
+                };
+                world.hub.call(process, |hub| async move {
+                    hub.release_setpoint(device, point, None, asked).await
+                })
+            },
+        );
+    }
+
+    fn stops(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let output = self.output(agent);
+        let scope = match (self.below(3), output) {
+            (0, Some((sensor, _))) => Scope::Sensor(sensor),
+            (1, Some((_, point))) => Scope::Point(point),
+            _ => Scope::Device,
+        };
+        let for_ms = self.random.chance(40).then(|| 1_000 + self.below(60_000));
+        self.reach("stops");
+        let what = format!("stops {scope:?} of agent {agent} for {for_ms:?} ms");
+        self.ask(&what, |world, process, actor| {
+            let asked = Asked {
+                actor,
+                reason: Some("belt"),
+                correlation: None,
+            };
+            world.hub.call(process, |hub| async move {
+                hub.interrupt(device, InterruptRequest { scope, for_ms }, asked)
+                    .await
+            })
+        });
+    }
+
+    /// Lifts one stop or pause, or all stops.
+    fn starts(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let pauses = self.hub.state(device).target.values.hold.interruptions;
+        let one = self.one_of(&pauses).map(|one| one.id);
+        self.ask(
+            &format!("starts agent {agent}, or lifts {one:?}"),
+            |world, process, actor| {
+                let asked = Asked {
+                    actor,
+                    reason: None,
+                    correlation: None,
+                };
+                world.hub.call(process, |hub| async move {
+                    match one {
+                        Some(pause) => hub.lift(device, pause, asked).await,
+                        None => hub.start(device, asked).await,
+                    }
+                })
+            },
+        );
+    }
+
+    fn tunes(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let tuning = Tuning {
+            interval_ms: Some([1_000, 5_000][self.random.below(2)]),
+            dynamic: None,
+            shadow: Some(self.random.chance(25)),
+            restores_per_hour: Some([2, 6][self.random.below(2)]),
+        };
+        self.ask(
+            &format!("tunes agent {agent}: {tuning:?}"),
+            |world, process, actor| {
+                let asked = Asked {
+                    actor,
+                    reason: None,
+                    correlation: None,
+                };
+                world.hub.call(process, |hub| async move {
+                    hub.tune(device, tuning, asked).await
+                })
+            },
+        );
+    }
+
+    fn looks_again(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        self.ask(
+            &format!("has agent {agent} look again"),
+            |world, process, actor| {
+                world.hub.call(process, |hub| async move {
+                    hub.reconcile(device, AT_ONCE, None, actor, None).await
+                })
+            },
+        );
+    }
+
+    fn rolls_back(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let version = self.hub.state(device).target.version;
+        let version = self.below(version + 1);
+        self.reach("rollbacks");
+        self.ask(
+            &format!("rolls agent {agent} back to {version}"),
+            |world, process, actor| {
+                let request = EditRequest {
+                    actor,
+                    reason: None,
+                    if_version: None,
+                    correlation: None,
+                };
+                world.hub.call(process, |hub| async move {
+                    hub.rollback(device, version, request).await
+                })
+            },
+        );
+    }
+
+    /// One of an agent's outputs.
+    fn output(&self, agent: usize) -> Option<(SensorId, PointId)> {
+        let outputs = self.outputs(agent);
+        self.one_of(&outputs).copied()
+    }
+
+    /// The place of one of an agent's outputs, preferably of one that something is set on.
+    fn place(&mut self, agent: usize) -> Option<Where> {
+        let state = self.hub.state(self.agents[agent].device);
+        let wishes: Vec<PointId> = state.target.values.wishes.keys().copied().collect();
+        let point = self
+            .one_of(&wishes)
+            .copied()
+            .or_else(|| Some(self.output(agent)?.1))?;
+        let sensors = state
+            .target
+            .items
+            .iter()
+            .map(|item| Arc::clone(&item.sensor));
+        let mut places = sensors.filter_map(|sensor| Where::of(agent, &sensor, point));
+        places.next()
+    }
+
+    fn unit(&mut self, agent: usize) -> Option<Unit> {
+        Some(self.place(agent)?.place.unit)
+    }
+
+    fn turns_a_knob(&mut self, agent: usize) {
+        let Some(at) = self.place(agent) else { return };
+        // Never what the factory set, so that the two can be told apart.
+        let raw = 1 + i64::try_from(self.below(900)).expect("small");
+        self.reach("knobs turned");
+        self.say(format_args!("somebody turns {:?} to {raw}", at.place));
+        self.instrument(&at.place.unit).turn(at.place.register, raw);
+        self.disturbed(&at.place);
+    }
+
+    /// Another master begins to write an instrument every second or so.
+    fn fights(&mut self, agent: usize) {
+        let Some(unit) = self.unit(agent) else { return };
+        let until = self.now + self.below(30_000);
+        self.reach("other masters");
+        self.say(format_args!("another master writes {unit:?} until {until}"));
+        self.instrument(&unit).fought_until = until;
+    }
+
+    fn fight_on(&mut self) {
+        let now = self.now;
+        let fought: Vec<Unit> = self
+            .instruments
+            .iter()
+            .filter(|(_, instrument)| instrument.fought_until > now)
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in fought {
+            for register in self.instrument(&unit).registers() {
+                let raw = 5 + i64::try_from(self.below(5)).expect("small");
+                self.instrument(&unit).turn(register, raw);
+                self.disturbed(&crate::instrument::Place {
+                    unit: unit.clone(),
+                    register,
+                });
+            }
+        }
+    }
+
+    fn changes_manner(&mut self, agent: usize) {
+        let Some(unit) = self.unit(agent) else { return };
+        let manner = match self.below(12) {
+            0 => Manner::Rounds,
+            1 => Manner::Limits(300),
+            2 => Manner::Ignores,
+            3 => Manner::Refuses,
+            4 => Manner::ShowsLate(100 + self.below(3_000)),
+            5 => Manner::LosesAnswers,
+            6 => Manner::LosesRequests,
+            _ => Manner::Honest,
+        };
+        self.reach("manners changed");
+        self.say(format_args!("{unit:?} from now on: {manner:?}"));
+        self.instrument(&unit).manner = manner;
+    }
+
+    fn goes_away(&mut self, agent: usize) {
+        let Some(unit) = self.unit(agent) else { return };
+        let (now, long) = (self.now, self.below(40_000));
+        self.reach("instruments away");
+        self.say(format_args!("{unit:?} goes away for {long} ms"));
+        self.instrument(&unit).away_until = now + long;
+        self.say_health_of(&unit);
+        // It is noticed when it is back, if not before.
+        self.deliver_in(long + 1, crate::arrivals::Delivery::Back(unit));
+    }
+
+    fn loses_power(&mut self, agent: usize) {
+        let Some(unit) = self.unit(agent) else { return };
+        let (now, long) = (self.now, 300 + self.below(10_000));
+        self.reach("power lost");
+        self.say(format_args!("{unit:?} loses its power for {long} ms"));
+        let registers = self.instrument(&unit).registers();
+        let instrument = self.instrument(&unit);
+        instrument.power_cycle();
+        instrument.away_until = now + long;
+        for register in registers {
+            self.disturbed(&crate::instrument::Place {
+                unit: unit.clone(),
+                register,
+            });
+        }
+        self.say_health_of(&unit);
+        self.deliver_in(long + 1, crate::arrivals::Delivery::Back(unit));
+    }
+
+    fn dies(&mut self, agent: usize) {
+        if self.agents[agent].machine.is_none() {
+            return;
+        }
+        self.kill(agent);
+        let down = if self.random.chance(70) {
+            0
+        } else {
+            self.below(20_000)
+        };
+        self.agents[agent].restart_at = self.now + down;
+    }
+
+    fn disk_changes(&mut self, agent: usize) {
+        if self.random.chance(60) {
+            self.agents[agent].disk_backup = self.agents[agent].disk.clone();
+            return;
+        }
+        self.reach("disks restored");
+        if self.agents[agent].machine.is_some() {
+            self.kill(agent);
+        }
+        self.say(format_args!("agent {agent} gets the disk that it had once"));
+        self.agents[agent].disk = self.agents[agent].disk_backup.clone();
+        self.disk_restored(agent);
+    }
+
+    fn hub_changes(&mut self) {
+        match self.below(3) {
+            0 => self.hub.back_up(),
+            1 => {
+                if self.hub.restore() {
+                    self.reach("hubs restored");
+                    self.say(format_args!("the hub goes back to its backup"));
+                    (0..PROCESSES).for_each(|process| self.cut_polls(process));
+                    self.hub_restored();
+                    self.after_hub();
+                    // What is missed is asked for again, before the agents were heard.
+                    for agent in 0..AGENTS {
+                        if self.random.chance(50) {
+                            self.sets_value(agent);
+                        }
+                        if self.random.chance(30) {
+                            self.stops(agent);
+                        }
+                    }
+                }
+            }
+            _ => {
+                let process = self.random.below(PROCESSES);
+                self.reach("hubs killed");
+                self.say(format_args!("hub {process} is killed and started"));
+                self.cut_polls(process);
+                self.hub.restart(process);
+            }
+        }
+    }
+
+    fn clocks_jump(&mut self, agent: usize) {
+        self.reach("clocks jump");
+        let by = i64::try_from(self.below(2 * JUMP_MS)).expect("small")
+            - i64::try_from(JUMP_MS).expect("small");
+        if self.random.chance(50) {
+            self.say(format_args!("the hub's clock is {by} ms off"));
+            self.hub.off_ms = by;
+            self.hub.set_time(self.now);
+        } else {
+            self.say(format_args!("the clock of agent {agent} is {by} ms off"));
+            self.agents[agent].off_ms = by;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What must be so when nothing has gone wrong for long: all is as it was asked for, or it is said why not, and that is
+//! true; and then nothing more happens.
+
+use holdfast_domain::{
+    document::setpoint::{Conformity, Hold, Policy, SetpointReport},
+    plan::plan,
+    row::DeploymentStatus,
+    state::DeviceState,
+    values::Wish,
+};
+
+use crate::{
+    observer::is_inside,
+    world::{AGENTS, World},
+};
+
+impl World {
+    /// Everything is as wanted.
+    pub(crate) fn check_converged(&mut self) {
+        for agent in 0..AGENTS {
+            let state = self.hub.state(self.agents[agent].device);
+            self.check_configuration(agent, &state);
+            let wishes = state.target.values.wishes.clone();
+            for wish in wishes.values() {
+                self.check_wish(agent, &state, wish);
+            }
+            let values = &state.reported.as_ref().expect("it reported").values;
+            assert_eq!(
+                values.held_revision, state.target.values.revision,
+                "setpoints held by agent {agent}"
+            );
+            let held = values.hold.as_ref().map_or(0, |hold| hold.held_revision);
+            assert_eq!(
+                held, state.target.values.hold.revision,
+                "settings held by agent {agent}"
+            );
+            let unset = values
+                .items
+                .keys()
+                .find(|point| !wishes.contains_key(point));
+            assert_eq!(unset, None, "nothing is kept of what is not set");
+        }
+        self.check_events();
+    }
+
+    fn check_configuration(&self, agent: usize, hub: &DeviceState) {
+        let machine = self.agents[agent].machine.as_ref().expect("all are up");
+        let status = machine.status();
+        assert_eq!(
+            status.held_version, hub.target.version,
+            "held by agent {agent}"
+        );
+        assert_eq!(
+            status.worked_version, hub.target.version,
+            "worked through by agent {agent}"
+        );
+        assert_eq!(
+            status.looked_revision, hub.target.look_revision,
+            "looked at by agent {agent}"
+        );
+        let running = status
+            .sensors
+            .iter()
+            .filter_map(|sensor| Some((sensor.id, sensor.running.clone()?)))
+            .collect();
+        assert_eq!(
+            plan(&hub.target.items, &running),
+            [],
+            "one more plan of agent {agent} is empty"
+        );
+        let is_done =
+            |sensor: &holdfast_edge::SensorStatus| sensor.failure.is_none() && !sensor.in_progress;
+        assert!(
+            status.sensors.iter().all(is_done),
+            "agent {agent}: {status:#?}"
+        );
+        self.check_truth(agent);
+        let reported = hub.reported.as_ref().expect("it reported");
+        let running: Vec<_> = running.into_values().collect();
+        assert_eq!(
+            reported.running, running,
+            "the hub knows what runs at agent {agent}"
+        );
+        assert_eq!(reported.worked_version, hub.target.version);
+        assert_eq!(reported.failures, []);
+        assert!(!hub.presence.silent, "agent {agent} was heard of");
+        for (id, row) in &hub.rows {
+            assert_eq!(
+                row.status,
+                DeploymentStatus::Deployed,
+                "{id} of agent {agent}"
+            );
+        }
+        for sensor in &status.sensors {
+            if sensor
+                .running
+                .as_ref()
+                .is_some_and(|item| item.sensor.enabled())
+            {
+                let told = reported.health.get(&sensor.id);
+                assert_eq!(
+                    told,
+                    sensor.health.as_ref(),
+                    "health of {} of agent {agent}",
+                    sensor.id
+                );
+            }
+        }
+    }
+
+    /// A setpoint is held, or what is said against it is true.
+    fn check_wish(&mut self, agent: usize, state: &DeviceState, wish: &Wish) {
+        let point = wish.setpoint.point_id;
+        let said = state
+            .reported
+            .as_ref()
+            .and_then(|reported| reported.values.items.get(&point));
+        let Some(said) = said.filter(|said| said.revision == wish.revision).cloned() else {
+            self.broken(
+                "convergence",
+                format_args!("agent {agent} has not spoken of {wish:?}, but {said:?}"),
+            );
+        };
+        let sensors = state.target.items.iter().map(|item| item.sensor.clone());
+        let found = sensors
+            .filter_map(|sensor| {
+                Some((crate::instrument::Where::of(agent, &sensor, point)?, sensor))
+            })
+            .next();
+        let Some((at, sensor)) = found else {
+            self.broken(
+                "convergence",
+                format_args!("a value is set on {point}, which is not there"),
+            );
+        };
+        if !sensor.enabled() {
+            return;
+        }
+        let now = self.now;
+        let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
+        let is_true = is_inside(&wish.setpoint, &at, &at.value(raw));
+        let is_paused = state.target.values.hold.shadow
+            || state
+                .target
+                .values
+                .hold
+                .interruptions
+                .iter()
+                .any(|one| one.scope.covers(sensor.id(), point));
+        let has_deviated = self.observer.deviated.contains_key(&(agent, point));
+        let disturbances = self
+            .observer
+            .disturbances
+            .get(&at.place)
+            .copied()
+            .unwrap_or(0);
+        let is_redefined = wish.setpoint.bound_to != at.identity;
+        let is_worn = self.is_worn(agent, &sensor, point);
+        let SetpointReport {
+            conformity, hold, ..
+        } = said;
+        let is_so = match (conformity, hold) {
+            (Conformity::InSync, Hold::Active) => is_true,
+            (Conformity::Deviates, Hold::Active) => !is_true && has_deviated,
+            (Conformity::Drifting, Hold::Active) => {
+                // In shadow mode nothing is adopted either.
+                let is_shadow = state.target.values.hold.shadow;
+                let policy = wish.setpoint.policy;
+                !is_true && (policy == Policy::Observe || policy == Policy::Adopt && is_shadow)
+            }
+            (conformity, Hold::Paused) => {
+                is_paused && (conformity == Conformity::InSync) == is_true
+            }
+            (conformity, Hold::Blocked) => {
+                (is_redefined || is_worn) && (conformity == Conformity::InSync) == is_true
+            }
+            (_, Hold::Overridden) => disturbances >= 2,
+            (_, _) => false,
+        };
+        if !is_so {
+            self.broken(
+                "convergence",
+                format_args!(
+                    "agent {agent} says of {wish:?}: {said:?}; true is {raw} at {:?}",
+                    at.place
+                ),
+            );
+        }
+    }
+
+    /// Is no write left of a point's budget?
+    fn is_worn(
+        &self,
+        agent: usize,
+        sensor: &holdfast_domain::Sensor,
+        point: holdfast_domain::PointId,
+    ) -> bool {
+        let Some(rules) = sensor.content().binding.point_rules(point) else {
+            return false;
+        };
+        let one = &self.agents[agent];
+        let today = one.told.writes.get(&point).copied().unwrap_or(0);
+        today >= u64::from(rules.budget.per_day)
+            || one.disk.booked(point) + rules.budget.reserve() + 16 >= rules.budget.lifetime
+    }
+
+    /// Nothing changed, nothing happens.
+    pub(crate) fn check_quiet(&mut self, ms: u64) {
+        let count = |world: &Self| {
+            let hub = |agent: usize| {
+                let device = world.agents[agent].device;
+                (
+                    world.hub.state(device).revision,
+                    world.hub.events(device).len(),
+                )
+            };
+            let Self { observer, .. } = world;
+            let agents = (
+                observer.adapter_calls,
+                observer.disk_writes,
+                observer.hardware_writes,
+            );
+            (agents, (0..AGENTS).map(hub).collect::<Vec<_>>())
+        };
+        let before = count(self);
+        self.run(ms);
+        assert_eq!(
+            count(self),
+            before,
+            "rule 3: nothing changed, nothing happens"
+        );
+    }
+}
