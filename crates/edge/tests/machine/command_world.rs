@@ -331,6 +331,7 @@ impl World {
                 Event::Command(CommandEvent::Wrote { id, outcome })
             }
             Effect::Stop { sensor, generation } => Event::Stopped { sensor, generation },
+            Effect::Remember(_) => Event::Remembered(Ok(())),
             Effect::KeepEstablished(_) | Effect::Forget(_) => return None,
             other => panic!("unexpected {other:?}"),
         })

@@ -240,7 +240,7 @@ async fn the_fleet_is_stopped_device_by_device() {
         (&figures["requested"]["active"], &figures["failed"]),
         (&json!(2), &json!(0))
     );
-    let none = json!({ "active": 0, "stopped": 0, "shadow": 0 });
+    let none = json!({ "active": 0, "stopping": 0, "stopped": 0, "shadow": 0 });
     assert_eq!(figures["asRequested"], none);
     // Stopped again: what the agent said of the stop before says nothing of this one, for it may have started in between.
     let stopped = server

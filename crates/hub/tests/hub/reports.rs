@@ -337,8 +337,12 @@ async fn an_agent_that_was_found_silent_is_back_with_the_same_bytes() {
     assert!(!fleet.stored(agent.device).await.presence.silent);
     let kinds = fleet.kinds(agent.device).await;
     assert_eq!(
-        kinds[kinds.len() - 2..],
-        [EventKind::DeviceOffline, EventKind::DeviceOnline]
+        kinds[kinds.len() - 3..],
+        [
+            EventKind::DeviceOffline,
+            EventKind::TroubleBegan,
+            EventKind::DeviceOnline
+        ]
     );
     assert_eq!(
         heartbeat(&process, &mut agent).await,

@@ -42,7 +42,9 @@ pub(crate) struct Told {
     pub(crate) held: Option<Arc<TargetState>>,
     /// Did the hub say last that it does not want to hear of this agent?
     pub(crate) is_revoked: bool,
-    /// When pauses end, in ms of the world.
+    /// When the target that is being made durable was offered, in ms of the world: from then on what remains runs down.
+    pub(crate) offered_at: u64,
+    /// When pauses end at the soonest, in ms of the world; the time in which no process runs does not count, so it may be later.
     pub(crate) pauses: BTreeMap<PauseId, u64>,
     /// When wishes end, by their revision, in ms of the world.
     pub(crate) wishes: BTreeMap<(PointId, u64), u64>,
@@ -90,6 +92,8 @@ impl Agent {
         let held = self.disk.begin_boot();
         self.told = Told {
             is_revoked: held.turned_away.is_some(),
+            offered_at: world_ms,
+            pauses: std::mem::take(&mut self.told.pauses),
             ..Told::default()
         };
         // Several times within the calm, as it comes to within a day of a plant.
@@ -123,12 +127,15 @@ impl Agent {
 impl Told {
     /// A target is durable, and the machine is told so.
     pub(crate) fn holds(&mut self, target: Arc<TargetState>, world_ms: u64) {
+        let is_boot = self.held.is_none();
         let ends = target.hold.pauses.iter().filter_map(|pause| {
-            let end = world_ms.saturating_add(pause.remaining_ms?);
+            let end = self.offered_at.saturating_add(pause.remaining_ms?);
             let before = self.pauses.get(&pause.id).copied();
             Some((
                 pause.id,
-                before.filter(|end| *end > world_ms).unwrap_or(end),
+                before
+                    .filter(|end| is_boot || *end > world_ms)
+                    .unwrap_or(end),
             ))
         });
         self.pauses = ends.collect();

@@ -84,7 +84,10 @@ impl World {
                 }
                 self.note_restored(agent, &read.points);
             }
-            Event::Polled(result) => one.told.heard(result.as_ref().err()),
+            Event::Polled(result) => {
+                one.told.offered_at = now;
+                one.told.heard(result.as_ref().err());
+            }
             Event::Reported(result) => one.told.heard(result.as_ref().err()),
             Event::Reincarnated(result) => one.told.heard(result.as_ref().err()),
             _ => {}
