@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    canonical::Fingerprint,
     document::{
         command::{Command, CommandReport, Commands},
         hold::{HoldReport, HoldSettings, Pause, Scope},
@@ -136,6 +137,9 @@ pub struct ReportedValues {
     /// The revision of the setpoints that the agent holds.
     #[serde(default)]
     pub held_revision: u64,
+    /// What it holds under these revisions of setpoints and settings: [`wishes_fingerprint`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_fingerprint: Option<Fingerprint>,
     /// Its word on each setpoint.
     #[serde(default)]
     pub items: BTreeMap<PointId, SetpointReport>,
@@ -150,6 +154,37 @@ pub struct ReportedValues {
     pub commands: BTreeMap<CommandId, CommandReport>,
 }
 
+/// The fingerprint of setpoints and settings of the value loop, with their revisions and without what runs down: a hub that was
+/// restored from a backup may give a revision a second time, with other content.
+#[must_use]
+pub fn wishes_fingerprint(setpoints: &Setpoints, hold: &HoldSettings) -> Fingerprint {
+    let mut items: Vec<&Setpoint> = setpoints.items.iter().collect();
+    items.sort_by_key(|setpoint| setpoint.point_id);
+    let items: Vec<Value> = items
+        .into_iter()
+        .map(|setpoint| {
+            json!([
+                setpoint.point_id,
+                setpoint.bound_to,
+                setpoint.value,
+                setpoint.tolerance,
+                setpoint.policy,
+                setpoint.revision,
+            ])
+        })
+        .collect();
+    let mut pauses: Vec<(PauseId, Scope)> = hold
+        .pauses
+        .iter()
+        .map(|pause| (pause.id, pause.scope))
+        .collect();
+    pauses.sort();
+    Fingerprint::of_value(&json!({
+        "setpoints": [setpoints.revision, items],
+        "hold": [hold.revision, hold.shadow, hold.interval_ms, hold.dynamic, hold.restores_per_hour, pauses],
+    }))
+}
+
 /// How long something still lasts that ends at `until`: 1 ms at least, for what has just ended and was not taken away yet.
 fn remaining_ms(until: Option<Timestamp>, now: Timestamp) -> Option<u64> {
     let left = until?.duration_since(now).as_millis();
@@ -161,6 +196,14 @@ fn remaining_ms(until: Option<Timestamp>, now: Timestamp) -> Option<u64> {
 }
 
 impl Values {
+    /// As an agent that holds these says: [`wishes_fingerprint`].
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        // At whichever time: what runs down is not in it.
+        let at = Timestamp::UNIX_EPOCH;
+        wishes_fingerprint(&self.setpoints(at), &self.hold.settings(at))
+    }
+
     /// Does anything of it end by itself? What an agent is told then depends on when it is told.
     #[must_use]
     pub fn has_ends(&self) -> bool {

@@ -344,6 +344,7 @@ impl FakeAgent {
         };
         self.values = Some(ReportedValues {
             held_revision: values.revision,
+            held_fingerprint: Some(values.fingerprint()),
             items: values
                 .wishes
                 .iter()

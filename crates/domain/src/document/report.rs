@@ -191,13 +191,17 @@ impl Serialize for Report {
         }
         if let Some(ReportedValues {
             held_revision,
+            held_fingerprint,
             items,
             hold,
             held_commands,
             commands,
         }) = values
         {
-            let setpoints = json!({ "heldRevision": held_revision, "items": items });
+            let mut setpoints = json!({ "heldRevision": held_revision, "items": items });
+            if let Some(fingerprint) = held_fingerprint {
+                setpoints["heldFingerprint"] = json!(fingerprint);
+            }
             members.serialize_entry("setpoints", &setpoints)?;
             if let Some(hold) = hold {
                 members.serialize_entry("hold", hold)?;

@@ -41,6 +41,7 @@ pub(super) fn merge(
     };
     if let Some(ReportedValues {
         held_revision,
+        held_fingerprint,
         items,
         hold,
         held_commands,
@@ -50,6 +51,7 @@ pub(super) fn merge(
         // Within a life of the agent these only grow: a word on something else leaves them out.
         merged.held_revision = merged.held_revision.max(held_revision);
         merged.held_commands = merged.held_commands.max(held_commands);
+        merged.held_fingerprint = held_fingerprint.or(merged.held_fingerprint);
         merged.items.extend(items);
         let told = hold.map(|hold| local::noted(hold, merged_before(old), now));
         merged.hold = told.or(merged.hold);
@@ -206,9 +208,15 @@ pub(super) fn go_above(
         new.hold.as_ref().map_or(0, |hold| hold.held_revision),
         new.held_commands,
     );
+    // The same revisions with other content: it would be taken for what is wanted, and never be replaced.
+    let is_other = (held.0, held.1) == (values.revision, values.hold.revision)
+        && new
+            .held_fingerprint
+            .is_some_and(|held| held != values.fingerprint());
     if held.0 <= values.revision
         && held.1 <= values.hold.revision
         && held.2 <= values.commands.revision
+        && !is_other
     {
         return;
     }
@@ -220,23 +228,23 @@ pub(super) fn go_above(
         || (state.target.clone(), None),
         |before| (before.target, before.reason),
     );
-    if held.0 > values.revision {
+    if held.0 > values.revision || is_other {
         target.values.revision = held.0 + 1;
         for wish in target.values.wishes.values_mut() {
             wish.revision = target.values.revision;
         }
     }
-    if held.1 > values.hold.revision {
+    if held.1 > values.hold.revision || is_other {
         target.values.hold.revision = held.1 + 1;
     }
-    if held.2 > values.commands.revision {
-        target.values.commands.revision = held.2 + 1;
+    if held.2 > values.commands.revision || is_other {
+        target.values.commands.revision = held.2.max(values.commands.revision) + 1;
     }
     let payload = json!({
         "setpointsRevision": target.values.revision,
         "holdRevision": target.values.hold.revision,
         "commandsRevision": target.values.commands.revision,
-        "reason": "the agent holds later setpoints, settings or commands than this hub gave: going on above them",
+        "reason": "the agent holds other or later setpoints, settings or commands than this hub gave: going on above them",
     });
     change.event(state, context, EventKind::TargetConflict, None, payload);
     change.target = Some(TargetChange {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
-    Fingerprint, PauseId, PointId, PointValue, Quality, ReportOrder, SensorId,
+    Fingerprint, PointId, PointValue, Quality, ReportOrder, SensorId,
     document::setpoint::{Setpoint, Tolerance},
     hold::Observed,
 };
@@ -354,10 +354,8 @@ impl World {
         };
         let values = &state.target.values;
         let confirmed = said.hold.as_ref().map_or(0, |hold| hold.held_revision);
-        let is_held = |id: PauseId| held.hold.pauses.iter().any(|pause| pause.id == id);
         let mut stops = values.hold.interruptions.iter();
-        let stop = stops
-            .find(|one| one.until.is_none() && one.scope.covers(sensor, point) && is_held(one.id));
+        let stop = stops.find(|one| one.until.is_none() && one.scope.covers(sensor, point));
         if let Some(stop) = stop.filter(|_| confirmed >= values.hold.revision) {
             self.broken(
                 "17 stop",

@@ -21,9 +21,10 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Item, PauseId, PointId, SensorId,
+    Fingerprint, Item, PauseId, PointId, SensorId,
     document::hold::{HoldSettings, LoopState},
     hold::{Control, LoopMemory, Observed, WriteOutcome, check_guards},
+    values::wishes_fingerprint,
 };
 use holdfast_ports::bus::Fresh;
 
@@ -72,6 +73,8 @@ pub(super) struct Holding {
     awaited: BTreeSet<PointId>,
     /// The revisions of setpoints and of settings by which everything goes: no write by earlier ones is under way.
     in_force: (u64, u64),
+    /// What is held, for the hub to see whether it is what it gave.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Holding {
@@ -102,6 +105,7 @@ impl Holding {
             writing: BTreeSet::new(),
             awaited: BTreeSet::new(),
             in_force: (0, 0),
+            fingerprint: None,
         }
     }
 
@@ -170,6 +174,7 @@ impl Machine {
             return;
         };
         let holding = &mut self.holding;
+        holding.fingerprint = Some(wishes_fingerprint(&target.setpoints, &target.hold));
         if holding.settings != target.hold {
             let new = |id: &PauseId| !holding.ends.contains_key(id);
             let ends: BTreeMap<PauseId, u64> = target

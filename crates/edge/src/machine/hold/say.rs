@@ -21,6 +21,9 @@ impl Holding {
             .collect();
         ReportedValues {
             held_revision: self.in_force.0,
+            held_fingerprint: self
+                .fingerprint
+                .filter(|_| self.in_force == (self.revision, self.settings.revision)),
             items,
             hold: Some(HoldReport {
                 held_revision: self.in_force.1,

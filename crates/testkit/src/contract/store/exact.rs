@@ -223,6 +223,7 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
                 count: 3,
             }),
         }),
+        held_fingerprint: Some(Fingerprint::of_bytes(b"wishes")),
         held_commands: 1 << 52,
         commands: ["one", "gone"]
             .map(|name| (CommandId(uuid_of(name)), full_word(name, at)))
