@@ -105,7 +105,7 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
             parts.spawn("the agent", |cancel| agent.run(cancel));
             if options.demo {
                 parts.spawn("the demo", |cancel| async move {
-                    demo::run(hub, device, &folder.demo(), &cancel).await;
+                    Box::pin(demo::run(hub, device, &folder.demo(), &cancel)).await;
                     Ok(())
                 });
             }
