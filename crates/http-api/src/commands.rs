@@ -11,6 +11,7 @@ use crate::{
     extract::{
         CommandPath, DevicePath, IdempotencyKey, JsonDocument, PointKey, Query, SmallDocument, Wait,
     },
+    paged,
     problem::{ApiProblem, ApiResult},
 };
 
@@ -130,25 +131,12 @@ pub(crate) async fn list(
 ) -> ApiResult<Json<Listed<CommandView>>> {
     let page = query.page();
     query.finish()?;
-    let expected = "what `next` of the page before said";
-    let before: Option<u64> = match &page.after {
-        None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| ApiProblem::bad_request("after", expected, "another text"))?,
-        ),
-    };
+    let before: Option<u64> = paged::after(&page)?;
     let state = app.hub.state(device).await?;
     let records = state.target.values.commands.records.iter().rev();
-    let mut found: Vec<_> = records
-        .filter(|record| before.is_none_or(|before| record.revision < before))
-        .take(page.limit as usize + 1)
-        .collect();
-    let is_more = found.len() > page.limit as usize;
-    found.truncate(page.limit as usize);
-    let last = found.last().filter(|_| is_more);
-    let next = last.map(|record| record.revision.to_string());
-    let items = found
+    let records = records.filter(|record| before.is_none_or(|before| record.revision < before));
+    let Listed { items, next } = paged::cut(records, &page, |one| one.revision.to_string());
+    let items = items
         .into_iter()
         .map(|record| CommandView::new(&state, record))
         .collect();

@@ -17,6 +17,7 @@ mod events;
 mod extract;
 mod finish;
 mod observe;
+mod paged;
 mod problem;
 mod reconciliation;
 mod rows;

@@ -15,6 +15,7 @@ use crate::{
     extract::{
         DevicePath, IdempotencyKey, IfRevision, JsonDocument, PointPath, Query, SmallDocument, Wait,
     },
+    paged,
     problem::{ApiProblem, ApiResult},
 };
 
@@ -41,26 +42,15 @@ pub(crate) async fn list(
 ) -> ApiResult<Json<Listed<SetpointView>>> {
     let page = query.page();
     query.finish()?;
-    let expected = "what `next` of the page before said";
-    let after: Option<PointId> = match &page.after {
-        None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| ApiProblem::bad_request("after", expected, "another text"))?,
-        ),
-    };
+    let after: Option<PointId> = paged::after(&page)?;
     let state = app.hub.state(device).await?;
-    let mut items: Vec<SetpointView> = shown::of_device(&state, app.hub.now())
+    let items = shown::of_device(&state, app.hub.now())
         .into_iter()
         .filter(|shown| after.is_none_or(|after| shown.wish.setpoint.point_id > after))
-        .take(page.limit as usize + 1)
-        .map(|shown| SetpointView::new(device, shown, state.presence.silent))
-        .collect();
-    let is_more = items.len() > page.limit as usize;
-    items.truncate(page.limit as usize);
-    let last = items.last().filter(|_| is_more);
-    let next = last.map(|setpoint| setpoint.point_id.to_string());
-    Ok(Json(Listed { items, next }))
+        .map(|shown| SetpointView::new(device, shown, state.presence.silent));
+    Ok(Json(paged::cut(items, &page, |one| {
+        one.point_id.to_string()
+    })))
 }
 
 /// Get a point's setpoint

@@ -10,7 +10,8 @@ use crate::{
     App,
     auth::Viewer,
     extract::{DevicePath, Query},
-    problem::{ApiProblem, ApiResult},
+    paged,
+    problem::ApiResult,
 };
 
 /// List what a start of a device would move
@@ -34,26 +35,15 @@ pub(crate) async fn of_device(
 ) -> ApiResult<Json<Listed<StartMove>>> {
     let page = query.page();
     query.finish()?;
-    let expected = "what `next` of the page before said";
-    let after: Option<PointId> = match &page.after {
-        None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|_| ApiProblem::bad_request("after", expected, "another text"))?,
-        ),
-    };
+    let after: Option<PointId> = paged::after(&page)?;
     let state = app.hub.state(device).await?;
-    let mut items: Vec<StartMove> = of_start(&state, app.hub.now())
+    let items = of_start(&state, app.hub.now())
         .into_iter()
         .map(|forecast| StartMove::new(device, forecast))
-        .filter(|one| after.is_none_or(|after| one.point_id > after))
-        .take(page.limit as usize + 1)
-        .collect();
-    let is_more = items.len() > page.limit as usize;
-    items.truncate(page.limit as usize);
-    let last = items.last().filter(|_| is_more);
-    let next = last.map(|one| one.point_id.to_string());
-    Ok(Json(Listed { items, next }))
+        .filter(|one| after.is_none_or(|after| one.point_id > after));
+    Ok(Json(paged::cut(items, &page, |one| {
+        one.point_id.to_string()
+    })))
 }
 
 /// List what a start of the fleet would move

@@ -132,11 +132,12 @@ impl Track {
 
     /// Takes what became of the write. Without effect if none is under way.
     pub fn written(&mut self, outcome: WriteOutcome, now_ms: u64, random: u32) -> Vec<Told> {
-        if !self.is_writing() {
-            return Vec::new();
-        }
-        let Stage::Writing(write) = core::mem::take(&mut self.stage) else {
-            return Vec::new();
+        let write = match core::mem::take(&mut self.stage) {
+            Stage::Writing(write) => write,
+            other => {
+                self.stage = other;
+                return Vec::new();
+            }
         };
         let acknowledged = outcome == WriteOutcome::Acknowledged;
         let why = match outcome {

@@ -208,8 +208,14 @@ pub(super) fn go_above(
         new.hold.as_ref().map_or(0, |hold| hold.held_revision),
         new.held_commands,
     );
-    // The same revisions with other content: it would be taken for what is wanted, and never be replaced.
+    // The same revisions with other content: it would be taken for what is wanted, and never be replaced. What the agent said
+    // before was compared then.
+    let said_before = state
+        .reported
+        .as_ref()
+        .and_then(|old| old.values.held_fingerprint);
     let is_other = (held.0, held.1) == (values.revision, values.hold.revision)
+        && new.held_fingerprint != said_before
         && new
             .held_fingerprint
             .is_some_and(|held| held != values.fingerprint());

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::support::{hub::Hub, instrument::Instrument};
+use crate::support::{hub::Hub, instrument::Instrument, tables::psql, wait::eventually};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -38,12 +38,10 @@ impl Pager {
 
     /// The reconciler's environment in which it tells this one.
     fn env(&self) -> [(&'static str, String); 3] {
-        let webhooks =
-            json!([{ "name": "pager", "url": self.url(), "secret": "env:PAGER_SECRET" }]);
         // As the configuration reads lists from the environment.
         let text = format!(
-            "[{{name={},url={},secret={}}}]",
-            webhooks[0]["name"], webhooks[0]["url"], webhooks[0]["secret"]
+            r#"[{{name="pager",url="{}",secret="env:PAGER_SECRET"}}]"#,
+            self.url()
         );
         [
             ("HOLDFAST_RECONCILER_NOTIFY__WEBHOOKS", text),
@@ -96,8 +94,8 @@ async fn an_instrument_that_stays_away_is_told_of_once_and_so_is_that_it_is_back
     device.settled(1).await;
     hub.reconciler_anew(&pager.env()).await;
     // Its place in the log is noted: what comes from here on is told, whoever is killed.
-    crate::support::wait::eventually("the way is open", async || {
-        let places = crate::support::tables::psql(
+    eventually("the way is open", async || {
+        let places = psql(
             hub.database().expect("PostgreSQL"),
             "SELECT count(*) FROM notices WHERE told IS NOT NULL",
         );

@@ -185,11 +185,7 @@ impl World {
         self.reach("values set");
         self.ask(&what, |world, process, actor| {
             let edit = &edit;
-            let asked = Asked {
-                actor,
-                reason: Some("winter"),
-                correlation: None,
-            };
+            let asked = asked(actor, Some("winter"));
             world.hub.call(process, |hub| async move {
                 hub.set_setpoint(device, point, edit, asked).await
             })
@@ -214,11 +210,7 @@ impl World {
         self.ask(
             &format!("releases {point} of agent {agent}"),
             |world, process, actor| {
-                let asked = Asked {
-                    actor,
-                    reason: None,
-                    correlation: None,
-                };
+                let asked = asked(actor, None);
                 world.hub.call(process, |hub| async move {
                     hub.release_setpoint(device, point, None, asked).await
                 })
@@ -238,11 +230,7 @@ impl World {
         self.reach("stops");
         let what = format!("stops {scope:?} of agent {agent} for {for_ms:?} ms");
         self.ask(&what, |world, process, actor| {
-            let asked = Asked {
-                actor,
-                reason: Some("belt"),
-                correlation: None,
-            };
+            let asked = asked(actor, Some("belt"));
             world.hub.call(process, |hub| async move {
                 hub.interrupt(device, InterruptRequest { scope, for_ms }, asked)
                     .await
@@ -258,11 +246,7 @@ impl World {
         self.ask(
             &format!("starts agent {agent}, or lifts {one:?}"),
             |world, process, actor| {
-                let asked = Asked {
-                    actor,
-                    reason: None,
-                    correlation: None,
-                };
+                let asked = asked(actor, None);
                 world.hub.call(process, |hub| async move {
                     match one {
                         Some(pause) => hub.lift(device, pause, asked).await,
@@ -284,11 +268,7 @@ impl World {
         self.ask(
             &format!("tunes agent {agent}: {tuning:?}"),
             |world, process, actor| {
-                let asked = Asked {
-                    actor,
-                    reason: None,
-                    correlation: None,
-                };
+                let asked = asked(actor, None);
                 world.hub.call(process, |hub| async move {
                     hub.tune(device, tuning, asked).await
                 })
@@ -512,5 +492,14 @@ impl World {
             self.say(format_args!("the clock of agent {agent} is {by} ms off"));
             self.agents[agent].off_ms = by;
         }
+    }
+}
+
+/// By this operator, for this reason.
+fn asked<'a>(actor: &'a Actor, reason: Option<&'a str>) -> Asked<'a> {
+    Asked {
+        actor,
+        reason,
+        correlation: None,
     }
 }

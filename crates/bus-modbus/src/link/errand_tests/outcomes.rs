@@ -143,7 +143,7 @@ fn exceptions_are_refusals_unless_they_say_something_else() {
         stage.script = [Ok(Answer::Exception(code))].into();
         let mut outcome = stage.write(1, 0, 1);
         stage.steps(1);
-        match (code, outcome.try_recv().unwrap()) {
+        match (code, outcome.try_recv().expect("it is answered")) {
             (10, WriteOutcome::NotSent(_)) | (5 | 11, WriteOutcome::Unknown(_)) => {}
             other => panic!("{other:?}"),
         }
@@ -221,7 +221,7 @@ fn nothing_is_sent_for_a_sensor_that_was_stopped_or_for_nobody() {
     drop(deserted);
     stage.desk.obey(Command::Remove(1, None), stage.now);
     assert_eq!(not_sent(write.try_recv()), "the sensor was stopped");
-    assert_eq!(values(&read.try_recv().unwrap()), [None]);
+    assert_eq!(values(&read.try_recv().expect("it is answered")), [None]);
     assert_eq!(
         not_sent(stage.write(1, 0, 1).try_recv()),
         "the sensor was stopped"
@@ -262,7 +262,7 @@ fn other_content_is_taken_into_account_by_what_waits() {
     };
     let (done, _is_done) = oneshot::channel();
     let document = Document::new(1, 502).interval_ms(1_000).outputs([50, 51]);
-    let (_, spec) = Spec::of(&document.sensor()).unwrap();
+    let (_, spec) = Spec::of(&document.sensor()).expect("a Modbus sensor");
     stage
         .desk
         .obey(Command::Update(1, Box::new(spec), done), stage.now);
@@ -278,7 +278,7 @@ fn other_content_is_taken_into_account_by_what_waits() {
         stage.log[1..],
         ["1 reads holding 50 to 51", "1 writes holding 51 (6)"]
     );
-    let _ = read.try_recv().unwrap();
+    let _ = read.try_recv().expect("it is answered");
     assert!(matches!(
         stage.write(1, 2, 2).try_recv(),
         Ok(WriteOutcome::Refused(_))

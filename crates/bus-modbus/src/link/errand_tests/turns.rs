@@ -35,7 +35,7 @@ fn writes_come_before_reads_and_both_before_polls_between_two_requests() {
     );
     assert_eq!(first.try_recv(), Ok(WriteOutcome::Acknowledged));
     assert_eq!(second.try_recv(), Ok(WriteOutcome::Acknowledged));
-    let fresh = read.try_recv().unwrap();
+    let fresh = read.try_recv().expect("it is answered");
     assert_eq!(values(&fresh), [Some(PointValue::Integer(7))]);
     assert_eq!((fresh[0].quality, &fresh[0].reason), (Quality::Good, &None));
     assert_eq!(stage.connects.len(), 1, "nothing was cancelled");
@@ -79,7 +79,7 @@ fn a_unit_that_asks_again_at_once_keeps_nobody_waiting() {
     let mut served = Vec::new();
     for _ in 0..6 {
         stage.step();
-        let (_, unit) = *stage.asked.last().unwrap();
+        let (_, unit) = *stage.asked.last().expect("somebody was asked");
         served.push(unit);
         if unit != 3 {
             asking.push(stage.write(unit.into(), 0, 1));
@@ -119,7 +119,10 @@ fn what_waits_is_bounded_and_no_unit_takes_the_place_of_all() {
     assert_eq!(flood[511].try_recv(), Err(TryRecvError::Empty));
     let mut others: Vec<_> = (0..140).map(|_| stage.read(2, &[0])).collect();
     let mut refused = others.iter_mut().filter_map(|fresh| fresh.try_recv().ok());
-    let reason = refused.next().unwrap()[0].reason.clone().unwrap();
+    let reason = refused.next().expect("a refusal")[0]
+        .reason
+        .clone()
+        .expect("a reason");
     assert!(reason.starts_with("640 requests wait"), "{reason}");
     assert_eq!(refused.count(), 11, "a quarter of 512 for one of four");
     assert_eq!(stage.stats().turned_away, 88 + 12);
@@ -134,9 +137,15 @@ fn a_silent_unit_is_not_asked_for_an_errand_where_others_would_wait() {
     let reason = not_sent(stage.write(1, 0, 1).try_recv());
     let begin = "no answer from unit 1 at plc:502 within 1000 ms (asked for holding 0); it is asked again in ";
     assert!(reason.starts_with(begin), "{reason}");
-    let fresh = stage.read(1, &[0, 1]).try_recv().unwrap();
+    let fresh = stage.read(1, &[0, 1]).try_recv().expect("it is answered");
     assert_eq!(values(&fresh), [None, None]);
-    assert!(fresh[1].reason.as_ref().unwrap().starts_with(begin));
+    assert!(
+        fresh[1]
+            .reason
+            .as_ref()
+            .expect("a reason")
+            .starts_with(begin)
+    );
     assert_eq!(fresh[1].quality, Quality::Bad);
     // Alone on its line it is tried: nobody else waits.
     stage.desk.obey(Command::Remove(2, None), stage.now);
@@ -173,7 +182,7 @@ fn a_line_that_is_down_is_said_at_once_or_tried_for_one_that_is_alone() {
         reason,
         "connect plc:502: connection refused; nothing was sent"
     );
-    assert_eq!(values(&fresh.try_recv().unwrap()), [None]);
+    assert_eq!(values(&fresh.try_recv().expect("it is answered")), [None]);
     stage.refused = false;
     let mut outcome = stage.write(1, 0, 1);
     stage.step();
@@ -202,8 +211,14 @@ fn a_write_waits_for_what_was_to_be_read_there_before_it() {
         ]
     );
     let number = |number| Some(PointValue::Integer(number));
-    assert_eq!(values(&before.try_recv().unwrap()), [number(7), number(7)]);
-    assert_eq!(values(&after.try_recv().unwrap()), [number(42)]);
+    assert_eq!(
+        values(&before.try_recv().expect("it is answered")),
+        [number(7), number(7)]
+    );
+    assert_eq!(
+        values(&after.try_recv().expect("it is answered")),
+        [number(42)]
+    );
     assert_eq!(outcome.try_recv(), Ok(WriteOutcome::Acknowledged));
     assert_eq!(elsewhere.try_recv(), Ok(WriteOutcome::Acknowledged));
 
@@ -215,7 +230,10 @@ fn a_write_waits_for_what_was_to_be_read_there_before_it() {
     let _outcome = stage.write(1, 3, 44);
     stage.answer(&ask);
     stage.step();
-    assert_eq!(values(&before.try_recv().unwrap()), [number(7), number(43)]);
+    assert_eq!(
+        values(&before.try_recv().expect("it is answered")),
+        [number(7), number(43)]
+    );
 }
 
 #[test]
