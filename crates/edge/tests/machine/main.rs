@@ -26,8 +26,10 @@ mod support;
 
 mod command_world;
 mod commanding;
+mod ending;
 mod holding;
 mod hub_away;
+mod learning;
 mod leaving;
 mod on_site;
 mod overtaken;
