@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState, hold::LoopMemory};
+use holdfast_domain::{
+    Fingerprint, PointId, SensorId, TargetState,
+    hold::{Account, LoopMemory},
+};
 use holdfast_ports::ledger::{Held, Identity, TurnedAway};
 
 /// What a disk holds.
@@ -44,7 +47,10 @@ impl Disk {
     }
 
     pub(crate) fn booked(&self, point: PointId) -> u64 {
-        self.0.booked.get(&point).copied().unwrap_or(0)
+        self.0
+            .booked
+            .get(&point)
+            .map_or(0, |account| account.writes)
     }
 }
 
@@ -56,7 +62,7 @@ pub(crate) enum DiskWrite {
     Keep(Vec<SensorId>),
     Established(SensorId, Fingerprint),
     TurnedAway(Option<TurnedAway>),
-    Book(PointId, u64),
+    Book(PointId, Account),
     Remember(Box<LoopMemory>),
 }
 
@@ -73,7 +79,8 @@ impl DiskWrite {
             }
             Self::Remember(memory) => held.memory = *memory,
             Self::Book(point, booked) => {
-                held.booked.insert(point, booked);
+                let kept = held.booked.entry(point).or_default();
+                *kept = std::mem::take(kept).joined(&booked);
             }
         }
     }
