@@ -122,7 +122,9 @@ impl Outputs {
 
     /// When the next one is to be looked at, in ms.
     pub(super) fn next_look(&self) -> Option<u64> {
-        self.looks.first().map(|(at, _)| *at)
+        let next = self.looks.first().map(|(at, _)| *at);
+        debug_assert_eq!(next, self.all.values().filter_map(Output::look_at).min());
+        next
     }
 
     /// Those that are to be looked at by now.
