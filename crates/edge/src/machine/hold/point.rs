@@ -1,7 +1,7 @@
 //! One output: its wish, what it showed last, what is under way, and how it stands.
 
 use holdfast_domain::{
-    PointValue, SensorId,
+    Fingerprint, PointValue, SensorId,
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
@@ -24,6 +24,8 @@ const OLD_AFTER_INTERVALS: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Output {
     sensor: SensorId,
+    /// Of its sensor's content, which the rules are from.
+    pub(super) content: Fingerprint,
     pub(super) setpoint: Setpoint,
     pub(super) rules: PointRules,
     pub(super) band: Band,
@@ -106,7 +108,7 @@ impl Output {
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
-        sensor: SensorId,
+        (sensor, content): (SensorId, Fingerprint),
         rules: PointRules,
         booked: u64,
         is_writing: bool,
@@ -124,6 +126,7 @@ impl Output {
             Some(before) if is_same(&before) => {
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -155,6 +158,7 @@ impl Output {
                 };
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -233,6 +237,20 @@ impl Output {
     /// Is a write under way, or being booked? Its end is looked at.
     pub(super) const fn is_writing(&self) -> bool {
         matches!(self.doing, Doing::Booking | Doing::Writing)
+    }
+
+    /// Is it known by now whether it shows what is wanted, or why it will not?
+    pub(super) fn is_wish_answered(&self) -> bool {
+        match self.said.hold {
+            Hold::Pending | Hold::Writing => false,
+            Hold::Active => self.said.conformity != Conformity::Unknown,
+            Hold::Paused
+            | Hold::Blocked
+            | Hold::Refused
+            | Hold::Unreachable
+            | Hold::Overridden
+            | Hold::Expired => true,
+        }
     }
 
     /// Its instrument was out of reach, for a moment at least.
@@ -358,7 +376,7 @@ impl Output {
             act,
             look_at_ms,
             told,
-        } = decide(&situation, self.track.clone());
+        } = decide(&situation, std::mem::take(&mut self.track));
         self.track = track;
         // What is due now was just looked at.
         self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
