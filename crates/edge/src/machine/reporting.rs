@@ -335,10 +335,9 @@ impl Machine {
             .filter_map(|(id, slot)| Some((*id, slot.failure_report(*id)?)))
             .collect();
         if let Some(unkept) = self.polling.unkept() {
-            unkept.add_to(&mut failures, |id| {
-                let running = self.slots.get(&id)?.running()?;
-                Some(running.sensor.fingerprint())
-            });
+            let running = self.running();
+            let running = running.map(|item| (item.sensor.id(), item.sensor.fingerprint()));
+            unkept.add_to(&mut failures, &running.collect());
         }
         Outcome {
             version: self.target.worked_version(),
