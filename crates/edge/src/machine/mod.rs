@@ -135,6 +135,7 @@ impl Machine {
                 result,
             } => self.on_updated(sensor, generation, result, now, random),
             Event::Stopped { sensor, generation } => self.on_stopped(sensor, generation),
+            Event::BrokenOff { sensor, generation } => self.on_broken_off(sensor, generation, now),
             Event::Health {
                 sensor,
                 generation,

@@ -430,6 +430,16 @@ impl Machine {
         }
     }
 
+    /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
+    /// of use. There are instruments that end it after every answer.
+    pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
+        for output in self.holding.outputs.values_mut() {
+            if output.sensor() == sensor {
+                output.broken_off(now);
+            }
+        }
+    }
+
     /// What a write came to.
     pub(super) fn on_wrote(
         &mut self,

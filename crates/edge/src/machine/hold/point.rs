@@ -37,6 +37,8 @@ pub(super) struct Output {
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
+    /// When its instrument last ended the connection, in ms.
+    broken_off_at: u64,
     /// What is under way.
     pub(super) doing: Doing,
     /// When it is looked at again, in ms.
@@ -168,6 +170,7 @@ impl Output {
                     budget,
                     reading,
                     lost_at: 0,
+                    broken_off_at: 0,
                     doing,
                     place,
                     left_badly: None,
@@ -258,6 +261,12 @@ impl Output {
         self.track.was_out_of_reach = true;
         self.lost_at = now.ms;
         self.reading = None;
+    }
+
+    /// Its instrument ended the connection, and may have been without power.
+    pub(super) fn broken_off(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.broken_off_at = now.ms;
     }
 
     pub(super) fn read(&mut self, observed: Observed) {
@@ -378,6 +387,9 @@ impl Output {
             told,
         } = decide(&situation, std::mem::take(&mut self.track));
         self.track = track;
+        // What was asked for before says nothing of what came after.
+        let asked_at = self.reading.as_ref().map_or(0, |reading| reading.at_ms);
+        self.track.was_out_of_reach |= asked_at < self.broken_off_at;
         // What is due now was just looked at.
         self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
         let adopt = match &act {
