@@ -433,10 +433,9 @@ impl Machine {
     /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
     /// of use. There are instruments that end it after every answer.
     pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
-        for output in self.holding.outputs.values_mut() {
-            if output.sensor() == sensor {
-                output.broken_off(now);
-            }
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.broken_off(now));
         }
     }
 
