@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{
     client::Client,
     device::Device,
-    process::{Process, Ran, command, run},
+    process::{Process, Ran, command, command_with_a_disk, run},
     tables::psql,
     wait::eventually,
 };
@@ -119,7 +119,7 @@ impl Hub {
     fn server_command(&self) -> tokio::process::Command {
         match &self.database {
             None => {
-                let mut up = command("holdfast");
+                let mut up = command_with_a_disk("holdfast");
                 up.args([
                     "up",
                     "--no-agent",
@@ -257,6 +257,12 @@ impl Hub {
     /// Kills the process that serves the API; a reconciler of its own goes on.
     pub(crate) async fn kill_server(&mut self) {
         self.server.take().expect("it runs").kill().await;
+    }
+
+    /// From now on there is no room on the disk of the process that serves the API, or there is again. With SQLite only.
+    pub(crate) async fn disk_is_full(&self, is_full: bool) {
+        let server = self.server.as_ref().expect("it runs");
+        server.disk_is_full(is_full).await;
     }
 
     /// Which store it has.

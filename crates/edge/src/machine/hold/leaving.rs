@@ -186,7 +186,7 @@ impl Machine {
             }
         };
         if (!is_boot || was_left)
-            && let Some(output) = holding.outputs.get_mut(&point)
+            && let Some(mut output) = holding.outputs.get_mut(&point)
         {
             output.place = Place::Left(why);
         }
@@ -261,11 +261,11 @@ impl Machine {
         }
         holding.lost_level = level;
         holding.notes.dirty();
-        for output in holding.outputs.values_mut() {
+        holding.outputs.change_all(|output| {
             if output.lost_after_ms().is_some() {
                 output.look_now();
             }
-        }
+        });
     }
 }
 
