@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// So long after an order, or after the last time-out, everything has come to its place, in ms.
-const SETTLES_MS: u64 = 60_000;
+const SETTLES_MS: u64 = 30_000;
 /// The hub is away for so long, in ms: longer than any output is to be held without it.
-const AWAY_MS: u64 = 150_000;
+const AWAY_MS: u64 = 120_000;
 /// And so long after it, all is as it was: the longest backoff, and an agent that asks again.
-const BACK_MS: u64 = 700_000;
+const BACK_MS: u64 = 200_000;
 
 /// An output that is held.
 struct Held {
