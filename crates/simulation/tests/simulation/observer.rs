@@ -412,7 +412,7 @@ impl crate::agent::Told {
         match error {
             None => self.is_revoked = false,
             Some(HubError::Revoked(_) | HubError::Deleted(_)) => self.is_revoked = true,
-            Some(HubError::Cut(_) | HubError::Unreachable(_)) => {}
+            Some(HubError::Unknown(_) | HubError::Cut(_) | HubError::Unreachable(_)) => {}
         }
     }
 }
