@@ -12,7 +12,7 @@ use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
     document::command::CommandReport,
     hold::{Account, LoopMemory},
-    limits,
+    limits, not_json,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
@@ -354,8 +354,12 @@ fn read_memory(bytes: Option<&[u8]>) -> Result<LoopMemory, String> {
     let Some(bytes) = bytes else {
         return Ok(LoopMemory::default());
     };
-    serde_json::from_slice(bytes)
-        .map_err(|error| format!("what the value loop knows can't be read in it: {error}"))
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!(
+            "what the value loop knows can't be read in it: found {}",
+            not_json(&error)
+        )
+    })
 }
 
 fn read_account(point: &str, account: &[u8]) -> Result<(PointId, Account), String> {
@@ -364,7 +368,8 @@ fn read_account(point: &str, account: &[u8]) -> Result<(PointId, Account), Strin
     let id = point
         .parse()
         .map_err(|_| invalid("its point is no UUID".to_owned()))?;
-    let account = serde_json::from_slice(account).map_err(|error| invalid(error.to_string()))?;
+    let account = serde_json::from_slice(account)
+        .map_err(|error| invalid(format!("found {}", not_json(&error))))?;
     Ok((id, account))
 }
 
@@ -374,7 +379,7 @@ fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandRepor
         .parse()
         .map_err(|_| invalid("its id is no UUID".to_owned()))?;
     let word = (!word.is_empty())
-        .then(|| serde_json::from_slice(word).map_err(|error| invalid(error.to_string())))
+        .then(|| serde_json::from_slice(word).map_err(|error| invalid(not_json(&error))))
         .transpose()?;
     Ok((parsed, word))
 }

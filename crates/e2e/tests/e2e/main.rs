@@ -31,11 +31,13 @@ macro_rules! on_both_stores {
 mod agent_settings;
 mod agents;
 mod browser;
+mod budgets;
 mod buttons;
 mod comeback;
 mod command_line;
 mod commands;
 mod edits;
+mod full_disks;
 mod keys;
 mod kills;
 mod nothing_changed;

@@ -61,6 +61,13 @@ pub enum Event {
         /// Which start it goes back to.
         generation: u64,
     },
+    /// An adapter says that the other side ended the connection to a sensor, which may be there again.
+    BrokenOff {
+        /// The sensor.
+        sensor: SensorId,
+        /// Which start it goes back to; what belongs to an earlier one is dropped.
+        generation: u64,
+    },
     /// An adapter says how an instrument is.
     Health {
         /// The sensor.

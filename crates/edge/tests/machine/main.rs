@@ -40,3 +40,4 @@ mod reports;
 mod rig;
 mod sensors;
 mod targets;
+mod telling;

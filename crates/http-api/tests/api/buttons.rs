@@ -193,7 +193,7 @@ async fn a_pause_of_a_part_is_lifted_from_the_devices_page() {
     let server = Server::start().await;
     server.add_sensor("boiler-1").await;
     let set = set(&server, json!(70.0)).await;
-    let pauses = server.of_a("/reconciliation/pauses");
+    let pauses = server.of_a("/pauses");
     let body = json!({ "pointId": set["pointId"], "reason": "calibration" });
     let pause = server.send(Method::POST, &pauses, &body).await;
     let pause: Value = pause.json().await.expect("JSON");

@@ -11,7 +11,7 @@ use holdfast_domain::{
     hold::{Account, Budget, DayLeft, LoopMemory},
 };
 
-use super::{Effect, Holding, Machine, Now};
+use super::{Effect, Holding, Machine, Now, point::Output};
 
 /// The accounts of a device's points.
 #[derive(Debug, Default)]
@@ -78,8 +78,8 @@ impl Holding {
     /// The same, to be changed.
     pub(in crate::machine) fn account_mut(&mut self, point: PointId) -> &mut Budget {
         self.accounts.days_run = true;
-        match self.outputs.get_mut(&point) {
-            Some(output) => &mut output.budget,
+        match self.outputs.budget_mut(point) {
+            Some(budget) => budget,
             None => self.accounts.others.entry(point).or_default(),
         }
     }
@@ -101,8 +101,8 @@ impl Holding {
             if is_news || noted.is_none_or(|noted| !noted.contains(&reset.id)) {
                 self.accounts.due.insert(point);
             }
-            if is_news && let Some(output) = self.outputs.get_mut(&point) {
-                output.look_now();
+            if is_news {
+                self.outputs.change(point, Output::look_now);
             }
         }
     }
