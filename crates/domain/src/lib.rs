@@ -31,6 +31,7 @@ mod fields;
 pub mod hold;
 pub mod ids;
 pub mod limits;
+mod not_json;
 pub mod plan;
 pub mod project;
 pub mod protocol;
@@ -56,5 +57,6 @@ pub use fields::{Choice, Fields, Path, Problem, Problems};
 pub use ids::{
     CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId,
 };
+pub use not_json::not_json;
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};

@@ -374,11 +374,11 @@ impl Shell {
     }
 
     fn publish(&self, status: &watch::Sender<Option<Arc<AgentStatus>>>) {
-        let now = self.machine.status();
         status.send_if_modified(|before| {
-            let is_new = before.as_deref() != Some(&now);
+            let is_known = |before: &AgentStatus| self.machine.is_as(before);
+            let is_new = !before.as_deref().is_some_and(is_known);
             if is_new {
-                *before = Some(Arc::new(now));
+                *before = Some(Arc::new(self.machine.status()));
             }
             is_new
         });

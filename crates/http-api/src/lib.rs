@@ -16,6 +16,7 @@ mod devices;
 mod events;
 mod extract;
 mod finish;
+mod fleet_loops;
 mod observe;
 mod paged;
 mod problem;
@@ -94,7 +95,7 @@ struct AppParts {
     settings: ApiSettings,
     feed: events::Feed,
     bounds: bounds::Bounds,
-    fleet_loops: ui::FleetLoops,
+    fleet_loops: fleet_loops::FleetLoops,
     openapi: bytes::Bytes,
 }
 
@@ -123,7 +124,7 @@ pub fn router(hub: Hub, settings: ApiSettings) -> Router {
         bounds,
         settings,
         feed,
-        fleet_loops: ui::FleetLoops::default(),
+        fleet_loops: fleet_loops::FleetLoops::default(),
         openapi,
     }));
     let docs = system::docs();

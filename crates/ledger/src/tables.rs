@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
-    document::command::CommandReport, hold::LoopMemory, limits,
+    document::command::CommandReport, hold::LoopMemory, limits, not_json,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
@@ -350,8 +350,12 @@ fn read_memory(bytes: Option<&[u8]>) -> Result<LoopMemory, String> {
     let Some(bytes) = bytes else {
         return Ok(LoopMemory::default());
     };
-    serde_json::from_slice(bytes)
-        .map_err(|error| format!("what the value loop knows can't be read in it: {error}"))
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!(
+            "what the value loop knows can't be read in it: found {}",
+            not_json(&error)
+        )
+    })
 }
 
 fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandReport>), String> {
@@ -360,7 +364,7 @@ fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandRepor
         .parse()
         .map_err(|_| invalid("its id is no UUID".to_owned()))?;
     let word = (!word.is_empty())
-        .then(|| serde_json::from_slice(word).map_err(|error| invalid(error.to_string())))
+        .then(|| serde_json::from_slice(word).map_err(|error| invalid(not_json(&error))))
         .transpose()?;
     Ok((parsed, word))
 }

@@ -188,7 +188,10 @@ impl Reconciler {
         self.progress.send_modify(|progress| {
             progress.passes += 1;
             progress.overruns += u64::from(overrun);
-            progress.last = report.unwrap_or_default();
+            progress.last = report.unwrap_or(PassReport {
+                cut_short: true,
+                ..PassReport::default()
+            });
         });
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_domain::{
     DeviceId, Fields, Incarnation, Name, Path, PointId, PointValue, Problems, Quality, SensorId,
+    not_json,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ pub struct RegisterRequest {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub labels: BTreeMap<String, String>,
+    /// The device whose agent it is, where the hub does not know its token. Then only a key that is bound to a device is good:
+    /// any other would make it a new device, of which nothing is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
 }
 
 impl RegisterRequest {
@@ -45,11 +50,13 @@ impl RegisterRequest {
             let labels = fields
                 .optional("labels", labels)
                 .map(Option::unwrap_or_default);
+            let device = fields.optional("device", parsed("a device's UUID"));
             fields.rest();
             Some(Self {
                 name: name?,
                 token_hash: token_hash?,
                 labels: labels?,
+                device: device?,
             })
         });
         problems.check(read)
@@ -193,7 +200,7 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
     let mut problems = Problems::default();
     let path = Path::ROOT;
     let Ok(document) = serde_json::from_slice::<Value>(body) else {
-        return Problems::one("", "a JSON document", error);
+        return Problems::one("", "a JSON document", not_json(error));
     };
     if let Some(mut fields) = Fields::open(document, &path, &mut problems) {
         fields.required(
@@ -204,7 +211,7 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
         fields.required("readings", explain_list, "a list of readings");
     }
     if problems.is_empty() {
-        problems.add("", "a batch of readings", error);
+        problems.add("", "a batch of readings", not_json(error));
     }
     problems
 }

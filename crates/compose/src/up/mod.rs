@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context as _;
 use holdfast_domain::{Name, row::Actor};
-use holdfast_hub::Hub;
-use holdfast_ports::tokens::Role;
+use holdfast_hub::{AuthError, Hub};
+use holdfast_ports::{ledger::Identity, tokens::Role};
 use holdfast_runtime::{logs, metrics::Metrics, serve, shutdown};
 use tokio_util::sync::CancellationToken;
 
@@ -165,10 +165,23 @@ async fn prepare_agent(
         name: Some(name.clone()),
         ..AgentConfig::default()
     };
-    let key = async || bound_key(hub, name).await.map(Some);
+    let key = async |identity: Option<&Identity>| match identity {
+        Some(identity) if is_heard(hub, &identity.token).await? => Ok(None),
+        _ => bound_key(hub, name).await.map(Some),
+    };
     agent::prepare(&config, key, cancel)
         .await
         .context("starting the agent")
+}
+
+/// Is this the token of an agent that the hub hears? It is not if its device was deleted, or if the hub was restored from a
+/// backup that is older than the agent.
+async fn is_heard(hub: &Hub, token: &str) -> anyhow::Result<bool> {
+    match hub.authenticate(token).await {
+        Ok(_) => Ok(true),
+        Err(AuthError::Store(error)) => Err(error.into()),
+        Err(_) => Ok(false),
+    }
 }
 
 /// A key for the device of this name, which is made if need be.

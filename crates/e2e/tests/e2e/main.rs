@@ -36,6 +36,7 @@ mod comeback;
 mod command_line;
 mod commands;
 mod edits;
+mod full_disks;
 mod keys;
 mod kills;
 mod nothing_changed;

@@ -24,6 +24,10 @@ use super::{
 /// runs" and "it was worked through" go together.
 const WAIT_FOR_NOTE_MS: u64 = 1_000;
 
+/// How long what somebody acts on waits for the end of a wish that is being carried out, in ms: most instruments are written
+/// and read back in less, and then one report says both.
+const WAIT_FOR_WISH_MS: u64 = 50;
+
 /// The conversation about what is true.
 #[derive(Debug)]
 pub(super) struct Reporting {
@@ -72,6 +76,8 @@ struct Pending {
     commands: BTreeSet<CommandId>,
     /// Is there something in it that somebody acts on?
     prompt: bool,
+    /// Is there the end of a wish or of a command in it, which somebody waits for? There are no more of those than wishes.
+    awaited: bool,
 }
 
 impl Pending {
@@ -92,6 +98,7 @@ impl Pending {
             outputs,
             commands,
             prompt: _,
+            awaited: _,
         } = self;
         let says_nothing_of = health.is_empty() && outputs.is_empty() && commands.is_empty();
         !full && !header && !outcome && says_nothing_of
@@ -106,6 +113,7 @@ impl Pending {
             mut outputs,
             mut commands,
             prompt,
+            awaited,
         } = other;
         self.full |= full;
         self.header |= header;
@@ -114,6 +122,7 @@ impl Pending {
         self.outputs.append(&mut outputs);
         self.commands.append(&mut commands);
         self.prompt |= prompt;
+        self.awaited |= awaited;
     }
 }
 
@@ -174,6 +183,13 @@ impl Reporting {
     pub(super) fn command_ended(&mut self, command: CommandId) {
         self.pending.commands.insert(command);
         self.pending.prompt = true;
+        self.pending.awaited = true;
+    }
+
+    /// A wish was carried out, or it is clear why it was not: somebody waits for that.
+    pub(super) fn wish_ended(&mut self, point: PointId) {
+        self.output_changed(point, true);
+        self.pending.awaited = true;
     }
 
     pub(super) const fn header_changed(&mut self) {
@@ -231,12 +247,17 @@ impl Machine {
         let due = match last_made_at {
             None if self.target.is_worked_through() => *boot_at,
             None => boot_at + self.settings.boot_report_ms,
+            Some(at) if pending.awaited => *at,
             Some(_) if pending.prompt => {
                 let noted = self
                     .target
                     .noting_since()
                     .map_or(0, |since| since + WAIT_FOR_NOTE_MS);
-                after(self.settings.report_merge_ms).max(noted)
+                let wish = self
+                    .holding
+                    .wishes_in_hand_since()
+                    .map_or(0, |since| since + WAIT_FOR_WISH_MS);
+                after(self.settings.report_merge_ms).max(noted).max(wish)
             }
             Some(_) if !pending.is_empty() => {
                 after(self.settings.report_lazy_ms).min(*heartbeat_at)
@@ -314,10 +335,9 @@ impl Machine {
             .filter_map(|(id, slot)| Some((*id, slot.failure_report(*id)?)))
             .collect();
         if let Some(unkept) = self.polling.unkept() {
-            unkept.add_to(&mut failures, |id| {
-                let running = self.slots.get(&id)?.running()?;
-                Some(running.sensor.fingerprint())
-            });
+            let running = self.running();
+            let running = running.map(|item| (item.sensor.id(), item.sensor.fingerprint()));
+            unkept.add_to(&mut failures, &running.collect());
         }
         Outcome {
             version: self.target.worked_version(),

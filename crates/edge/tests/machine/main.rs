@@ -36,3 +36,4 @@ mod reports;
 mod rig;
 mod sensors;
 mod targets;
+mod telling;

@@ -125,6 +125,14 @@ fn a_stop_is_confirmed_when_nothing_moves_any_more() {
     );
     shows(&mut rig, 72.5);
     rig.pass(500);
+    assert_eq!(
+        hold(&mut rig),
+        (LoopState::Stopping, 5),
+        "it is noted first"
+    );
+    rig.take("remember");
+    rig.event(Event::Remembered(Ok(())));
+    rig.pass(500);
     assert_eq!(hold(&mut rig), (LoopState::Stopped, 5));
 }
 

@@ -19,8 +19,6 @@ use axum::{
     routing::{get, post},
 };
 
-pub(crate) use acts::FleetLoops;
-
 use crate::{App, problem::ApiProblem};
 
 /// The pages' routes.

@@ -5,7 +5,7 @@
 //! A pass is made sensor by sensor: each has its own reading under way and its own next time, so that a dead one delays
 //! no other. What comes meanwhile only changes what is wanted: nothing is cancelled, nothing is lost.
 //!
-//! - `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
+//! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `pass.rs`: when the outputs of a sensor are read;
 //! - `say.rs`: what is said of them.
@@ -13,6 +13,7 @@
 mod leaving;
 mod local;
 mod notes;
+mod outputs;
 mod pass;
 mod point;
 mod say;
@@ -21,7 +22,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, Item, PauseId, PointId, SensorId,
+    Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
     document::hold::{HoldSettings, LoopState},
     hold::{Control, LoopMemory, Observed, WriteOutcome, check_guards},
     values::wishes_fingerprint,
@@ -32,6 +33,7 @@ use super::{Effect, Machine, Now, PointsRead};
 use crate::status::HubAccess;
 use local::Local;
 use notes::Notes;
+use outputs::Outputs;
 use pass::Pass;
 use point::{Busy, Output};
 use view::Errors;
@@ -44,7 +46,7 @@ pub(super) struct Holding {
     settings: HoldSettings,
     /// When the settings' pauses end, in ms.
     ends: BTreeMap<PauseId, u64>,
-    outputs: BTreeMap<PointId, Output>,
+    outputs: Outputs,
     /// By sensor; also of sensors that do not run.
     passes: BTreeMap<SensorId, Pass>,
     /// The last readings of points that guards are on.
@@ -71,6 +73,8 @@ pub(super) struct Holding {
     writing: BTreeSet<PointId>,
     /// Those of them whose write was begun before the newest wishes and settings came.
     awaited: BTreeSet<PointId>,
+    /// Outputs whose newest wish is being carried out, since when, in ms.
+    in_hand: BTreeMap<PointId, u64>,
     /// The revisions of setpoints and of settings by which everything goes: no write by earlier ones is under way.
     in_force: (u64, u64),
     /// What is held, for the hub to see whether it is what it gave.
@@ -97,13 +101,14 @@ impl Holding {
             revision: 0,
             settings: HoldSettings::default(),
             ends: BTreeMap::new(),
-            outputs: BTreeMap::new(),
+            outputs: Outputs::default(),
             passes: BTreeMap::new(),
             guarded_by: BTreeMap::new(),
             booked,
             overruns: 0,
             writing: BTreeSet::new(),
             awaited: BTreeSet::new(),
+            in_hand: BTreeMap::new(),
             in_force: (0, 0),
             fingerprint: None,
         }
@@ -123,13 +128,18 @@ impl Holding {
     /// When something is to be looked at, in ms.
     pub(super) fn next_at(&self) -> Option<u64> {
         let passes = self.passes.values().filter_map(Pass::next_at);
-        let looks = self.outputs.values().filter_map(Output::look_at);
+        let look = self.outputs.next_look();
         let ends = [self.local.ends_at(), self.next_note_at()];
         passes
-            .chain(looks)
+            .chain(look)
             .chain(self.ends.values().copied())
             .chain(ends.into_iter().flatten())
             .min()
+    }
+
+    /// Since when a wish is being carried out, in ms, if one is.
+    pub(super) fn wishes_in_hand_since(&self) -> Option<u64> {
+        self.in_hand.values().copied().min()
     }
 
     /// Writes of a point that are booked in the ledger.
@@ -161,9 +171,7 @@ impl Holding {
     }
 
     fn look_at_all(&mut self) {
-        for output in self.outputs.values_mut() {
-            output.look_now();
-        }
+        self.outputs.change_all(Output::look_now);
     }
 }
 
@@ -211,18 +219,20 @@ impl Machine {
             self.reporting.header_changed();
         }
         holding.come_into_force();
-        let (mut outputs, mut unknown) = (BTreeMap::new(), Vec::new());
+        let (mut outputs, mut unknown) = (Outputs::default(), Vec::new());
+        let places = places_of(&target);
         for setpoint in &target.setpoints.items {
             let point = setpoint.point_id;
-            let place = target.items.iter().find_map(|item| {
-                let rules = item.sensor.content().binding.point_rules(point)?;
-                Some((item.sensor.id(), rules))
-            });
             // The hub keeps points that something is set on; one that is not there can't be held.
-            let Some((sensor, rules)) = place else {
+            let Some(item) = places.get(&point) else {
                 continue;
             };
-            let before = holding.outputs.remove(&point);
+            let (sensor, content) = (item.sensor.id(), item.sensor.fingerprint());
+            let before = holding.outputs.remove(point);
+            let known = before.as_ref().filter(|before| before.content == content);
+            let rules = known.map(|before| before.rules.clone());
+            let rules = rules.or_else(|| item.sensor.content().binding.point_rules(point));
+            let Some(rules) = rules else { continue };
             let booked = holding.booked.get(&point).copied().unwrap_or(0);
             let kept = holding.notes.kept().setpoints.get(&point);
             let left = kept.filter(|kept| is_boot && kept.revision == setpoint.revision);
@@ -231,15 +241,24 @@ impl Machine {
             }
             let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
             let is_writing = holding.writing.contains(&point);
+            let place = (sensor, content);
             let (output, is_new) =
-                Output::of(before, setpoint, sensor, rules, booked, is_writing, now);
+                Output::of(before, setpoint, place, rules, booked, is_writing, now);
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
+                // At boot there are all of them, and nobody waits.
+                if !is_boot {
+                    holding.in_hand.insert(point, now.ms);
+                }
             }
             outputs.insert(point, output);
         }
         holding.outputs = outputs;
+        let outputs = &holding.outputs;
+        holding
+            .in_hand
+            .retain(|point, _| outputs.contains_key(point));
         let limits = holding.outputs.values().filter_map(Output::lost_after_ms);
         holding.hub_limits = limits.collect();
         holding.lost_level = usize::MAX;
@@ -258,8 +277,8 @@ impl Machine {
             holding.passes.entry(*sensor).or_default().hurry(now.ms);
         }
         holding.passes.retain(|sensor, pass| {
-            let has_output = |output: &Output| output.sensor() == *sensor;
-            pass.is_busy() || guarding.contains(sensor) || holding.outputs.values().any(has_output)
+            let has_output = holding.outputs.of_sensor(*sensor).next().is_some();
+            pass.is_busy() || guarding.contains(sensor) || has_output
         });
     }
 
@@ -269,14 +288,7 @@ impl Machine {
         self.end_local(now);
         self.note_hub_lost(now);
         self.begin_passes(now, effects);
-        let due: Vec<PointId> = self
-            .holding
-            .outputs
-            .iter()
-            .filter(|(_, output)| output.look_at().is_some_and(|at| at <= now.ms))
-            .map(|(point, _)| *point)
-            .collect();
-        for point in due {
+        for point in self.holding.outputs.due(now.ms) {
             self.look_at_output(point, now, random, effects);
         }
         self.settle_stops(now);
@@ -326,10 +338,11 @@ impl Machine {
         );
         let interval_ms = u64::from(holding.interval_ms());
         let restores = holding.settings.restores_per_hour;
-        let is_shadow = holding.settings.shadow;
+        let is_enabled = |item: &Item| item.sensor.enabled();
+        let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
-        let output = holding
+        let mut output = holding
             .outputs
             .get_mut(&point)
             .expect("it was there a moment ago");
@@ -339,18 +352,23 @@ impl Machine {
         let ask = point::Ask {
             standing: &standing,
             guards: &guards,
-            is_shadow,
+            stays,
             interval_ms,
             restores_per_hour: restores,
             now,
             random,
         };
         let next = output.look(&ask);
-        holding.errors.note(point, output, now);
+        holding.errors.note(point, &output, now);
         if output.has_just_expired() {
             holding.notes.dirty();
         }
+        let has_ended = next.busy.is_none() && output.is_wish_answered();
+        drop(output);
         self.reporting.output_changed_as(point, next.changed);
+        if has_ended && self.holding.in_hand.remove(&point).is_some() {
+            self.reporting.wish_ended(point);
+        }
         match next.busy {
             None => {}
             Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
@@ -407,20 +425,18 @@ impl Machine {
 
     /// The adapter lost an instrument, if only between two looks: what it shows next may be what it starts with.
     pub(in crate::machine) fn lost_touch(&mut self, sensor: SensorId, now: Now) {
-        for output in self.holding.outputs.values_mut() {
-            if output.sensor() == sensor {
-                output.lost_touch(now);
-            }
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.lost_touch(now));
         }
     }
 
     /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
     /// of use. There are instruments that end it after every answer.
     pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
-        for output in self.holding.outputs.values_mut() {
-            if output.sensor() == sensor {
-                output.broken_off(now);
-            }
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.broken_off(now));
         }
     }
 
@@ -439,8 +455,8 @@ impl Machine {
         if holding.come_into_force() {
             self.reporting.header_changed();
         }
-        if let Some(output) = self.holding.outputs.get_mut(&point) {
-            output.wrote(outcome, now, random);
+        let wrote = |output: &mut Output| output.wrote(outcome, now, random);
+        if self.holding.outputs.change(point, wrote).is_some() {
             self.look_at_output(point, now, random, effects);
         }
     }
@@ -458,8 +474,8 @@ impl Machine {
         if result.is_ok() {
             self.holding.booked.insert(point, booked);
         }
-        if let Some(output) = self.holding.outputs.get_mut(&point) {
-            output.booked(booked, result, now, random);
+        let took = |output: &mut Output| output.booked(booked, result, now, random);
+        if self.holding.outputs.change(point, took).is_some() {
             self.look_at_output(point, now, random, effects);
         }
     }
@@ -506,25 +522,31 @@ impl Machine {
             if self.holding.guarded_by.contains_key(point) {
                 self.holding.guarded_by.insert(*point, observed.clone());
             }
-            if let Some(output) = self.holding.outputs.get_mut(point) {
-                output.read(observed);
-            }
+            let outputs = &mut self.holding.outputs;
+            outputs.change(*point, |output| output.read(observed));
         }
-        let holding = &self.holding;
-        let guarded = |output: &Output| {
-            let guards = output.guards().iter();
-            guards
-                .into_iter()
-                .any(|guard| points.contains(&guard.point_id))
-        };
-        let concerned: Vec<PointId> = holding
-            .outputs
-            .iter()
-            .filter(|(point, output)| points.contains(point) || guarded(output))
-            .map(|(point, _)| *point)
-            .collect();
+        let concerned = self.holding.outputs.concerned(&points);
         for point in concerned {
             self.look_at_output(point, now, random, effects);
         }
     }
+}
+
+/// Of the points that something is set on, the sensor of each.
+fn places_of(target: &TargetState) -> BTreeMap<PointId, &Item> {
+    let set: BTreeSet<PointId> = target
+        .setpoints
+        .items
+        .iter()
+        .map(|setpoint| setpoint.point_id)
+        .collect();
+    let mut places = BTreeMap::new();
+    for item in target.items.iter().filter(|_| !set.is_empty()) {
+        for (point, _) in item.sensor.content().binding.point_names() {
+            if set.contains(&point) {
+                places.entry(point).or_insert(item);
+            }
+        }
+    }
+    places
 }

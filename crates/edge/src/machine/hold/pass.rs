@@ -104,19 +104,16 @@ impl Machine {
         };
         let whole = pass.next_at <= now.ms;
         let mut points = std::mem::take(&mut pass.also);
-        let outputs = holding
-            .outputs
-            .iter_mut()
-            .filter(|(_, output)| output.sensor() == sensor);
         if whole {
             // A late pass is not made up for: the next one is an interval later.
             pass.next_at = now.ms + interval.max(pass.slowed_to);
-            for (point, output) in outputs {
-                points.insert(*point);
+            let outputs: Vec<PointId> = holding.outputs.of_sensor(sensor).collect();
+            for point in &outputs {
                 if generation.is_none() {
-                    output.look_now();
+                    holding.outputs.change(*point, Output::look_now);
                 }
             }
+            points.extend(outputs);
         }
         let Some(generation) = generation else { return };
         points.extend(self.guards_of(sensor));
@@ -136,24 +133,17 @@ impl Machine {
 
     /// The points of this sensor that guards of any output are on. They are known from now on, as not read yet.
     fn guards_of(&mut self, sensor: SensorId) -> Vec<PointId> {
+        let holding = &mut self.holding;
+        if holding.outputs.guards().next().is_none() {
+            return Vec::new();
+        }
         let Some(item) = self.wanted.get(&sensor) else {
             return Vec::new();
         };
-        let own: BTreeSet<PointId> = item
-            .sensor
-            .content()
-            .binding
-            .point_names()
-            .into_iter()
-            .map(|(point, _)| point)
-            .collect();
-        let holding = &mut self.holding;
-        let guards: Vec<PointId> = holding
-            .outputs
-            .values()
-            .flat_map(|output| output.guards())
-            .map(|guard| guard.point_id)
-            .filter(|point| own.contains(point))
+        let names = item.sensor.content().binding.point_names();
+        let own = names.into_iter().map(|(point, _)| point);
+        let guards: Vec<PointId> = own
+            .filter(|point| holding.outputs.is_guard(*point))
             .collect();
         for point in &guards {
             holding
@@ -186,13 +176,7 @@ impl Machine {
 
     /// The sensors of the points that guards are on.
     pub(super) fn guarding_sensors(&self) -> BTreeSet<SensorId> {
-        let guards: BTreeSet<PointId> = self
-            .holding
-            .outputs
-            .values()
-            .flat_map(Output::guards)
-            .map(|guard| guard.point_id)
-            .collect();
+        let guards: BTreeSet<PointId> = self.holding.outputs.guards().collect();
         if guards.is_empty() {
             return BTreeSet::new();
         }

@@ -1,7 +1,7 @@
 //! One output: its wish, what it showed last, what is under way, and how it stands.
 
 use holdfast_domain::{
-    PointValue, SensorId,
+    Fingerprint, PointValue, SensorId,
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
@@ -24,6 +24,8 @@ const OLD_AFTER_INTERVALS: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Output {
     sensor: SensorId,
+    /// Of its sensor's content, which the rules are from.
+    pub(super) content: Fingerprint,
     pub(super) setpoint: Setpoint,
     pub(super) rules: PointRules,
     pub(super) band: Band,
@@ -55,7 +57,8 @@ pub(super) struct Output {
 pub(super) struct Ask<'a> {
     pub(super) standing: &'a Standing,
     pub(super) guards: &'a Result<(), GuardFailure>,
-    pub(super) is_shadow: bool,
+    /// It goes to no safe value: in shadow mode, and where its sensor is disabled.
+    pub(super) stays: bool,
     pub(super) interval_ms: u64,
     pub(super) restores_per_hour: u32,
     pub(super) now: Now,
@@ -108,7 +111,7 @@ impl Output {
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
-        sensor: SensorId,
+        (sensor, content): (SensorId, Fingerprint),
         rules: PointRules,
         booked: u64,
         is_writing: bool,
@@ -126,6 +129,7 @@ impl Output {
             Some(before) if is_same(&before) => {
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -157,6 +161,7 @@ impl Output {
                 };
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -236,6 +241,20 @@ impl Output {
     /// Is a write under way, or being booked? Its end is looked at.
     pub(super) const fn is_writing(&self) -> bool {
         matches!(self.doing, Doing::Booking | Doing::Writing)
+    }
+
+    /// Is it known by now whether it shows what is wanted, or why it will not?
+    pub(super) fn is_wish_answered(&self) -> bool {
+        match self.said.hold {
+            Hold::Pending | Hold::Writing => false,
+            Hold::Active => self.said.conformity != Conformity::Unknown,
+            Hold::Paused
+            | Hold::Blocked
+            | Hold::Refused
+            | Hold::Unreachable
+            | Hold::Overridden
+            | Hold::Expired => true,
+        }
     }
 
     /// Its instrument was out of reach, for a moment at least.
@@ -327,7 +346,7 @@ impl Output {
     }
 
     fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
-        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+        if !self.moves(ask.standing, ask.stays, ask.now) {
             return None;
         }
         self.leave(ask)
@@ -337,7 +356,7 @@ impl Output {
         let Ask {
             standing,
             guards,
-            is_shadow: _,
+            stays: _,
             interval_ms,
             restores_per_hour,
             now,
@@ -367,7 +386,7 @@ impl Output {
             act,
             look_at_ms,
             told,
-        } = decide(&situation, self.track.clone());
+        } = decide(&situation, std::mem::take(&mut self.track));
         self.track = track;
         // What was asked for before says nothing of what came after.
         let asked_at = self.reading.as_ref().map_or(0, |reading| reading.at_ms);
