@@ -135,6 +135,21 @@ fn what_is_wanted_on_the_way_to_the_safe_value_counts() {
 }
 
 #[test]
+fn a_sensor_that_is_disabled_holds_up_no_stop() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    let fields = json!({
+        "enabled": false,
+        "dataPoints": [output(1, json!({ "safeValue": 20.0, "onStop": "safeValue" }))],
+    });
+    rig.offer_and_hold(set(target(2, [changed(1, fields)]), &[(1, 72.5, 1)]));
+    run(&mut rig, &mut plant, 1_000);
+    order(&mut rig, 1, stop(None));
+    run(&mut rig, &mut plant, 10_000);
+    assert_eq!(plant.answered, [(1, Ok(()))]);
+    assert_eq!(plant.writes.len(), 0);
+}
+
+#[test]
 fn what_it_showed_before_it_went_to_the_safe_value_is_not_said_to_be_in_sync() {
     let (mut rig, mut plant) = settled(to_20_on_stop());
     order(&mut rig, 1, stop(None));

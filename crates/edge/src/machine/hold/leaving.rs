@@ -286,7 +286,7 @@ impl Output {
     }
 
     /// Takes where it stands, by whether it may be held. Is the way to its safe value what is to be done now?
-    pub(super) fn moves(&mut self, standing: &Standing, is_shadow: bool, now: Now) -> bool {
+    pub(super) fn moves(&mut self, standing: &Standing, stays: bool, now: Now) -> bool {
         let why = match standing.off {
             Off::Forbidden => return false,
             Off::No => None,
@@ -312,19 +312,19 @@ impl Output {
             (Place::Leaving(way), _) => {
                 let is_under_way =
                     self.doing != Doing::Nothing || way.track.stage != Stage::Watching;
-                if is_under_way || self.still_goes(standing, is_shadow) {
+                if is_under_way || self.still_goes(standing, stays) {
                     return true;
                 }
                 // What is asked for now may be another way, or none.
                 self.is_moved(Place::Held);
-                why.is_some() && self.moves(standing, is_shadow, now)
+                why.is_some() && self.moves(standing, stays, now)
             }
             (Place::Held, Some(_)) if !is_quiet => false,
             (Place::Held, Some(why)) => {
                 let is_over = self.said.hold == Hold::Expired
                     || self.expires_at.is_some_and(|end| end <= now.ms);
                 let to = safe_value(&self.setpoint, &self.rules, why)
-                    .filter(|_| !is_shadow && !is_over)
+                    .filter(|_| !stays && !is_over)
                     .cloned();
                 let Some(to) = to else {
                     self.place = Place::Left(why);
@@ -343,10 +343,10 @@ impl Output {
     }
 
     /// Is where it is on its way to still where it is to go? A wish, or a rule of the point, may have changed meanwhile.
-    fn still_goes(&self, standing: &Standing, is_shadow: bool) -> bool {
+    fn still_goes(&self, standing: &Standing, stays: bool) -> bool {
         match (&self.place, standing.off) {
             (Place::Leaving(way), Off::Left(why)) => {
-                !is_shadow && safe_value(&self.setpoint, &self.rules, why) == Some(&way.to)
+                !stays && safe_value(&self.setpoint, &self.rules, why) == Some(&way.to)
             }
             _ => false,
         }
@@ -360,7 +360,7 @@ impl Output {
     /// The next step to its safe value; `None`: the way is over, and it is looked at as ever.
     pub(super) fn leave(&mut self, ask: &Ask<'_>) -> Option<Next> {
         let Ask { standing, now, .. } = *ask;
-        let may_begin = self.still_goes(standing, ask.is_shadow);
+        let may_begin = self.still_goes(standing, ask.stays);
         let Place::Leaving(way) = &self.place else {
             return None;
         };

@@ -338,7 +338,8 @@ impl Machine {
         );
         let interval_ms = u64::from(holding.interval_ms());
         let restores = holding.settings.restores_per_hour;
-        let is_shadow = holding.settings.shadow;
+        let is_enabled = |item: &Item| item.sensor.enabled();
+        let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
         let mut output = holding
@@ -351,7 +352,7 @@ impl Machine {
         let ask = point::Ask {
             standing: &standing,
             guards: &guards,
-            is_shadow,
+            stays,
             interval_ms,
             restores_per_hour: restores,
             now,

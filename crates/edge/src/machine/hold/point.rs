@@ -57,7 +57,8 @@ pub(super) struct Output {
 pub(super) struct Ask<'a> {
     pub(super) standing: &'a Standing,
     pub(super) guards: &'a Result<(), GuardFailure>,
-    pub(super) is_shadow: bool,
+    /// It goes to no safe value: in shadow mode, and where its sensor is disabled.
+    pub(super) stays: bool,
     pub(super) interval_ms: u64,
     pub(super) restores_per_hour: u32,
     pub(super) now: Now,
@@ -345,7 +346,7 @@ impl Output {
     }
 
     fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
-        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+        if !self.moves(ask.standing, ask.stays, ask.now) {
             return None;
         }
         self.leave(ask)
@@ -355,7 +356,7 @@ impl Output {
         let Ask {
             standing,
             guards,
-            is_shadow: _,
+            stays: _,
             interval_ms,
             restores_per_hour,
             now,
