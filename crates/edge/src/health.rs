@@ -131,7 +131,7 @@ mod tests {
         let heard = || -> Vec<&str> {
             let word = |event| match event {
                 Event::BrokenOff { generation: 2, .. } => "broken off",
-                Event::Health { status, .. } if status == Online => "online",
+                Event::Health { status: Online, .. } => "online",
                 Event::Health { .. } => "offline",
                 other => panic!("{other:?}"),
             };

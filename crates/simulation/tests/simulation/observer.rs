@@ -345,7 +345,7 @@ impl Agent {
                 self.heard_at = now;
             }
             Some(HubError::Revoked(_) | HubError::Deleted(_)) => self.told.is_revoked = true,
-            Some(HubError::Cut(_) | HubError::Unreachable(_)) => {}
+            Some(HubError::Unknown(_) | HubError::Cut(_) | HubError::Unreachable(_)) => {}
         }
     }
 }

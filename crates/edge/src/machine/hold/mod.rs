@@ -152,6 +152,11 @@ impl Holding {
         self.booked.insert(point, booked);
     }
 
+    /// A write that no setpoint asks for is given to an adapter; its end is told ([`Machine::on_wrote`]).
+    pub(super) fn note_writing(&mut self, point: PointId) {
+        self.writing.insert(point);
+    }
+
     /// May this point be written to by a command?
     pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
         // Commands come from the hub: it is not lost.
@@ -434,10 +439,9 @@ impl Machine {
     /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
     /// of use. There are instruments that end it after every answer.
     pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
-        for output in self.holding.outputs.values_mut() {
-            if output.sensor() == sensor {
-                output.broken_off(now);
-            }
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.broken_off(now));
         }
     }
 

@@ -39,9 +39,9 @@ impl Outputs {
         if let Some(at) = output.look_at() {
             self.looks.remove(&(at, point));
         }
-        forget(&mut self.by_sensor, output.sensor(), point);
+        forget(&mut self.by_sensor, &output.sensor(), point);
         for guard in output.guards() {
-            forget(&mut self.by_guard, guard.point_id, point);
+            forget(&mut self.by_guard, &guard.point_id, point);
         }
         Some(output)
     }
@@ -134,11 +134,11 @@ impl Outputs {
     }
 }
 
-fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<PointId>>, key: K, point: PointId) {
-    if let Some(points) = index.get_mut(&key) {
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<PointId>>, key: &K, point: PointId) {
+    if let Some(points) = index.get_mut(key) {
         points.remove(&point);
         if points.is_empty() {
-            index.remove(&key);
+            index.remove(key);
         }
     }
 }
