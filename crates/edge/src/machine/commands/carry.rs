@@ -223,6 +223,8 @@ impl Machine {
             return;
         };
         job.stage = Stage::Writing { since: now.ms };
+        // No stop is confirmed while it is under way.
+        self.holding.note_writing(point);
         effects.push(Effect::Command(CommandEffect::Write {
             id,
             sensor,
@@ -244,6 +246,11 @@ impl Machine {
             return;
         };
         let Stage::Writing { since } = job.stage else {
+            return;
+        };
+        let point = job.command.point_id;
+        self.on_wrote(point, outcome.clone(), now, 0, effects);
+        let Some(job) = self.commands.jobs.get_mut(&id) else {
             return;
         };
         let end = match outcome {

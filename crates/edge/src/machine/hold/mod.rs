@@ -152,6 +152,11 @@ impl Holding {
         self.in_hand.values().copied().min()
     }
 
+    /// A write that no setpoint asks for is given to an adapter; its end is told ([`Machine::on_wrote`]).
+    pub(super) fn note_writing(&mut self, point: PointId) {
+        self.writing.insert(point);
+    }
+
     /// May this point be written to by a command?
     pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
         // Commands come from the hub: it is not lost.
