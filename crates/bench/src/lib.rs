@@ -2,9 +2,9 @@
 //! HTTP handler, a bare Modbus loop) does on this machine in this minute. `cargo xtask bench` runs them; what was measured
 //! is in `docs/benchmarks.md`. They say whether a target is reached and never fail for being slow.
 //!
-//! Here is what the benchmarks share: [`rig`] (a hub and its devices), [`process`] (programs, cores, CPU time, memory),
+//! Here is what the benchmarks share: [`rig`] (a hub and its devices), [`plant`] (a device whose agent runs), [`process`] (programs, cores, CPU time, memory),
 //! [`http`] and [`load`] (a client so lean that it is not what is measured), [`postgres`](mod@postgres) and [`bare`] (the limits),
-//! [`instruments`], [`figures`] (the tables). The measurements are `benches/*.rs`.
+//! [`instruments`] and [`outputs`], [`figures`] (the tables). The measurements are `benches/*.rs`.
 
 // The testkit's, by its file as in xtask: the rest of the testkit is for tests.
 #[allow(dead_code, reason = "the tests use the rest of it")]
@@ -16,8 +16,11 @@ pub mod figures;
 pub mod http;
 pub mod instruments;
 pub mod load;
+pub mod outputs;
+pub mod plant;
 pub mod postgres;
 pub mod process;
+pub mod restoring;
 pub mod rig;
 
 use anyhow::{Result, bail};
@@ -50,6 +53,7 @@ pub fn main(measure: impl FnOnce(Effort) -> Result<()>) -> Result<()> {
             // Cargo says so to everything that it benches.
             "--bench" => {}
             bare::PART => return bare::play(arguments),
+            restoring::PART => return restoring::play(arguments),
             other => bail!("expected --quick, found {other}"),
         }
     }

@@ -2,8 +2,12 @@
 
 mod http;
 mod modbus;
+mod output;
+mod restore;
 
 use anyhow::{Result, bail};
+
+pub use output::COUNT;
 
 /// The argument that makes a benchmark's program one of these.
 pub const PART: &str = "bare";
@@ -17,6 +21,12 @@ pub const HTTP_CHECKING: &str = "http-checking";
 /// The bare Modbus loop.
 pub const MODBUS: &str = "modbus";
 
+/// The output that is disturbed again and again.
+pub const OUTPUT: &str = "output";
+
+/// The bare loop that puts an output back.
+pub const RESTORE: &str = "restore";
+
 /// Plays a part until it is killed.
 ///
 /// # Errors
@@ -26,6 +36,10 @@ pub fn play(mut arguments: impl Iterator<Item = String>) -> Result<()> {
         Some(HTTP) => http::serve(false),
         Some(HTTP_CHECKING) => http::serve(true),
         Some(MODBUS) => modbus::read(arguments),
-        other => bail!("expected {HTTP}, {HTTP_CHECKING} or {MODBUS}, found {other:?}"),
+        Some(OUTPUT) => output::serve(),
+        Some(RESTORE) => restore::run(arguments),
+        other => bail!(
+            "expected {HTTP}, {HTTP_CHECKING}, {MODBUS}, {OUTPUT} or {RESTORE}, found {other:?}"
+        ),
     }
 }

@@ -140,6 +140,7 @@ impl Machine {
                 result,
             } => self.on_updated(sensor, generation, result, now, random),
             Event::Stopped { sensor, generation } => self.on_stopped(sensor, generation),
+            Event::BrokenOff { sensor, generation } => self.on_broken_off(sensor, generation, now),
             Event::Health {
                 sensor,
                 generation,
@@ -163,11 +164,12 @@ impl Machine {
                 point,
                 booked,
                 result,
-            } => self.on_booked(point, booked, &result, now, random, &mut effects),
+            } => self.on_booked(point, &booked, &result, now, random, &mut effects),
             Event::Command(event) => self.on_command(event, now, &mut effects),
             Event::Ordered { number, order } => {
                 self.on_ordered(number, order, now, &mut effects);
             }
+            Event::Pressure(pressure) => self.on_pressure(pressure),
             Event::Remembered(result) => self.on_remembered(&result, now, random, &mut effects),
         }
         self.drive(now, random, &mut effects);
@@ -249,6 +251,53 @@ impl Machine {
                 .map(|(id, slot)| self.sensor_status(*id, slot))
                 .collect(),
         }
+    }
+
+    /// Is this [`Machine::status`]? Asked after every event, so nothing is made for it.
+    pub(crate) fn is_as(&self, status: &AgentStatus) -> bool {
+        let AgentStatus {
+            incarnation,
+            boot,
+            hub,
+            held_version,
+            worked_version,
+            looked_revision,
+            refused_version,
+            sensors,
+        } = status;
+        let order = self.reporting.order();
+        let is_sensor = |((id, slot), sensor): ((&SensorId, &Slot), &SensorStatus)| {
+            self.is_sensor_as(*id, slot, sensor)
+        };
+        (*incarnation, *boot) == (order.incarnation, order.boot)
+            && *held_version == self.target.held_version()
+            && *worked_version == self.target.worked_version()
+            && *looked_revision == self.target.looked_revision()
+            && *refused_version == self.target.refused_version()
+            && *hub == self.hub.status()
+            && sensors.len() == self.slots.len()
+            && self.slots.iter().zip(sensors).all(is_sensor)
+    }
+
+    fn is_sensor_as(&self, of: SensorId, slot: &Slot, status: &SensorStatus) -> bool {
+        let SensorStatus {
+            id,
+            name,
+            wanted: wants,
+            running,
+            in_progress,
+            failure,
+            health,
+        } = status;
+        let wanted = self.wanted.get(&of);
+        let named = wanted.or(slot.running()).map(|item| item.sensor.name());
+        *id == of
+            && name.as_ref() == named
+            && wants.as_ref() == wanted
+            && running.as_ref() == slot.running()
+            && *in_progress == slot.is_busy()
+            && health.as_ref() == slot.health()
+            && *failure == slot.failure_report(of)
     }
 
     fn sensor_status(&self, id: SensorId, slot: &Slot) -> SensorStatus {

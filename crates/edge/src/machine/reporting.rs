@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, SensorId,
+    CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, ResetId, SensorId,
     document::report::{REFUSED_VERSION, running_fingerprint},
     values::ReportedValues,
 };
@@ -23,6 +23,10 @@ use super::{
 /// How long a report waits for the note that a version was worked through, in ms: one write to the disk. So "all of it
 /// runs" and "it was worked through" go together.
 const WAIT_FOR_NOTE_MS: u64 = 1_000;
+
+/// How long what somebody acts on waits for the end of a wish that is being carried out, in ms: most instruments are written
+/// and read back in less, and then one report says both.
+const WAIT_FOR_WISH_MS: u64 = 50;
 
 /// The conversation about what is true.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ struct Pending {
     commands: BTreeSet<CommandId>,
     /// Is there something in it that somebody acts on?
     prompt: bool,
+    /// Is there the end of a wish or of a command in it, which somebody waits for? There are no more of those than wishes.
+    awaited: bool,
 }
 
 impl Pending {
@@ -92,6 +98,7 @@ impl Pending {
             outputs,
             commands,
             prompt: _,
+            awaited: _,
         } = self;
         let says_nothing_of = health.is_empty() && outputs.is_empty() && commands.is_empty();
         !full && !header && !outcome && says_nothing_of
@@ -106,6 +113,7 @@ impl Pending {
             mut outputs,
             mut commands,
             prompt,
+            awaited,
         } = other;
         self.full |= full;
         self.header |= header;
@@ -114,6 +122,7 @@ impl Pending {
         self.outputs.append(&mut outputs);
         self.commands.append(&mut commands);
         self.prompt |= prompt;
+        self.awaited |= awaited;
     }
 }
 
@@ -174,6 +183,13 @@ impl Reporting {
     pub(super) fn command_ended(&mut self, command: CommandId) {
         self.pending.commands.insert(command);
         self.pending.prompt = true;
+        self.pending.awaited = true;
+    }
+
+    /// A wish was carried out, or it is clear why it was not: somebody waits for that.
+    pub(super) fn wish_ended(&mut self, point: PointId) {
+        self.output_changed(point, true);
+        self.pending.awaited = true;
     }
 
     /// Is there a word on a command that the hub was not told, and could be?
@@ -186,6 +202,11 @@ impl Reporting {
     pub(super) const fn header_changed(&mut self) {
         self.pending.header = true;
         self.pending.prompt = true;
+    }
+
+    /// Something changed that nobody acts on at once.
+    pub(super) const fn header_detail(&mut self) {
+        self.pending.header = true;
     }
 
     pub(super) fn want_full(&mut self) {
@@ -238,12 +259,17 @@ impl Machine {
         let due = match last_made_at {
             None if self.target.is_worked_through() => *boot_at,
             None => boot_at + self.settings.boot_report_ms,
+            Some(at) if pending.awaited => *at,
             Some(_) if pending.prompt => {
                 let noted = self
                     .target
                     .noting_since()
                     .map_or(0, |since| since + WAIT_FOR_NOTE_MS);
-                after(self.settings.report_merge_ms).max(noted)
+                let wish = self
+                    .holding
+                    .wishes_in_hand_since()
+                    .map_or(0, |since| since + WAIT_FOR_WISH_MS);
+                after(self.settings.report_merge_ms).max(noted).max(wish)
             }
             Some(_) if !pending.is_empty() => {
                 after(self.settings.report_lazy_ms).min(*heartbeat_at)
@@ -306,8 +332,15 @@ impl Machine {
         (says && is_used).then(|| ReportedValues {
             held_commands: self.commands.revision(),
             commands: self.commands.words((!full).then_some(commands)),
+            resets: self.resets_done(*full || *header),
             ..self.holding.report((!full).then_some(outputs), now)
         })
+    }
+
+    /// The resets of write budgets that are carried out. They come with what is held.
+    fn resets_done(&self, is_said: bool) -> BTreeMap<PointId, ResetId> {
+        let target = self.target.held().filter(|_| is_said);
+        target.map_or_else(BTreeMap::new, |target| self.holding.resets_done(&target))
     }
 
     fn running(&self) -> impl Iterator<Item = &Item> {
@@ -321,10 +354,9 @@ impl Machine {
             .filter_map(|(id, slot)| Some((*id, slot.failure_report(*id)?)))
             .collect();
         if let Some(unkept) = self.polling.unkept() {
-            unkept.add_to(&mut failures, |id| {
-                let running = self.slots.get(&id)?.running()?;
-                Some(running.sensor.fingerprint())
-            });
+            let running = self.running();
+            let running = running.map(|item| (item.sensor.id(), item.sensor.fingerprint()));
+            unkept.add_to(&mut failures, &running.collect());
         }
         Outcome {
             version: self.target.worked_version(),

@@ -44,13 +44,19 @@ mod agent;
 mod arrivals;
 mod disk;
 mod effects;
+mod epilogue;
 mod hub;
 mod instrument;
+mod line;
 mod mischief;
 mod observer;
+mod once;
+mod people;
+mod site;
 mod verdict;
 mod words;
 mod world;
+mod writes;
 
 use std::{
     collections::BTreeMap,
@@ -81,6 +87,7 @@ fn run(seed: u64, is_told: bool) -> (BTreeMap<&'static str, u64>, u64) {
     world.run(CALM_MS);
     world.check_converged();
     world.check_quiet(QUIET_MS);
+    world.epilogue();
     (world.reached, world.digest)
 }
 

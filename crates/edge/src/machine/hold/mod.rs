@@ -5,14 +5,17 @@
 //! A pass is made sensor by sensor: each has its own reading under way and its own next time, so that a dead one delays
 //! no other. What comes meanwhile only changes what is wanted: nothing is cancelled, nothing is lost.
 //!
-//! - `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
+//! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
+//! - `accounts.rs`: how often each point was written to;
 //! - `pass.rs`: when the outputs of a sensor are read;
 //! - `say.rs`: what is said of them.
 
+mod accounts;
 mod leaving;
 mod local;
 mod notes;
+mod outputs;
 mod pass;
 mod point;
 mod say;
@@ -21,18 +24,21 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, Item, PauseId, PointId, SensorId,
+    Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
     document::hold::{HoldSettings, LoopState},
-    hold::{Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
+    hold::{Account, Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
+    pace::Pressure,
     values::wishes_fingerprint,
 };
 use holdfast_ports::bus::Fresh;
 
 use super::{Effect, Machine, Now, PointsRead};
 use crate::status::HubAccess;
+use accounts::Accounts;
 use local::Local;
 use notes::Notes;
-use pass::Pass;
+use outputs::Outputs;
+use pass::{Pace, Pass};
 use point::{Busy, Output};
 use view::Errors;
 
@@ -44,13 +50,14 @@ pub(super) struct Holding {
     settings: HoldSettings,
     /// When the settings' pauses end, in ms.
     ends: BTreeMap<PauseId, u64>,
-    outputs: BTreeMap<PointId, Output>,
+    outputs: Outputs,
     /// By sensor; also of sensors that do not run.
     passes: BTreeMap<SensorId, Pass>,
     /// The last readings of points that guards are on; `None`: not looked at yet.
     guarded_by: BTreeMap<PointId, Option<Observed>>,
-    /// Writes booked in the ledger, of points without a setpoint too.
-    booked: BTreeMap<PointId, u64>,
+    /// Writes to points, of those without a setpoint too.
+    accounts: Accounts,
+    pace: Pace,
     /// Passes that took longer than the interval.
     overruns: u64,
     /// Passes that ended.
@@ -71,6 +78,8 @@ pub(super) struct Holding {
     writing: BTreeSet<PointId>,
     /// Those of them whose write was begun before the newest wishes and settings came.
     awaited: BTreeSet<PointId>,
+    /// Outputs whose newest wish is being carried out, since when, in ms.
+    in_hand: BTreeMap<PointId, u64>,
     /// The revisions of setpoints and of settings by which everything goes: no write by earlier ones is under way.
     in_force: (u64, u64),
     /// What is held, for the hub to see whether it is what it gave.
@@ -79,7 +88,7 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn from_ledger(
-        booked: BTreeMap<PointId, u64>,
+        booked: BTreeMap<PointId, Account>,
         memory: LoopMemory,
         now_ms: u64,
     ) -> Self {
@@ -93,17 +102,19 @@ impl Holding {
             hub_lost_settled: memory.hub_lost_settled,
             said_state: LoopState::Active,
             errors: Errors::default(),
+            accounts: Accounts::from_ledger(booked, &memory, now_ms),
             notes: Notes::from_ledger(memory, now_ms),
             revision: 0,
             settings: HoldSettings::default(),
             ends: BTreeMap::new(),
-            outputs: BTreeMap::new(),
+            outputs: Outputs::default(),
             passes: BTreeMap::new(),
             guarded_by: BTreeMap::new(),
-            booked,
+            pace: Pace::default(),
             overruns: 0,
             writing: BTreeSet::new(),
             awaited: BTreeSet::new(),
+            in_hand: BTreeMap::new(),
             in_force: (0, 0),
             fingerprint: None,
         }
@@ -123,23 +134,27 @@ impl Holding {
     /// When something is to be looked at, in ms.
     pub(super) fn next_at(&self) -> Option<u64> {
         let passes = self.passes.values().filter_map(Pass::next_at);
-        let looks = self.outputs.values().filter_map(Output::look_at);
-        let ends = [self.local.ends_at(), self.next_note_at()];
+        let look = self.outputs.next_look();
+        let ends = [
+            self.local.ends_at(),
+            self.next_note_at(),
+            self.accounts.next_at(),
+        ];
         passes
-            .chain(looks)
+            .chain(look)
             .chain(self.ends.values().copied())
             .chain(ends.into_iter().flatten())
             .min()
     }
 
-    /// Writes of a point that are booked in the ledger.
-    pub(super) fn booked(&self, point: PointId) -> u64 {
-        self.booked.get(&point).copied().unwrap_or(0)
+    /// Since when a wish is being carried out, in ms, if one is.
+    pub(super) fn wishes_in_hand_since(&self) -> Option<u64> {
+        self.in_hand.values().copied().min()
     }
 
-    /// Writes of a point were booked that no setpoint made.
-    pub(super) fn note_booked(&mut self, point: PointId, booked: u64) {
-        self.booked.insert(point, booked);
+    /// A write that no setpoint asks for is given to an adapter; its end is told ([`Machine::on_wrote`]).
+    pub(super) fn note_writing(&mut self, point: PointId) {
+        self.writing.insert(point);
     }
 
     /// May this point be written to by a command?
@@ -169,18 +184,14 @@ impl Holding {
 
     /// Somebody asks for a look at everything: what was given up is tried once more.
     pub(super) fn look_again(&mut self, now: Now) {
-        for output in self.outputs.values_mut() {
-            output.look_again();
-        }
+        self.outputs.change_all(Output::look_again);
         for pass in self.passes.values_mut() {
             pass.hurry(now.ms);
         }
     }
 
     fn look_at_all(&mut self) {
-        for output in self.outputs.values_mut() {
-            output.look_now();
-        }
+        self.outputs.change_all(Output::look_now);
     }
 }
 
@@ -236,19 +247,20 @@ impl Machine {
             self.reporting.header_changed();
         }
         holding.come_into_force();
-        let (mut outputs, mut unknown) = (BTreeMap::new(), Vec::new());
+        let (mut outputs, mut unknown) = (Outputs::default(), Vec::new());
+        let places = places_of(&target);
         for setpoint in &target.setpoints.items {
             let point = setpoint.point_id;
-            let place = target.items.iter().find_map(|item| {
-                let rules = item.sensor.content().binding.point_rules(point)?;
-                Some((item.sensor.id(), rules))
-            });
             // The hub keeps points that something is set on; one that is not there can't be held.
-            let Some((sensor, rules)) = place else {
+            let Some(item) = places.get(&point) else {
                 continue;
             };
-            let before = holding.outputs.remove(&point);
-            let booked = holding.booked.get(&point).copied().unwrap_or(0);
+            let (sensor, content) = (item.sensor.id(), item.sensor.fingerprint());
+            let before = holding.outputs.remove(point);
+            let known = before.as_ref().filter(|before| before.content == content);
+            let rules = known.map(|before| before.rules.clone());
+            let rules = rules.or_else(|| item.sensor.content().binding.point_rules(point));
+            let Some(rules) = rules else { continue };
             let kept = holding.notes.kept().setpoints.get(&point);
             let left = kept.filter(|kept| is_boot && kept.revision == setpoint.revision);
             if before.is_none() {
@@ -256,8 +268,10 @@ impl Machine {
             }
             let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
             let is_writing = holding.writing.contains(&point);
+            let place = (sensor, content);
+            let account = || holding.accounts.take(point);
             let (mut output, is_new) =
-                Output::of(before, setpoint, sensor, rules, booked, is_writing, now);
+                Output::of(before, setpoint, place, rules, account, is_writing, now);
             let learned = holding.notes.kept().learned.get(&point);
             if let Some(learned) =
                 learned.filter(|learned| is_boot && learned.revision == setpoint.revision)
@@ -267,10 +281,22 @@ impl Machine {
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
+                // At boot there are all of them, and nobody waits.
+                if !is_boot {
+                    holding.in_hand.insert(point, now.ms);
+                }
             }
             outputs.insert(point, output);
         }
-        holding.outputs = outputs;
+        let released = std::mem::replace(&mut holding.outputs, outputs);
+        for (point, output) in released.into_all() {
+            holding.accounts.put(point, output.budget);
+        }
+        holding.take_resets(&target);
+        let outputs = &holding.outputs;
+        holding
+            .in_hand
+            .retain(|point, _| outputs.contains_key(point));
         let limits = holding.outputs.values().filter_map(Output::lost_after_ms);
         holding.hub_limits = limits.collect();
         holding.lost_level = usize::MAX;
@@ -289,8 +315,8 @@ impl Machine {
             holding.passes.entry(*sensor).or_default().hurry(now.ms);
         }
         holding.passes.retain(|sensor, pass| {
-            let has_output = |output: &Output| output.sensor() == *sensor;
-            pass.is_busy() || guarding.contains(sensor) || holding.outputs.values().any(has_output)
+            let has_output = holding.outputs.of_sensor(*sensor).next().is_some();
+            pass.is_busy() || guarding.contains(sensor) || has_output
         });
     }
 
@@ -300,17 +326,11 @@ impl Machine {
         self.end_local(now);
         self.note_hub_lost(now);
         self.begin_passes(now, effects);
-        let due: Vec<PointId> = self
-            .holding
-            .outputs
-            .iter()
-            .filter(|(_, output)| output.look_at().is_some_and(|at| at <= now.ms))
-            .map(|(point, _)| *point)
-            .collect();
-        for point in due {
+        for point in self.holding.outputs.due(now.ms) {
             self.look_at_output(point, now, random, effects);
         }
         self.settle_stops(now);
+        self.note_resets(now, effects);
         self.write_notes(now, effects);
         self.answer_orders(effects);
     }
@@ -358,9 +378,10 @@ impl Machine {
             |guard| holding.guarded_by.get(&guard)?.as_ref(),
             now.ms,
         );
-        let interval_ms = u64::from(holding.interval_ms());
+        let interval_ms = holding.kept_interval_ms(sensor);
         let restores = holding.settings.restores_per_hour;
-        let is_shadow = holding.settings.shadow;
+        let is_enabled = |item: &Item| item.sensor.enabled();
+        let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
         // A point that is not there will not be looked at.
         let guards = guards.map_err(|failure| GuardFailure {
             is_unread: failure.is_unread && self.is_wanted(failure.point),
@@ -368,7 +389,7 @@ impl Machine {
         });
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
-        let output = holding
+        let mut output = holding
             .outputs
             .get_mut(&point)
             .expect("it was there a moment ago");
@@ -381,18 +402,23 @@ impl Machine {
         let ask = point::Ask {
             standing: &standing,
             guards: &guards,
-            is_shadow,
+            stays,
             interval_ms,
             restores_per_hour: restores,
             now,
             random,
         };
         let next = output.look(&ask);
-        holding.errors.note(point, output, now);
+        holding.errors.note(point, &output, now);
         if output.has_just_expired() | output.has_just_learned() {
             holding.notes.dirty();
         }
+        let has_ended = next.busy.is_none() && output.is_wish_answered();
+        drop(output);
         self.reporting.output_changed_as(point, next.changed);
+        if has_ended && self.holding.in_hand.remove(&point).is_some() {
+            self.reporting.wish_ended(point);
+        }
         match next.busy {
             None => {}
             // It is looked at as soon as it is there.
@@ -402,6 +428,7 @@ impl Machine {
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
                 Some(generation) => {
                     self.holding.writing.insert(point);
+                    self.holding.accounts.days_run = true;
                     effects.push(Effect::WritePoint {
                         sensor,
                         generation,
@@ -464,10 +491,18 @@ impl Machine {
 
     /// The adapter lost an instrument, if only between two looks: what it shows next may be what it starts with.
     pub(in crate::machine) fn lost_touch(&mut self, sensor: SensorId, now: Now) {
-        for output in self.holding.outputs.values_mut() {
-            if output.sensor() == sensor {
-                output.lost_touch(now);
-            }
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.lost_touch(now));
+        }
+    }
+
+    /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
+    /// of use. There are instruments that end it after every answer.
+    pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.broken_off(now));
         }
     }
 
@@ -486,8 +521,8 @@ impl Machine {
         if holding.come_into_force() {
             self.reporting.header_changed();
         }
-        if let Some(output) = self.holding.outputs.get_mut(&point) {
-            output.wrote(outcome, now, random);
+        let wrote = |output: &mut Output| output.wrote(outcome, now, random);
+        if self.holding.outputs.change(point, wrote).is_some() {
             self.look_at_output(point, now, random, effects);
         }
     }
@@ -496,18 +531,26 @@ impl Machine {
     pub(super) fn on_booked(
         &mut self,
         point: PointId,
-        booked: u64,
+        booked: &Account,
         result: &Result<(), String>,
         now: Now,
         random: u32,
         effects: &mut Vec<Effect>,
     ) {
         if result.is_ok() {
-            self.holding.booked.insert(point, booked);
+            self.holding.note_booked(point, booked, now);
         }
-        if let Some(output) = self.holding.outputs.get_mut(&point) {
-            output.booked(booked, result, now, random);
+        self.reset_noted(point, result, now, random);
+        let took = |output: &mut Output| output.booked(result, now, random);
+        if self.holding.outputs.change(point, took).is_some() {
             self.look_at_output(point, now, random, effects);
+        }
+    }
+
+    /// How busy the machine is; `None`: that is not known.
+    pub(super) fn on_pressure(&mut self, pressure: Option<Pressure>) {
+        if self.holding.pace.stretch.note(pressure) && self.holding.is_used() {
+            self.reporting.header_detail();
         }
     }
 
@@ -525,11 +568,8 @@ impl Machine {
             asked_at,
             shown,
         } = read;
-        let interval = u64::from(self.holding.interval_ms());
-        if let Some(pass) = self.holding.passes.get_mut(&sensor) {
-            let over = pass.ended(now.ms, interval, self.holding.settings.dynamic);
-            self.holding.overruns += u64::from(over);
-            self.holding.passes_ended += 1;
+        if self.holding.pass_ended(sensor, now) {
+            self.reporting.header_detail();
         }
         for (
             point,
@@ -555,25 +595,31 @@ impl Machine {
                     .guarded_by
                     .insert(*point, Some(observed.clone()));
             }
-            if let Some(output) = self.holding.outputs.get_mut(point) {
-                output.read(observed);
-            }
+            let outputs = &mut self.holding.outputs;
+            outputs.change(*point, |output| output.read(observed));
         }
-        let holding = &self.holding;
-        let guarded = |output: &Output| {
-            let guards = output.guards().iter();
-            guards
-                .into_iter()
-                .any(|guard| points.contains(&guard.point_id))
-        };
-        let concerned: Vec<PointId> = holding
-            .outputs
-            .iter()
-            .filter(|(point, output)| points.contains(point) || guarded(output))
-            .map(|(point, _)| *point)
-            .collect();
+        let concerned = self.holding.outputs.concerned(&points);
         for point in concerned {
             self.look_at_output(point, now, random, effects);
         }
     }
+}
+
+/// Of the points that something is set on, the sensor of each.
+fn places_of(target: &TargetState) -> BTreeMap<PointId, &Item> {
+    let set: BTreeSet<PointId> = target
+        .setpoints
+        .items
+        .iter()
+        .map(|setpoint| setpoint.point_id)
+        .collect();
+    let mut places = BTreeMap::new();
+    for item in target.items.iter().filter(|_| !set.is_empty()) {
+        for (point, _) in item.sensor.content().binding.point_names() {
+            if set.contains(&point) {
+                places.entry(point).or_insert(item);
+            }
+        }
+    }
+    places
 }

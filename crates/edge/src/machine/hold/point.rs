@@ -1,12 +1,12 @@
 //! One output: its wish, what it showed last, what is under way, and how it stands.
 
 use holdfast_domain::{
-    PointValue, Quality, SensorId,
+    Fingerprint, PointValue, Quality, SensorId,
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
-        Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus, Instead,
-        Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
+        Instead, Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ const OLD_AFTER_INTERVALS: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Output {
     sensor: SensorId,
+    /// Of its sensor's content, which the rules are from.
+    pub(super) content: Fingerprint,
     pub(super) setpoint: Setpoint,
     pub(super) rules: PointRules,
     pub(super) band: Band,
@@ -31,10 +33,12 @@ pub(super) struct Output {
     /// Was it looked at since then? While a write settles, that says nothing of the end yet.
     saw_end: bool,
     pub(super) track: Track,
-    budget: Budget,
+    pub(super) budget: Budget,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
+    /// When its instrument last ended the connection, in ms.
+    broken_off_at: u64,
     /// What is under way.
     pub(super) doing: Doing,
     /// When it is looked at again, in ms.
@@ -55,7 +59,8 @@ pub(super) struct Output {
 pub(super) struct Ask<'a> {
     pub(super) standing: &'a Standing,
     pub(super) guards: &'a Result<(), GuardFailure>,
-    pub(super) is_shadow: bool,
+    /// It goes to no safe value: in shadow mode, and where its sensor is disabled.
+    pub(super) stays: bool,
     pub(super) interval_ms: u64,
     pub(super) restores_per_hour: u32,
     pub(super) now: Now,
@@ -96,7 +101,7 @@ pub(super) fn max_age_ms(interval_ms: u64) -> u64 {
 /// What is to be done for an output.
 pub(super) enum Busy {
     Reading,
-    Booking { booked: u64 },
+    Booking { booked: Account },
     Writing { value: PointValue },
 }
 
@@ -107,14 +112,14 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
-    /// the adapter, perhaps by a wish that was released since.
+    /// An output by its wish; what is known of `before` is kept, else `account` is what of writes to it is. Is the wish a new
+    /// one? `is_writing`: a write to it is with the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
-        sensor: SensorId,
+        (sensor, content): (SensorId, Fingerprint),
         rules: PointRules,
-        booked: u64,
+        account: impl FnOnce() -> Budget,
         is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
@@ -130,6 +135,7 @@ impl Output {
             Some(before) if is_same(&before) => {
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -150,7 +156,7 @@ impl Output {
                     ),
                     None => (
                         Track::default(),
-                        Budget::from_ledger(booked),
+                        account(),
                         None,
                         if is_writing {
                             Doing::Writing
@@ -162,6 +168,7 @@ impl Output {
                 };
                 let output = Self {
                     sensor,
+                    content,
                     setpoint: setpoint.clone(),
                     rules,
                     band,
@@ -171,6 +178,7 @@ impl Output {
                     budget,
                     reading,
                     lost_at: 0,
+                    broken_off_at: 0,
                     doing,
                     place,
                     left_badly: None,
@@ -273,6 +281,20 @@ impl Output {
         matches!(self.doing, Doing::Booking | Doing::Writing)
     }
 
+    /// Is it known by now whether it shows what is wanted, or why it will not?
+    pub(super) fn is_wish_answered(&self) -> bool {
+        match self.said.hold {
+            Hold::Pending | Hold::Writing => false,
+            Hold::Active => self.said.conformity != Conformity::Unknown,
+            Hold::Paused
+            | Hold::Blocked
+            | Hold::Refused
+            | Hold::Unreachable
+            | Hold::Overridden
+            | Hold::Expired => true,
+        }
+    }
+
     /// Its instrument was out of reach, for a moment at least.
     pub(super) fn lost_touch(&mut self, now: Now) {
         self.track.lost_touch();
@@ -284,6 +306,12 @@ impl Output {
     pub(super) fn is_not_there_yet(&mut self) {
         self.track.lost_touch();
         self.reading = None;
+    }
+
+    /// Its instrument ended the connection, and may have been without power.
+    pub(super) fn broken_off(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.broken_off_at = now.ms;
     }
 
     pub(super) fn read(&mut self, observed: Observed) {
@@ -320,16 +348,9 @@ impl Output {
         }
     }
 
-    pub(super) fn booked(
-        &mut self,
-        booked: u64,
-        result: &Result<(), String>,
-        now: Now,
-        random: u32,
-    ) {
+    pub(super) fn booked(&mut self, result: &Result<(), String>, now: Now, random: u32) {
         match result {
             Ok(()) => {
-                self.budget.reserved(booked);
                 if self.doing == Doing::Booking {
                     self.doing = Doing::Nothing;
                     self.track_of_write().take_back();
@@ -362,7 +383,7 @@ impl Output {
     }
 
     fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
-        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+        if !self.moves(ask.standing, ask.stays, ask.now) {
             return None;
         }
         self.leave(ask)
@@ -372,7 +393,7 @@ impl Output {
         let Ask {
             standing,
             guards,
-            is_shadow: _,
+            stays: _,
             interval_ms,
             restores_per_hour,
             now,
@@ -402,8 +423,11 @@ impl Output {
             act,
             look_at_ms,
             told,
-        } = decide(&situation, self.track.clone());
+        } = decide(&situation, std::mem::take(&mut self.track));
         self.track = track;
+        // What was asked for before says nothing of what came after.
+        let asked_at = self.reading.as_ref().map_or(0, |reading| reading.at_ms);
+        self.track.was_out_of_reach |= asked_at < self.broken_off_at;
         // What is due now was just looked at.
         self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
         let adopt = match &act {
@@ -421,7 +445,7 @@ impl Output {
 
     /// Begins a write: books a block of them first, if the last one is used up.
     pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
-        match self.budget.to_reserve() {
+        match self.budget.to_book(&self.rules.budget, now.ms) {
             Some(booked) => {
                 self.doing = Doing::Booking;
                 Busy::Booking { booked }
