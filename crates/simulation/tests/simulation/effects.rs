@@ -78,9 +78,10 @@ impl World {
                 self.write(agent, DiskWrite::TurnedAway(how), &Event::TurnedAwayNoted);
             }
             Effect::BookWrites { point, booked } => {
-                let booked_as = |result| Event::Booked {
+                let account = booked.clone();
+                let booked_as = move |result| Event::Booked {
                     point,
-                    booked,
+                    booked: account.clone(),
                     result,
                 };
                 self.write(agent, DiskWrite::Book(point, booked), &booked_as);

@@ -368,6 +368,25 @@ impl Hub {
         )
     }
 
+    /// Waits until the reconciler says that it is ready, or not. With PostgreSQL only.
+    pub(crate) async fn reconciler_is_ready(&self, wanted: bool) {
+        let addr = self.reconciler_addr.expect("it is a process of its own");
+        let reconciler = Client::new(&format!("http://{addr}"), None);
+        let status = if wanted { 200 } else { 503 };
+        eventually(
+            &format!("the reconciler's /readyz answers {status}"),
+            async || {
+                let ready = reconciler.ask("GET", "/readyz", &Value::Null).await;
+                if ready.status == status {
+                    Ok(())
+                } else {
+                    Err(format!("{} {}", ready.status, ready.body))
+                }
+            },
+        )
+        .await;
+    }
+
     /// The value of a metric of the reconciler, all its labels summed up.
     pub(crate) async fn reconciler_metric(&self, name: &str) -> f64 {
         let text = match self.reconciler_addr {
