@@ -37,7 +37,7 @@ pub(super) async fn run(hub: Hub, device: DeviceId, ports: &Path, cancel: &Cance
         tour.show().await?;
         std::future::pending::<anyhow::Result<()>>().await
     };
-    if let Some(Err(error)) = cancel.run_until_cancelled(tour).await {
+    if let Some(Err(error)) = Box::pin(cancel.run_until_cancelled(tour)).await {
         println!("The demo ended: {error:#}");
         cancel.cancelled().await;
     }
