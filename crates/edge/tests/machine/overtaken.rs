@@ -130,8 +130,11 @@ fn a_stop_is_confirmed_when_nothing_moves_any_more() {
         (LoopState::Stopping, 5),
         "it is noted first"
     );
-    rig.take("remember");
-    rig.event(Event::Remembered(Ok(())));
+    // The day that the write counts in was noted before it.
+    while rig.verbs().contains(&"remember") {
+        rig.take("remember");
+        rig.event(Event::Remembered(Ok(())));
+    }
     rig.pass(500);
     assert_eq!(hold(&mut rig), (LoopState::Stopped, 5));
 }
