@@ -22,8 +22,8 @@ const FRESH_MS: u64 = 1_000;
 const HOUR_MS: u64 = 3_600_000;
 /// Writes on one way to a safe value.
 const WAY_WRITES: u32 = 10;
-/// Does the account of a day's writes outlive a restart? Else each process of an agent begins a new one.
-const DAY_OUTLIVES_RESTARTS: bool = false;
+/// Does the account of a day's writes outlive a restart? Else each process of an agent begins one of its own.
+const DAY_OUTLIVES_RESTARTS: bool = true;
 
 /// What is written to.
 #[derive(Debug, Clone, Copy)]
