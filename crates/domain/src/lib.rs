@@ -32,6 +32,7 @@ pub mod hold;
 pub mod ids;
 pub mod limits;
 mod not_json;
+pub mod pace;
 pub mod plan;
 pub mod project;
 pub mod protocol;
@@ -55,7 +56,7 @@ pub use document::{
 };
 pub use fields::{Choice, Fields, Path, Problem, Problems};
 pub use ids::{
-    CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId,
+    CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, ResetId, SensorId, TokenId,
 };
 pub use not_json::not_json;
 pub use protocol::Protocol;

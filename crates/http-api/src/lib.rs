@@ -5,12 +5,13 @@
 //!
 //! Where to look: `auth` (who may), `extract` (reading requests strictly), `problem` and `finish` (what every
 //! error looks like, request ids, panics); `agent` is the agent's side and hot; `devices`, `sensors`, `target`,
-//! `rows`, `setpoints`, `commands`, `reconciliation`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
+//! `rows`, `setpoints`, `budget`, `commands`, `reconciliation`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
 //! `ui` the pages; `bounds` what is held back at once. Listening is left to `holdfast-runtime`.
 
 mod agent;
 mod auth;
 mod bounds;
+mod budget;
 mod commands;
 mod devices;
 mod events;
@@ -172,6 +173,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(observe::fleet_sensors))
         .routes(routes!(setpoints::list))
         .routes(routes!(setpoints::get, setpoints::set, setpoints::release))
+        .routes(routes!(budget::last_reset, budget::reset))
         .routes(routes!(commands::list, commands::send))
         .routes(routes!(commands::get))
         .routes(routes!(reconciliation::get, reconciliation::tune))

@@ -28,6 +28,7 @@ use holdfast_ports::{
 use holdfast_runtime::{
     clock::{SystemClock, SystemEntropy},
     config::ConfigError,
+    load::ProcLoad,
     logs::LogConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -142,8 +143,9 @@ impl Prepared {
     async fn run_agent(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             tracing::info!(device = %self.identity.device, "agent up");
-            let agent =
-                Agent::new(self.parts()?, self.settings.clone()).answering(self.local.clone());
+            let agent = Agent::new(self.parts()?, self.settings.clone())
+                .answering(self.local.clone())
+                .measuring(Arc::new(ProcLoad));
             let (status, stop) = (agent.status(), cancel.child_token());
             let mut running = pin!(agent.run(stop.clone()));
             let anew = self

@@ -31,6 +31,7 @@ macro_rules! on_both_stores {
 mod agent_settings;
 mod agents;
 mod browser;
+mod budgets;
 mod buttons;
 mod comeback;
 mod command_line;

@@ -153,7 +153,6 @@ fn a_write_that_outlives_its_wish_is_waited_for_by_the_next_one() {
     assert_eq!(rig.count("write"), 1, "one write of a point at a time");
     wrote(&mut rig);
     shows(&mut rig, 72.5);
-    booked(&mut rig);
     assert_eq!(written(&mut rig), PointValue::Number(50.0));
 }
 

@@ -7,15 +7,15 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use holdfast_domain::document::hold::Scope;
-use holdfast_hub::values::InterruptRequest;
+use holdfast_domain::{Problems, document::hold::Scope};
+use holdfast_hub::{HubError, values::InterruptRequest};
 use holdfast_wire::{FleetReconciliation, Request as _, Stop};
 use serde_json::{Map, Value, json};
 
 use crate::{
     App,
     auth::{Admin, Operator},
-    extract::{DevicePath, Form},
+    extract::{DevicePath, Form, PausePath},
     problem::{ApiProblem, ApiResult},
     reconciliation,
     ui::PageError,
@@ -77,6 +77,28 @@ pub(super) async fn start_device(
         let reason = field(&fields, "reason");
         app.hub.start(device, caller.asks(reason)).await?;
         Ok(())
+    })
+    .await
+}
+
+/// Lifts the pause of a sensor or a point. One that is over already is no error: the page shows so.
+pub(super) async fn lift(
+    operator: ApiResult<Operator>,
+    State(app): State<App>,
+    path: ApiResult<PausePath>,
+    form: ApiResult<Form>,
+) -> Result<Response, PageError> {
+    let PausePath(device, pause) = path.map_err(|problem| PageError::at(&problem, "/"))?;
+    on_device(Ok(DevicePath(device)), async |device| {
+        let Operator(caller) = operator?;
+        let Form(fields) = form?;
+        let reason = field(&fields, "reason").ok_or_else(|| {
+            ApiProblem::invalid(&Problems::one("reason", "why it is lifted", "nothing"))
+        })?;
+        match app.hub.lift(device, pause, caller.asks(Some(reason))).await {
+            Err(HubError::NotFound(_)) => Ok(()),
+            other => Ok(other?),
+        }
     })
     .await
 }

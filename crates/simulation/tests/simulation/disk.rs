@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::{
-    CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
-    hold::LoopMemory,
+    CommandId, Fingerprint, PointId, SensorId, TargetState,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
 };
 use holdfast_ports::ledger::{Held, Identity, TurnedAway};
 
@@ -47,7 +48,10 @@ impl Disk {
     }
 
     pub(crate) fn booked(&self, point: PointId) -> u64 {
-        self.0.booked.get(&point).copied().unwrap_or(0)
+        self.0
+            .booked
+            .get(&point)
+            .map_or(0, |account| account.writes)
     }
 
     /// Does it know this command?
@@ -64,10 +68,10 @@ pub(crate) enum DiskWrite {
     Keep(Vec<SensorId>),
     Established(SensorId, Fingerprint),
     TurnedAway(Option<TurnedAway>),
-    Book(PointId, u64),
+    Book(PointId, Account),
     Remember(Box<LoopMemory>),
     /// A command is begun, and writes of its point may have to be booked before.
-    Begin(CommandId, Option<(PointId, u64)>),
+    Begin(CommandId, Option<(PointId, Account)>),
     End(Box<CommandReport>),
 }
 
@@ -92,10 +96,14 @@ impl DiskWrite {
             }
             Self::Remember(memory) => held.memory = *memory,
             Self::Book(point, booked) => {
-                held.booked.insert(point, booked);
+                let kept = held.booked.entry(point).or_default();
+                *kept = std::mem::take(kept).joined(&booked);
             }
             Self::Begin(id, booking) => {
-                held.booked.extend(booking);
+                if let Some((point, booked)) = booking {
+                    let kept = held.booked.entry(point).or_default();
+                    *kept = std::mem::take(kept).joined(&booked);
+                }
                 if !held.commands.iter().any(|(known, _)| *known == id) {
                     held.commands.push((id, None));
                 }

@@ -1,8 +1,11 @@
 //! How what an agent asks for gets under way: requests that may get lost or come twice, writes to a disk that may be full,
 //! calls of adapters that take their time. One place for each effect.
 
-use holdfast_domain::{PointId, PointValue};
-use holdfast_edge::machine::{CommandEffect, CommandEvent, Effect, Event};
+use holdfast_domain::{PointId, PointValue, hold::LoopMemory, row::Actor};
+use holdfast_edge::{
+    LocalOrder,
+    machine::{CommandEffect, CommandEvent, Effect, Event},
+};
 
 use crate::{arrivals::Delivery, disk::DiskWrite, line::Call, world::World};
 
@@ -75,14 +78,23 @@ impl World {
                 self.write(agent, DiskWrite::TurnedAway(how), &Event::TurnedAwayNoted);
             }
             Effect::BookWrites { point, booked } => {
-                let booked_as = |result| Event::Booked {
+                let account = booked.clone();
+                let booked_as = move |result| Event::Booked {
                     point,
-                    booked,
+                    booked: account.clone(),
                     result,
                 };
                 self.write(agent, DiskWrite::Book(point, booked), &booked_as);
             }
             Effect::Remember(memory) => {
+                let kept = &self.agents[agent].disk.0.memory;
+                let days = kept.days.clone();
+                let is_new = *kept
+                    != (LoopMemory {
+                        days,
+                        ..(*memory).clone()
+                    });
+                self.observer.disk_writes += u64::from(is_new);
                 self.write(agent, DiskWrite::Remember(memory), &Event::Remembered);
             }
             Effect::Answer { .. } => {}
@@ -253,6 +265,14 @@ impl World {
             | Effect::Hold(_) => 1,
             _ => return,
         };
+        // Somebody stops it on site in that very moment.
+        if matches!(effect, Effect::Command(CommandEffect::Write { .. })) && self.goes_wrong(15) {
+            let delay = self.below(30);
+            let (by, reason) = (Actor::named("technician"), "now".to_owned());
+            let for_ms = Some(1_000 + self.below(10_000));
+            let order = LocalOrder::Stop { by, reason, for_ms };
+            self.deliver_in(delay, Delivery::Order { agent, order });
+        }
         if self.goes_wrong(percent) {
             let (delay, life) = (self.below(30), self.agents[agent].life);
             self.deliver_in(delay, Delivery::Kill { agent, life });

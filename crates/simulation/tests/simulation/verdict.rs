@@ -243,8 +243,8 @@ impl World {
             return false;
         };
         let one = &self.agents[agent];
-        let today = one.told.writes.get(&point).copied().unwrap_or(0);
-        today >= u64::from(rules.budget.per_day)
+        let account = one.disk.0.booked.get(&point);
+        account.is_some_and(|account| account.today >= rules.budget.per_day)
             || one.disk.booked(point) + rules.budget.reserve() + 16 >= rules.budget.lifetime
     }
 

@@ -368,13 +368,14 @@ impl World {
             | Effect::NoteWorked(_)
             | Effect::KeepEstablished(_)
             | Effect::NoteTurnedAway(_)
-            | Effect::Remember(_)
             | Effect::Command(CommandEffect::Begin { .. } | CommandEffect::End(_))
             | Effect::BookWrites { .. } => self.observer.disk_writes += 1,
             Effect::WritePoint { .. } | Effect::Command(CommandEffect::Write { .. }) => {
                 self.observer.hardware_writes += 1;
             }
-            Effect::Poll { .. }
+            // What is new in it is counted where it is written: that a day goes on is not.
+            Effect::Remember(_)
+            | Effect::Poll { .. }
             | Effect::Verify
             | Effect::Forget(_)
             | Effect::Answer { .. }

@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use holdfast_domain::{PointId, SensorId};
+use holdfast_domain::{PointId, SensorId, hold::Budget};
 
 use super::point::Output;
 
@@ -67,6 +67,15 @@ impl Outputs {
             output,
             looks: &mut self.looks,
         })
+    }
+
+    /// The account of its writes, to be changed: when it is to be looked at is not by that.
+    pub(super) fn budget_mut(&mut self, point: PointId) -> Option<&mut Budget> {
+        self.all.get_mut(&point).map(|output| &mut output.budget)
+    }
+
+    pub(super) fn into_all(self) -> BTreeMap<PointId, Output> {
+        self.all
     }
 
     /// Changes one, if it is there.

@@ -5,7 +5,7 @@ use holdfast_domain::{
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
-        Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
+        Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
         Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
@@ -33,7 +33,7 @@ pub(super) struct Output {
     /// Was it looked at since then? While a write settles, that says nothing of the end yet.
     saw_end: bool,
     pub(super) track: Track,
-    budget: Budget,
+    pub(super) budget: Budget,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
@@ -95,7 +95,7 @@ pub(super) fn max_age_ms(interval_ms: u64) -> u64 {
 /// What is to be done for an output.
 pub(super) enum Busy {
     Reading,
-    Booking { booked: u64 },
+    Booking { booked: Account },
     Writing { value: PointValue },
 }
 
@@ -106,14 +106,14 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
-    /// the adapter, perhaps by a wish that was released since.
+    /// An output by its wish; what is known of `before` is kept, else `account` is what of writes to it is. Is the wish a new
+    /// one? `is_writing`: a write to it is with the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
         (sensor, content): (SensorId, Fingerprint),
         rules: PointRules,
-        booked: u64,
+        account: impl FnOnce() -> Budget,
         is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
@@ -149,7 +149,7 @@ impl Output {
                     ),
                     None => (
                         Track::default(),
-                        Budget::from_ledger(booked),
+                        account(),
                         None,
                         if is_writing {
                             Doing::Writing
@@ -304,16 +304,9 @@ impl Output {
         }
     }
 
-    pub(super) fn booked(
-        &mut self,
-        booked: u64,
-        result: &Result<(), String>,
-        now: Now,
-        random: u32,
-    ) {
+    pub(super) fn booked(&mut self, result: &Result<(), String>, now: Now, random: u32) {
         match result {
             Ok(()) => {
-                self.budget.reserved(booked);
                 if self.doing == Doing::Booking {
                     self.doing = Doing::Nothing;
                     self.track_of_write().take_back();
@@ -408,7 +401,7 @@ impl Output {
 
     /// Begins a write: books a block of them first, if the last one is used up.
     pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
-        match self.budget.to_reserve() {
+        match self.budget.to_book(&self.rules.budget, now.ms) {
             Some(booked) => {
                 self.doing = Doing::Booking;
                 Busy::Booking { booked }
