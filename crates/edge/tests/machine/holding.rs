@@ -35,6 +35,8 @@ pub(crate) enum Mood {
 pub(crate) struct Plant {
     pub(crate) values: BTreeMap<PointId, f64>,
     pub(crate) moods: BTreeMap<PointId, Mood>,
+    /// What instruments take at most.
+    pub(crate) most: BTreeMap<PointId, f64>,
     pub(crate) writes: Vec<(PointId, f64)>,
     booked: Vec<(PointId, Account)>,
     /// What the ledger says of writes.
@@ -142,7 +144,8 @@ impl Plant {
                 self.writes.push((point, value));
                 let outcome = match self.mood(point) {
                     Mood::Well => {
-                        self.values.insert(point, value);
+                        let most = self.most.get(&point).copied().unwrap_or(f64::MAX);
+                        self.values.insert(point, value.min(most));
                         WriteOutcome::Acknowledged
                     }
                     Mood::Dead(_) => WriteOutcome::NotSent("no answer within 1 s".into()),

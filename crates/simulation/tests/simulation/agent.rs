@@ -57,8 +57,6 @@ pub(crate) struct Told {
     pub(crate) read: BTreeMap<PointId, Observed>,
     /// How often each point was put back.
     pub(crate) restores: BTreeMap<PointId, Restores>,
-    /// Writes of each point in this process.
-    pub(crate) writes: BTreeMap<PointId, u64>,
     /// The stop on site that was ordered last; when it ends, in ms of the world, if it ends.
     pub(crate) site: Option<Option<u64>>,
     /// Outputs that may not be held: why, since when, in ms of the world, and writes on the way to their safe value.

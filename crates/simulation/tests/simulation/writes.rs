@@ -22,8 +22,6 @@ const FRESH_MS: u64 = 1_000;
 const HOUR_MS: u64 = 3_600_000;
 /// Writes on one way to a safe value.
 const WAY_WRITES: u32 = 10;
-/// Does the account of a day's writes outlive a restart? Else each process of an agent begins one of its own.
-const DAY_OUTLIVES_RESTARTS: bool = true;
 
 /// What is written to.
 #[derive(Debug, Clone, Copy)]
@@ -368,13 +366,6 @@ impl World {
         let writes = self.observer.writes.entry((agent, point)).or_default();
         *writes += 1;
         let writes = *writes;
-        let today = self.agents[agent].told.writes.entry(point).or_default();
-        *today += 1;
-        let today = if DAY_OUTLIVES_RESTARTS {
-            writes
-        } else {
-            *today
-        };
         if writes > booked {
             self.broken(
                 "5 budget",
@@ -383,13 +374,12 @@ impl World {
         }
         let budget = rules.budget;
         let kept = if is_safe { 0 } else { budget.reserve() };
-        let is_over_today = !is_safe && today > u64::from(budget.per_day);
+        // A run is shorter than a day, and no restart begins another.
+        let is_over_today = !is_safe && writes > u64::from(budget.per_day);
         if is_over_today || writes + kept > budget.lifetime {
             self.broken(
                 "5 budget",
-                format_args!(
-                    "agent {agent}: write {writes} of {point}, {today} today; allowed: {budget:?}"
-                ),
+                format_args!("agent {agent}: write {writes} of {point}; allowed: {budget:?}"),
             );
         }
     }

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_domain::{
     Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
     document::hold::{HoldSettings, LoopState},
-    hold::{Account, Control, LoopMemory, Observed, WriteOutcome, check_guards},
+    hold::{Account, Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
     pace::Pressure,
     values::wishes_fingerprint,
 };
@@ -53,8 +53,8 @@ pub(super) struct Holding {
     outputs: Outputs,
     /// By sensor; also of sensors that do not run.
     passes: BTreeMap<SensorId, Pass>,
-    /// The last readings of points that guards are on.
-    guarded_by: BTreeMap<PointId, Observed>,
+    /// The last readings of points that guards are on; `None`: not looked at yet.
+    guarded_by: BTreeMap<PointId, Option<Observed>>,
     /// Writes to points, of those without a setpoint too.
     accounts: Accounts,
     pace: Pace,
@@ -175,9 +175,32 @@ impl Holding {
         self.settled.retain(|id| pauses.contains(id));
     }
 
+    /// Looks at the outputs of a sensor that can be read from now on.
+    pub(super) fn is_there(&mut self, sensor: SensorId, now: Now) {
+        if let Some(pass) = self.passes.get_mut(&sensor) {
+            pass.hurry(now.ms);
+        }
+    }
+
+    /// Somebody asks for a look at everything: what was given up is tried once more.
+    pub(super) fn look_again(&mut self, now: Now) {
+        self.outputs.change_all(Output::look_again);
+        for pass in self.passes.values_mut() {
+            pass.hurry(now.ms);
+        }
+    }
+
     fn look_at_all(&mut self) {
         self.outputs.change_all(Output::look_now);
     }
+}
+
+/// Why a point can't be read.
+#[derive(Debug)]
+enum Absent {
+    /// Its sensor is being started or changed: that passes by itself, and says nothing of the instrument.
+    NotYet,
+    Because(String),
 }
 
 impl Machine {
@@ -247,8 +270,14 @@ impl Machine {
             let is_writing = holding.writing.contains(&point);
             let place = (sensor, content);
             let account = || holding.accounts.take(point);
-            let (output, is_new) =
+            let (mut output, is_new) =
                 Output::of(before, setpoint, place, rules, account, is_writing, now);
+            let learned = holding.notes.kept().learned.get(&point);
+            if let Some(learned) =
+                learned.filter(|learned| is_boot && learned.revision == setpoint.revision)
+            {
+                output.remember(learned);
+            }
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
@@ -330,6 +359,9 @@ impl Machine {
 
     /// Decides about one output, and begins what is to be done.
     fn look_at_output(&mut self, point: PointId, now: Now, random: u32, effects: &mut Vec<Effect>) {
+        if self.is_ending {
+            return;
+        }
         let access = self.hub.access();
         let holding = &mut self.holding;
         let Some(output) = holding.outputs.get(&point) else {
@@ -343,21 +375,29 @@ impl Machine {
         let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
         let guards = check_guards(
             output.guards(),
-            |guard| holding.guarded_by.get(&guard),
+            |guard| holding.guarded_by.get(&guard)?.as_ref(),
             now.ms,
         );
         let interval_ms = holding.kept_interval_ms(sensor);
         let restores = holding.settings.restores_per_hour;
         let is_enabled = |item: &Item| item.sensor.enabled();
         let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
+        // A point that is not there will not be looked at.
+        let guards = guards.map_err(|failure| GuardFailure {
+            is_unread: failure.is_unread && self.is_wanted(failure.point),
+            ..failure
+        });
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
         let mut output = holding
             .outputs
             .get_mut(&point)
             .expect("it was there a moment ago");
-        if let Some(why) = absent {
-            output.can_not_be_read(why, now);
+        let is_absent = absent.is_some();
+        match absent {
+            None => {}
+            Some(Absent::NotYet) => output.is_not_there_yet(),
+            Some(Absent::Because(why)) => output.can_not_be_read(why, now),
         }
         let ask = point::Ask {
             standing: &standing,
@@ -370,7 +410,7 @@ impl Machine {
         };
         let next = output.look(&ask);
         holding.errors.note(point, &output, now);
-        if output.has_just_expired() {
+        if output.has_just_expired() | output.has_just_learned() {
             holding.notes.dirty();
         }
         let has_ended = next.busy.is_none() && output.is_wish_answered();
@@ -381,6 +421,8 @@ impl Machine {
         }
         match next.busy {
             None => {}
+            // It is looked at as soon as it is there.
+            Some(Busy::Reading) if is_absent => {}
             Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
             Some(Busy::Booking { booked }) => effects.push(Effect::BookWrites { point, booked }),
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
@@ -405,14 +447,29 @@ impl Machine {
         }
     }
 
+    /// Does the target have this point?
+    fn is_wanted(&self, point: PointId) -> bool {
+        let has = |item: &Item| {
+            let names = item.sensor.content().binding.point_names();
+            names.iter().any(|(id, _)| *id == point)
+        };
+        self.wanted.values().any(has)
+    }
+
     /// Why this point can't be read or written, if it can't: its sensor does not run, or what runs of it still is another
     /// point than the one wanted.
-    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<String> {
+    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<Absent> {
         let (Some(slot), Some(wanted)) = (self.slots.get(&sensor), self.wanted.get(&sensor)) else {
-            return Some("its sensor is not wanted any more".to_owned());
+            return Some(Absent::Because(
+                "its sensor is not wanted any more".to_owned(),
+            ));
         };
         if let Some(why) = slot.why_not_readable() {
-            return Some(why);
+            return Some(if slot.is_coming() {
+                Absent::NotYet
+            } else {
+                Absent::Because(why)
+            });
         }
         let identity = |item: &Item| {
             let rules = item.sensor.content().binding.point_rules(point);
@@ -423,9 +480,7 @@ impl Machine {
                 && identity(item) != identity(wanted)
         };
         let mut there = slot.with_adapter();
-        there
-            .any(is_another)
-            .then(|| "its sensor is being changed".to_owned())
+        there.any(is_another).then_some(Absent::NotYet)
     }
 
     /// The number of the start of a sensor that is with an adapter.
@@ -536,7 +591,9 @@ impl Machine {
                 reason,
             };
             if self.holding.guarded_by.contains_key(point) {
-                self.holding.guarded_by.insert(*point, observed.clone());
+                self.holding
+                    .guarded_by
+                    .insert(*point, Some(observed.clone()));
             }
             let outputs = &mut self.holding.outputs;
             outputs.change(*point, |output| output.read(observed));
