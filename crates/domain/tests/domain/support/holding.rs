@@ -209,7 +209,7 @@ impl Loop {
                     let PointValue::Number(value) = value else {
                         panic!("a number is wanted, {value} is written")
                     };
-                    if let Some(booked) = self.budget.to_reserve() {
+                    if let Some(booked) = self.budget.to_reserve(&WriteBudget::DEFAULT) {
                         self.budget.reserved(booked);
                     }
                     self.budget.spend(self.now_ms);

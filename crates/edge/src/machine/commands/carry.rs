@@ -136,7 +136,7 @@ impl Machine {
         if let Some(end) = objection {
             return self.finish(id, end, now, effects);
         }
-        let booked = self.account(point).to_reserve();
+        let booked = self.account(point).to_reserve(&job.rules.budget);
         let commands = &mut self.commands;
         if commands.docket.begin(id, now.ms).is_none() {
             // It has ended, or is not wanted any more.

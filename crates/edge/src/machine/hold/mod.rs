@@ -363,10 +363,17 @@ impl Machine {
             holding.notes.dirty();
         }
         let has_ended = next.busy.is_none() && output.is_wish_answered();
+        let ahead = match next.busy {
+            Some(Busy::Writing { .. }) => output.book_ahead(),
+            Some(Busy::Reading | Busy::Booking { .. }) | None => None,
+        };
         drop(output);
         self.reporting.output_changed_as(point, next.changed);
         if has_ended && self.holding.in_hand.remove(&point).is_some() {
             self.reporting.wish_ended(point);
+        }
+        if let Some(booked) = ahead {
+            effects.push(Effect::BookWrites { point, booked });
         }
         match next.busy {
             None => {}

@@ -34,6 +34,7 @@ pub(super) struct Output {
     saw_end: bool,
     pub(super) track: Track,
     budget: Budget,
+    is_booking_ahead: bool,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
@@ -166,6 +167,8 @@ impl Output {
                     saw_end: false,
                     track,
                     budget,
+                    // One that is under way may be asked for again: it says the same.
+                    is_booking_ahead: false,
                     reading,
                     lost_at: 0,
                     doing,
@@ -283,6 +286,10 @@ impl Output {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
         }
+        // What was read before it ended is no read-back, in the same ms neither.
+        if let Some(reading) = &mut self.reading {
+            reading.at_ms = reading.at_ms.min(now.ms.saturating_sub(1));
+        }
         self.track_of_write().written(outcome, now.ms, random);
     }
 
@@ -301,6 +308,7 @@ impl Output {
         now: Now,
         random: u32,
     ) {
+        self.is_booking_ahead = false;
         match result {
             Ok(()) => {
                 self.budget.reserved(booked);
@@ -395,7 +403,7 @@ impl Output {
 
     /// Begins a write: books a block of them first, if the last one is used up.
     pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
-        match self.budget.to_reserve() {
+        match self.budget.to_reserve(&self.rules.budget) {
             Some(booked) => {
                 self.doing = Doing::Booking;
                 Busy::Booking { booked }
@@ -406,6 +414,14 @@ impl Output {
                 Busy::Writing { value }
             }
         }
+    }
+
+    /// The next block of writes, if it is to be booked while this one is made.
+    pub(super) fn book_ahead(&mut self) -> Option<u64> {
+        let ahead = self.budget.to_reserve_ahead(&self.rules.budget);
+        let booked = ahead.filter(|_| !self.is_booking_ahead)?;
+        self.is_booking_ahead = true;
+        Some(booked)
     }
 
     /// What is left of its budget.
