@@ -8,6 +8,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use futures::StreamExt as _;
+use holdfast_domain::not_json;
 use holdfast_wire::{Request, problem::types};
 use serde_json::Value;
 
@@ -45,7 +46,7 @@ pub(crate) async fn read<T: Request>(headers: &HeaderMap, body: Body) -> Result<
     }
     let document: Value = serde_json::from_slice(&bytes).map_err(|error| {
         let status = StatusCode::BAD_REQUEST;
-        let why = format!("the body: expected JSON: {error}");
+        let why = format!("the body: expected JSON, found {}", not_json(&error));
         Refused::new(status, types::INVALID, "The request is not valid", why)
     })?;
     T::from_json(document).map_err(|problems| Refused::invalid(&problems))

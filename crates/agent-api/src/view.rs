@@ -152,6 +152,8 @@ impl From<LoopView> for ReconciliationView {
         let HubStatus {
             reachable_since,
             trouble,
+            // The trouble says it.
+            knows_not: _,
             access,
         } = hub;
         Self {

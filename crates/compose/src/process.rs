@@ -74,7 +74,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{agent::AgentConfig, api::ApiConfig, reconciler::ReconcilerConfig};
+    use crate::{agent::AgentConfig, api::ApiConfig, reconciler::ReconcilerConfig, up::UpConfig};
 
     /// The keys of a configuration as they stand in the environment.
     fn keys(value: &Value, before: &str, found: &mut Vec<String>) {
@@ -94,8 +94,12 @@ mod tests {
 
     #[test]
     fn no_key_can_be_taken_for_a_variable_of_kubernetes() {
+        let mut of_up = Vec::new();
+        let defaults = serde_json::to_value(UpConfig::default()).expect("a configuration is JSON");
+        keys(&defaults, "", &mut of_up);
         let all = [
             keys_of::<ApiConfig>(),
+            of_up,
             keys_of::<ReconcilerConfig>(),
             keys_of::<AgentConfig>(),
         ];

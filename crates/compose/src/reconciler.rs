@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use holdfast_domain::{trouble::Tolerated, watch::Patience};
-use holdfast_reconcile::{Reconciler, ReconcilerParts, ReconcilerSettings};
+use holdfast_reconcile::{Progress, Reconciler, ReconcilerParts, ReconcilerSettings};
 use holdfast_runtime::{
     clock::SystemClock,
     config::{self, ConfigError},
@@ -199,10 +199,7 @@ pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow:
     let ways = notices::ways(&stores, &config.notify)?;
     let reconciler = reconciler(stores, &config.reconcile)?;
     let progress = reconciler.progress();
-    let ready = Arc::new(move || match progress.borrow().passes {
-        0 => Err("no pass has been completed yet".to_owned()),
-        _ => Ok(()),
-    });
+    let ready = Arc::new(move || readiness(&progress.borrow()));
     println!("listening on http://{}", listener.local_addr()?);
     let mut parts = Parts::new(cancel).that_end_within(serve::ENDING);
     parts.spawn("the health port", |cancel| async move {
@@ -220,6 +217,17 @@ pub async fn run(config: ReconcilerConfig, cancel: CancellationToken) -> anyhow:
         });
     }
     parts.run().await
+}
+
+/// A reconciler is ready if its last pass came to its end.
+fn readiness(progress: &Progress) -> Result<(), String> {
+    match progress {
+        Progress { passes: 0, .. } => Err("no pass has been completed yet".to_owned()),
+        Progress { last, .. } if last.cut_short => Err(
+            "the store could not be reached in the last pass: see the log; it is tried again at each pass".to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

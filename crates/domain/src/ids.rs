@@ -88,6 +88,10 @@ uuid_id! {
     CommandId
 }
 uuid_id! {
+    /// A reset of a point's write budget, because its instrument was replaced.
+    ResetId
+}
+uuid_id! {
     /// One event of the log.
     EventId
 }

@@ -31,6 +31,8 @@ mod fields;
 pub mod hold;
 pub mod ids;
 pub mod limits;
+mod not_json;
+pub mod pace;
 pub mod plan;
 pub mod project;
 pub mod protocol;
@@ -54,7 +56,8 @@ pub use document::{
 };
 pub use fields::{Choice, Fields, Path, Problem, Problems};
 pub use ids::{
-    CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, SensorId, TokenId,
+    CommandId, DeviceId, EventId, Incarnation, Name, PauseId, PointId, ResetId, SensorId, TokenId,
 };
+pub use not_json::not_json;
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};

@@ -139,7 +139,16 @@ impl Facts<'_> {
         let held = self.reported.map_or(0, |reported| reported.held_version);
         let status = status(self.wanted, self.running, self.failure, held)?;
         let shown = self.running.or(self.wanted)?;
-        let failure = self.failure.filter(|_| status == DeploymentStatus::Failed);
+        let failure = self.failure.filter(|failure| match status {
+            DeploymentStatus::Failed => true,
+            // It could not be let go.
+            DeploymentStatus::PendingDeletion => {
+                failed_with(Some(failure), shown.sensor.fingerprint())
+            }
+            DeploymentStatus::Pending
+            | DeploymentStatus::Reconciling
+            | DeploymentStatus::Deployed => false,
+        });
         let drift = drift::kind(self.wanted, self.running);
         // The content as it was told of before, if it is the same: another spelling of it is no change.
         let known = old

@@ -116,6 +116,8 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::SetpointOverridden
             | EventKind::SetpointAdopted
             | EventKind::SetpointExpired
+            | EventKind::BudgetReset
+            | EventKind::BudgetRenewed
             | EventKind::CommandRequested
             | EventKind::CommandVerified
             | EventKind::CommandAcknowledged

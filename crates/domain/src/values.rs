@@ -14,10 +14,10 @@ use crate::{
     document::{
         command::{Command, CommandReport, Commands},
         hold::{HoldReport, HoldSettings, Pause, Scope},
-        setpoint::{Setpoint, SetpointReport, Setpoints},
+        setpoint::{BudgetReset, Setpoint, SetpointReport, Setpoints},
     },
     fields::{Fields, Path, Problems},
-    ids::{CommandId, PauseId, PointId},
+    ids::{CommandId, PauseId, PointId, ResetId},
     limits,
     row::Actor,
 };
@@ -29,6 +29,8 @@ pub struct Values {
     pub revision: u64,
     /// The setpoints, by point.
     pub wishes: BTreeMap<PointId, Wish>,
+    /// The last reset of each point's write budget. They go with the setpoints, and by their revision.
+    pub resets: BTreeMap<PointId, ResetWish>,
     /// How the value loop shall run.
     pub hold: HoldWish,
     /// What shall happen once.
@@ -73,6 +75,25 @@ pub struct Wish {
     /// The revision that it came with.
     pub revision: u64,
     /// Key of the request that set it, if that had one: the same request again changes nothing.
+    pub key: Option<String>,
+}
+
+/// A reset of a point's write budget, as the hub keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetWish {
+    /// The point.
+    pub point_id: PointId,
+    /// Which reset: an agent carries each out once.
+    pub id: ResetId,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Key of the request, if that had one: the same request again changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
@@ -143,6 +164,9 @@ pub struct ReportedValues {
     /// Its word on each setpoint.
     #[serde(default)]
     pub items: BTreeMap<PointId, SetpointReport>,
+    /// The resets of write budgets that it has carried out, of those that it is asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resets: BTreeMap<PointId, ResetId>,
     /// How its loop runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldReport>,
@@ -173,6 +197,12 @@ pub fn wishes_fingerprint(setpoints: &Setpoints, hold: &HoldSettings) -> Fingerp
             ])
         })
         .collect();
+    let mut resets: Vec<(PointId, ResetId)> = setpoints
+        .resets
+        .iter()
+        .map(|reset| (reset.point_id, reset.id))
+        .collect();
+    resets.sort();
     let mut pauses: Vec<(PauseId, Scope)> = hold
         .pauses
         .iter()
@@ -180,7 +210,7 @@ pub fn wishes_fingerprint(setpoints: &Setpoints, hold: &HoldSettings) -> Fingerp
         .collect();
     pauses.sort();
     Fingerprint::of_value(&json!({
-        "setpoints": [setpoints.revision, items],
+        "setpoints": [setpoints.revision, items, resets],
         "hold": [hold.revision, hold.shadow, hold.interval_ms, hold.dynamic, hold.restores_per_hour, pauses],
     }))
 }
@@ -226,6 +256,14 @@ impl Values {
         Setpoints {
             revision: self.revision,
             items: self.wishes.values().map(told).collect(),
+            resets: self
+                .resets
+                .values()
+                .map(|reset| BudgetReset {
+                    point_id: reset.point_id,
+                    id: reset.id,
+                })
+                .collect(),
         }
     }
 
@@ -233,7 +271,8 @@ impl Values {
     #[must_use]
     pub fn wishes_to_json(&self) -> Value {
         let items: Vec<Value> = self.wishes.values().map(Wish::to_json).collect();
-        json!({ "revision": self.revision, "items": items })
+        let resets: Vec<&ResetWish> = self.resets.values().collect();
+        json!({ "revision": self.revision, "items": items, "resets": resets })
     }
 
     /// Reads what [`Values::wishes_to_json`], the JSON of [`HoldWish`] and [`CommandWishes::to_json`] say.
@@ -265,6 +304,12 @@ impl Values {
                 Wish::read,
             )
         });
+        let resets = match fields.take("resets") {
+            None => Some(Vec::new()),
+            Some(resets) => serde_json::from_value::<Vec<ResetWish>>(resets)
+                .map_err(|error| fields.problem("resets", "resets of write budgets", error))
+                .ok(),
+        };
         let hold = match hold {
             Value::Object(members) if members.is_empty() => Some(HoldWish::default()),
             hold => serde_json::from_value(hold)
@@ -277,6 +322,10 @@ impl Values {
             wishes: items
                 .into_iter()
                 .map(|wish| (wish.setpoint.point_id, wish))
+                .collect(),
+            resets: resets?
+                .into_iter()
+                .map(|reset| (reset.point_id, reset))
                 .collect(),
             hold: hold?,
             commands,

@@ -2,8 +2,10 @@
 //!
 //! The wish is recorded with who, why and until when before anything acts on it. What comes to the same changes nothing.
 
+mod budget;
 mod command;
 
+pub use budget::{ResetRequest, reset_budget};
 pub use command::{CommandRequest, command, kind_of};
 
 use alloc::{
@@ -93,6 +95,12 @@ pub enum WishError {
     /// There are too many setpoints already.
     #[error("a device can have at most {0} setpoints")]
     TooManySetpoints(usize),
+    /// Nothing is ever written to the point.
+    #[error("point {0} has no write budget: it is read-only")]
+    NotWritable(String),
+    /// There are too many resets of budgets already.
+    #[error("at most {0} write budgets of a device can be reset")]
+    TooManyResets(usize),
 }
 
 /// Sets the value that a point shall hold. `None`: that is the wish already.

@@ -10,6 +10,7 @@ use holdfast_ports::{
     clock::{Clock, Entropy},
     hub_link::HubLink,
     ledger::Ledger,
+    load::MachineLoad,
     readings::ReadingSink,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -82,6 +83,7 @@ pub struct Agent {
     settings: AgentSettings,
     status: watch::Sender<Option<Arc<AgentStatus>>>,
     local: LocalLoop,
+    load: Option<Arc<dyn MachineLoad>>,
 }
 
 impl Agent {
@@ -93,6 +95,7 @@ impl Agent {
             settings,
             status: watch::Sender::new(None),
             local: LocalLoop::default(),
+            load: None,
         }
     }
 
@@ -100,6 +103,15 @@ impl Agent {
     #[must_use]
     pub fn answering(self, local: LocalLoop) -> Self {
         Self { local, ..self }
+    }
+
+    /// The same, which looks less often while the machine is busy.
+    #[must_use]
+    pub fn measuring(self, load: Arc<dyn MachineLoad>) -> Self {
+        Self {
+            load: Some(load),
+            ..self
+        }
     }
 
     /// What the agent knows of itself, from now on; `None` until it runs.
@@ -119,6 +131,7 @@ impl Agent {
             settings,
             status,
             local,
+            load,
         } = self;
         let asked = local.waiting().lock_owned().await;
         let AgentParts {
@@ -154,7 +167,8 @@ impl Agent {
             health: Arc::new(HealthBox::default()),
             limit: settings.call_limit,
         };
-        let shell = Shell::new(machine, calls, identity, clock, entropy, began, asked);
+        let shell =
+            Shell::new(machine, calls, identity, clock, entropy, began, asked).measuring(load);
         shell.run(&cancel, &status, settings.stop_limit).await;
         Ok(())
     }

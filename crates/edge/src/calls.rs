@@ -9,7 +9,7 @@ use futures::FutureExt;
 use holdfast_domain::{
     CommandId, Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState,
     document::command::CommandReport,
-    hold::{LoopMemory, WriteOutcome},
+    hold::{Account, LoopMemory, WriteOutcome},
 };
 use holdfast_ports::{
     StoreError,
@@ -48,7 +48,7 @@ pub(crate) enum Done {
     },
     Booked {
         point: PointId,
-        booked: u64,
+        booked: Account,
         result: Result<(), String>,
     },
     Remembered(Result<(), String>),
@@ -297,8 +297,8 @@ impl Calls {
         }
     }
 
-    pub(crate) async fn book_writes(self, point: PointId, booked: u64) -> Done {
-        let result = self.written(self.ledger.book_writes(point, booked)).await;
+    pub(crate) async fn book_writes(self, point: PointId, booked: Account) -> Done {
+        let result = self.written(self.ledger.book_writes(point, &booked)).await;
         Done::Booked {
             point,
             booked,
@@ -310,11 +310,12 @@ impl Calls {
     pub(crate) async fn begin_command(
         self,
         id: CommandId,
-        booking: Option<(PointId, u64)>,
+        booking: Option<(PointId, Account)>,
     ) -> Done {
         let note = async {
             if let Some((point, booked)) = booking {
-                self.written(self.ledger.book_writes(point, booked)).await?;
+                self.written(self.ledger.book_writes(point, &booked))
+                    .await?;
             }
             self.written(self.ledger.begin_command(id)).await
         };

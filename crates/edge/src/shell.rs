@@ -14,6 +14,7 @@ use holdfast_ports::{
     clock::{Clock, Entropy},
     hub_link::Polled,
     ledger::{Identity, TurnedAway},
+    load::MachineLoad,
 };
 use tokio::{
     sync::{OwnedMutexGuard, mpsc, oneshot, watch},
@@ -48,13 +49,20 @@ pub(crate) struct Shell {
     /// Who waits for what came of an order, by its number.
     orders: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
     last_order: u64,
+    /// How busy the machine is, and when that is asked next.
+    load: Option<Arc<dyn MachineLoad>>,
+    load_at: Instant,
 }
+
+/// How often the machine's load is looked at: what the system says of it is a mean of some seconds.
+const LOAD_EACH: Duration = Duration::from_secs(10);
 
 enum Input {
     Cancelled,
     Asked(Asked),
     Done(Done),
     Health,
+    Load,
     Tick,
 }
 
@@ -83,7 +91,14 @@ impl Shell {
             local,
             orders: BTreeMap::new(),
             last_order: 0,
+            load: None,
+            load_at: began,
         }
+    }
+
+    /// The same, which knows how busy the machine is.
+    pub(crate) fn measuring(self, load: Option<Arc<dyn MachineLoad>>) -> Self {
+        Self { load, ..self }
     }
 
     /// Runs until `cancel`, then stops what runs, within `stop_limit`.
@@ -111,6 +126,11 @@ impl Shell {
                 Input::Done(done) => self.take_done(done, &mut events),
                 Input::Asked(asked) => events.extend(self.take_asked(asked)),
                 Input::Health => events.extend(self.calls.health.take()),
+                Input::Load => {
+                    self.load_at = Instant::now() + LOAD_EACH;
+                    let pressure = self.load.as_ref().and_then(|load| load.pressure());
+                    events.push_back(Event::Pressure(pressure));
+                }
                 Input::Tick => events.push_back(Event::Tick),
             }
         }
@@ -128,6 +148,12 @@ impl Shell {
                 None => std::future::pending().await,
             }
         };
+        let load = async {
+            match &self.load {
+                Some(_) => tokio::time::sleep_until(self.load_at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = cancel.cancelled() => Input::Cancelled,
@@ -136,6 +162,7 @@ impl Shell {
             () = self.calls.health.rings() => Input::Health,
             Some(asked) = self.local.recv() => Input::Asked(asked),
             () = tick => Input::Tick,
+            () = load => Input::Load,
         }
     }
 

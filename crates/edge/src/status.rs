@@ -32,6 +32,9 @@ pub struct HubStatus {
     pub reachable_since: Option<Timestamp>,
     /// Why it does not.
     pub trouble: Option<String>,
+    /// Does it answer, but not know this agent's token? It was restored from a backup that is older than the agent's
+    /// registration, perhaps. Nothing follows of that for instruments: it counts as out of reach.
+    pub knows_not: bool,
     /// What it says of this device.
     pub access: HubAccess,
 }

@@ -12,7 +12,8 @@ use axum::{
 use holdfast_domain::DeviceId;
 use holdfast_hub::{
     HubError,
-    agents::{PolledTarget, RegisterRequest as Registration, ReportOutcome},
+    agents::{PolledTarget, ReportOutcome},
+    registering::RegisterRequest as Registration,
 };
 use holdfast_ports::{store::PointRecord, tokens::SecretHash};
 use holdfast_wire::{
@@ -31,7 +32,8 @@ use crate::{
 ///
 /// With a provisioning key as bearer token. The agent makes its own 256-bit token and sends the token's hash. The same
 /// request again gets the same answer. A key that is bound to a device gives the agent that device, and ends the access
-/// of the one that had it.
+/// of the one that had it. An agent that this hub does not know any more says by
+/// `device` whose it is; then only a bound key is good.
 #[utoipa::path(
     post, path = "/api/v1/device/register", tag = "agent", security(("provisioningKey" = [])),
     request_body = RegisterRequest,
@@ -49,6 +51,7 @@ pub(crate) async fn register(
         token_hash,
         name: request.name,
         labels: request.labels,
+        device: request.device,
     };
     let registered = app
         .hub

@@ -120,8 +120,8 @@ impl Agent {
     /// Is the token still in force, after a wait during which it may have been revoked?
     pub(crate) async fn still_may(&self, app: &App) -> ApiResult<()> {
         let given = self.authorization.as_ref().ok_or_else(no_token)?;
-        app.hub.authenticate(secret_in(given)?).await?;
-        Ok(())
+        let session = app.hub.authenticate(secret_in(given)?).await;
+        session.map(drop).map_err(ApiProblem::of_agent)
     }
 }
 
@@ -130,7 +130,8 @@ impl FromRequestParts<App> for Agent {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let secret = bearer(&parts.headers)?.ok_or_else(no_token)?;
-        let session = app.hub.authenticate(secret).await?;
+        let session = app.hub.authenticate(secret).await;
+        let session = session.map_err(ApiProblem::of_agent)?;
         match session.grant {
             Grant::Agent(device) => Ok(Self {
                 device,

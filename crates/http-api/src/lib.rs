@@ -5,17 +5,19 @@
 //!
 //! Where to look: `auth` (who may), `extract` (reading requests strictly), `problem` and `finish` (what every
 //! error looks like, request ids, panics); `agent` is the agent's side and hot; `devices`, `sensors`, `target`,
-//! `rows`, `setpoints`, `commands`, `reconciliation`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
+//! `rows`, `setpoints`, `budget`, `commands`, `reconciliation`, `observe`, `events`, `tokens` are the operators'; `system` is health, metrics and documentation;
 //! `ui` the pages; `bounds` what is held back at once. Listening is left to `holdfast-runtime`.
 
 mod agent;
 mod auth;
 mod bounds;
+mod budget;
 mod commands;
 mod devices;
 mod events;
 mod extract;
 mod finish;
+mod fleet_loops;
 mod observe;
 mod paged;
 mod problem;
@@ -94,7 +96,7 @@ struct AppParts {
     settings: ApiSettings,
     feed: events::Feed,
     bounds: bounds::Bounds,
-    fleet_loops: ui::FleetLoops,
+    fleet_loops: fleet_loops::FleetLoops,
     openapi: bytes::Bytes,
 }
 
@@ -123,7 +125,7 @@ pub fn router(hub: Hub, settings: ApiSettings) -> Router {
         bounds,
         settings,
         feed,
-        fleet_loops: ui::FleetLoops::default(),
+        fleet_loops: fleet_loops::FleetLoops::default(),
         openapi,
     }));
     let docs = system::docs();
@@ -171,6 +173,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(observe::fleet_sensors))
         .routes(routes!(setpoints::list))
         .routes(routes!(setpoints::get, setpoints::set, setpoints::release))
+        .routes(routes!(budget::last_reset, budget::reset))
         .routes(routes!(commands::list, commands::send))
         .routes(routes!(commands::get))
         .routes(routes!(reconciliation::get, reconciliation::tune))

@@ -159,6 +159,23 @@ impl ApiProblem {
         .device(device)
     }
 
+    /// What an agent's token opens nothing for. That it is not known is a kind of its own: the agent can do something for it.
+    pub(crate) fn of_agent(error: AuthError) -> Self {
+        if matches!(error, AuthError::Unknown) {
+            return Self::new(
+                StatusCode::UNAUTHORIZED,
+                types::TOKEN_UNKNOWN,
+                "The token is not known",
+            )
+            .header(header::WWW_AUTHENTICATE, "Bearer")
+            .because(
+                "this hub has no such token of an agent: it was perhaps restored from a backup that is older than the \
+                 agent's registration. A provisioning key that is good registers the agent again",
+            );
+        }
+        error.into()
+    }
+
     fn conflict(why: impl Into<String>) -> Self {
         Self::new(
             StatusCode::CONFLICT,

@@ -233,7 +233,8 @@ pub(crate) async fn lift(
 
 /// Get how the fleet's value loops run
 ///
-/// In figures: what was asked for, and what agents have confirmed. Looks at every device.
+/// In figures: what was asked for, and what agents have confirmed. Looks at every device; who asks while that goes on shares
+/// the next look.
 #[utoipa::path(
     get, path = "/api/v1/reconciliation", tag = "values", security(("bearer" = ["viewer"])),
     responses((status = 200, description = "The fleet in figures", body = FleetReconciliation))
@@ -244,7 +245,8 @@ pub(crate) async fn fleet(
     query: Query,
 ) -> ApiResult<Json<FleetReconciliation>> {
     query.finish()?;
-    look_at_all(&app, &caller).await.map(Json)
+    let look = look_at_all(&app, &caller);
+    app.fleet_loops.now(look).await.map(Json)
 }
 
 /// How the fleet's loops run.
@@ -298,7 +300,10 @@ pub(crate) async fn start_all(
     caller: &Caller,
     reason: Option<String>,
 ) -> ApiResult<FleetReconciliation> {
-    each_device(app, FleetOrder::new(FleetAct::Start, caller, reason)).await
+    let order = FleetOrder::new(FleetAct::Start, caller, reason);
+    let figures = each_device(app, order).await;
+    app.fleet_loops.forget();
+    figures
 }
 
 /// Stop the fleet's value loops
@@ -328,7 +333,9 @@ pub(crate) async fn stop_all(
 ) -> ApiResult<FleetReconciliation> {
     let Stop { reason, for_ms } = stop;
     let what = FleetAct::Stop { for_ms };
-    each_device(app, FleetOrder::new(what, caller, Some(reason))).await
+    let figures = each_device(app, FleetOrder::new(what, caller, Some(reason))).await;
+    app.fleet_loops.forget();
+    figures
 }
 
 /// What is asked of every device.

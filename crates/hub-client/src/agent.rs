@@ -17,6 +17,7 @@ use holdfast_ports::{
 use holdfast_wire::{
     IncarnationAnswer, IncarnationRequest, Reading, Readings, ReportResult,
     agent::ReportAnswer as Answered,
+    problem::types,
     routes::{HELD_MS, MAX_WAIT_S},
 };
 use jiff::Timestamp;
@@ -90,11 +91,11 @@ impl AgentHub {
         if problem.revoked_device() == Some(self.device) {
             return HubError::Revoked(self.device);
         }
-        HubError::Unreachable(format!(
-            "{call}: {}: {}",
-            answer.status,
-            problem::describe(&problem)
-        ))
+        let said = format!("{call}: {}: {}", answer.status, problem::describe(&problem));
+        if problem.kind == types::TOKEN_UNKNOWN {
+            return HubError::Unknown(said);
+        }
+        HubError::Unreachable(said)
     }
 
     fn read_target(&self, call: &str, answer: &Answer) -> Result<TargetState, HubError> {

@@ -78,7 +78,13 @@ impl CallError {
 /// A problem in words: its kind, what is wrong this time, and each field that is wrong, on a line of its own.
 pub(crate) fn describe(problem: &ProblemDetails) -> String {
     let mut text = problem.title.clone();
-    append(&mut text, problem.detail.as_deref().unwrap_or_default());
+    let detail = problem.detail.as_deref().unwrap_or_default();
+    // The detail of a document that is wrong is the list of what is wrong with it.
+    let says_the_list = !problem.errors.is_empty()
+        && (problem.errors.iter()).all(|error| detail.contains(&error.to_string()));
+    if !says_the_list {
+        append(&mut text, detail);
+    }
     for error in &problem.errors {
         text.push_str("\n  ");
         text.push_str(&error.to_string());

@@ -3,7 +3,7 @@
 //! Leaves to its users what an answer means. Never follows a redirect (a token is for the hub it was given for) and
 //! never retries.
 
-use std::{error::Error, fmt::Write as _, time::Duration};
+use std::{error::Error, fmt::Write as _, io, time::Duration};
 
 use reqwest::{
     Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url,
@@ -87,13 +87,31 @@ pub enum NoAnswer {
     TooLong,
 }
 
-/// The text at the end of a chain of errors: what happened, without the layers that passed it on.
+/// The text at the end of a chain of errors: what happened, without the layers that passed it on. What TLS complains of is
+/// said with what can be done.
 fn innermost(error: &reqwest::Error) -> String {
     let mut last: &dyn Error = error;
     while let Some(source) = last.source() {
         last = source;
     }
-    last.to_string()
+    // An error of input and output gives the one within it by this alone.
+    while let Some(within) = last
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        last = within;
+    }
+    match last.downcast_ref() {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "expected TLS, found a server that does not speak it: is the address https?".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "expected a certificate of an authority that is trusted here, found one of another: name the hub's own authority \
+             (ca_file of an agent, HOLDFAST_CA of the commands)"
+                .to_owned()
+        }
+        _ => last.to_string(),
+    }
 }
 
 /// What is asked.

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use holdfast_domain::{
-    DeviceId,
-    document::{command::CommandOutcome, setpoint::Conformity},
+    DeviceId, PointId,
+    document::{
+        command::CommandOutcome,
+        setpoint::{Conformity, Hold, SetpointReport},
+    },
     event::Context,
     row::{DeploymentStatus, SensorRow},
-    state::{Change, DeviceState, Tally},
+    state::{Change, DeviceState, Reported, Tally},
     values::{ReportedValues, Wish},
 };
 
@@ -19,6 +22,11 @@ pub(crate) struct Applied {
     deployed_after: Vec<f64>,
     /// Seconds from setting a value until it was found to be read back, for each that was just now.
     verified_after: Vec<f64>,
+    /// Writes that agents made to hold values, and how often a value was refused, by how.
+    writes: u64,
+    refused: Vec<Hold>,
+    /// Passes of the value loop that took longer than their interval.
+    overruns: u64,
     /// Of each command on which there is a word now: what became of it, and seconds since it was given.
     commands: Vec<(CommandOutcome, f64)>,
 }
@@ -41,6 +49,9 @@ impl Applied {
             deployed_after: change.upserts.iter().filter_map(waited).collect(),
             verified_after: verified_after(change, before, context),
             commands: words_after(change, before, context),
+            writes: writes_by(change, before),
+            refused: refused_by(change, before),
+            overruns: overruns_by(change, before),
         }
     }
 
@@ -56,8 +67,17 @@ impl Applied {
                 },
             deployed_after,
             verified_after,
+            writes,
+            refused,
+            overruns,
             commands,
         } = self;
+        metrics::counter!("holdfast_setpoint_writes_total").increment(*writes);
+        for hold in refused {
+            metrics::counter!("holdfast_setpoint_refusals_total", "hold" => hold.as_str())
+                .increment(1);
+        }
+        metrics::counter!("holdfast_pass_overruns_total", "loop" => "values").increment(*overruns);
         for seconds in deployed_after {
             metrics::histogram!("holdfast_change_to_deployed_seconds").record(*seconds);
         }
@@ -81,6 +101,46 @@ impl Applied {
             "report applied"
         );
     }
+}
+
+/// Is the report of the boot that spoke last? A restart begins some figures anew, and counts what was booked ahead as
+/// written.
+fn same_boot<'a>(
+    change: &'a Change,
+    before: &'a DeviceState,
+) -> Option<(&'a ReportedValues, &'a ReportedValues)> {
+    let (new, old) = (change.reported.as_ref()?, before.reported.as_ref()?);
+    let boot = |of: &Reported| (of.order.incarnation, of.order.boot);
+    (boot(new) == boot(old)).then_some((&new.values, &old.values))
+}
+
+fn writes_by(change: &Change, before: &DeviceState) -> u64 {
+    let Some((new, old)) = same_boot(change, before) else {
+        return 0;
+    };
+    let made = |(point, item): (&PointId, &SetpointReport)| {
+        let old = old.items.get(point)?;
+        Some(item.writes.saturating_sub(old.writes))
+    };
+    new.items.iter().filter_map(made).sum()
+}
+
+fn overruns_by(change: &Change, before: &DeviceState) -> u64 {
+    let overruns = |of: &ReportedValues| of.hold.as_ref().map_or(0, |hold| hold.overruns);
+    same_boot(change, before).map_or(0, |(new, old)| overruns(new).saturating_sub(overruns(old)))
+}
+
+/// Of each setpoint that is refused from now on: how.
+fn refused_by(change: &Change, before: &DeviceState) -> Vec<Hold> {
+    let new = change.reported.iter().flat_map(|said| &said.values.items);
+    let old = before.reported.as_ref().map(|said| &said.values.items);
+    new.filter(|(_, item)| matches!(item.hold, Hold::Refused | Hold::Blocked | Hold::Overridden))
+        .filter(|(point, item)| {
+            let old = old.and_then(|old| old.get(*point));
+            old.is_none_or(|old| old.hold != item.hold)
+        })
+        .map(|(_, item)| item.hold)
+        .collect()
 }
 
 /// Of each setpoint that this report is the first to call in sync: seconds since it was set.

@@ -4,7 +4,7 @@
 //! what changes, commit that with a compare-and-set, and decide anew if someone else was faster. This crate adds nothing
 //! to what the domain decides; it knows of tokens, caches, waiting, and nothing of HTTP or SQL.
 //!
-//! Where to look: [`auth`] (who is it?), [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
+//! Where to look: [`auth`] (who is it?), [`registering`] and [`agents`] (the agent's side), [`edits`] (targets and sensors), [`devices`]
 //! (devices, their registration keys, "look again"), [`values`] (setpoints, stops and pauses), [`commands`] (what happens once),
 //! `readings` (last values), [`states`] (the cache and the one way to change a device).
 
@@ -16,6 +16,7 @@ pub mod devices;
 pub mod edits;
 mod error;
 mod readings;
+pub mod registering;
 mod same_again;
 mod seen;
 mod states;

@@ -12,7 +12,7 @@ use holdfast_domain::{
     shown,
     state::{Change, DeviceState},
     values::{HoldWish, Interruption, Values},
-    wish::{self, SetRequest, Tuning},
+    wish::{self, ResetRequest, SetRequest, Tuning},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -149,6 +149,53 @@ impl Hub {
             Ok(changed(change))
         };
         self.inner.states.change(device, decide).await
+    }
+
+    /// Begins the account of a point's writes anew: its instrument was replaced. The same request again changes nothing.
+    ///
+    /// # Errors
+    /// Says why that can't be; nothing was changed then.
+    pub async fn reset_budget(
+        &self,
+        device: DeviceId,
+        point: PointId,
+        key: Option<String>,
+        asked: Asked<'_>,
+    ) -> Result<(), HubError> {
+        let context = self.asked(asked)?;
+        let id = self.inner.parts.entropy.uuid();
+        let decide = |known: &Known| {
+            let request = ResetRequest {
+                id,
+                reason: asked.reason.unwrap_or_default().to_owned(),
+                key: key.clone(),
+            };
+            let state = &known.state;
+            let change = wish::reset_budget(state, point, request, &context)
+                .map_err(|error| HubError::of_wish(state, error))?;
+            Ok(Decided { change, answer: () })
+        };
+        self.inner.states.change(device, decide).await
+    }
+
+    /// Waits up to `wait` until the agent has carried out the last reset of a point's write budget; gives the device as it
+    /// is known then.
+    ///
+    /// # Errors
+    /// [`HubError::DeviceGone`].
+    pub async fn budget_reset(
+        &self,
+        device: DeviceId,
+        point: PointId,
+        wait: Duration,
+    ) -> Result<Arc<DeviceState>, HubError> {
+        let is_done = |state: &DeviceState| {
+            let wanted = state.target.values.resets.get(&point);
+            let reported = state.reported.as_ref();
+            let done = reported.and_then(|reported| reported.values.resets.get(&point));
+            wanted.is_none_or(|wanted| done == Some(&wanted.id))
+        };
+        self.wait_for_report(device, wait, is_done).await
     }
 
     /// Stops a device's value loop, or pauses a sensor or a point: nothing is written there until that is lifted or over.
@@ -344,6 +391,11 @@ impl HubError {
                 found,
             )),
             WishError::Invalid(problems) => Self::Invalid(problems),
+            WishError::NotWritable(name) => Self::NotHoldable(Problems::one(
+                "point",
+                format!("{name} to be writable"),
+                "read-only",
+            )),
             WishError::NotSet(point) => {
                 let name = place_of(state, point);
                 Self::NotFound(format!("setpoint of {name}: nothing is set there"))
@@ -356,6 +408,7 @@ impl HubError {
             WishError::TooMany(_)
             | WishError::TooManySetpoints(_)
             | WishError::TooManyCommands(_)
+            | WishError::TooManyResets(_)
             | WishError::Stopped(_) => Self::Refused(error.to_string()),
         }
     }

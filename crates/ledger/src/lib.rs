@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
-    hold::LoopMemory,
+    CommandId, Fingerprint, PointId, SensorId, TargetState,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
 };
 use holdfast_ports::{
     StoreError,
@@ -162,8 +163,8 @@ impl Ledger for RedbLedger {
         .map(drop)
     }
 
-    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
-        self.write("booking writes", Write::BookWrites(point, booked))
+    async fn book_writes(&self, point: PointId, booked: &Account) -> Result<(), StoreError> {
+        self.write("booking writes", Write::BookWrites(point, booked.clone()))
             .await
             .map(drop)
     }

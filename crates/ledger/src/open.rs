@@ -92,7 +92,7 @@ impl OpenError {
             {
                 Self::Foreign {
                     path: path.to_path_buf(),
-                    found: error.to_string(),
+                    found: "a file of another kind".to_owned(),
                 }
             }
             DatabaseError::Storage(StorageError::Io(error)) => Self::disk(path, error),

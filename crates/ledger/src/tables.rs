@@ -2,7 +2,7 @@
 //!
 //! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
 //! `turnedAway`, `target`, `loop`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
-//! text. `writes`: writes booked, by point. `commands`: by id, the place in their order and what became of it, nothing while
+//! text. `accounts`: writes booked, by point, as JSON. `commands`: by id, the place in their order and what became of it, nothing while
 //! it is under way. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
 //! written and read in `who.rs`.
 
@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
-    document::command::CommandReport, hold::LoopMemory, limits,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
+    limits, not_json,
 };
 use holdfast_ports::{
     ledger::{Held, Identity, TurnedAway},
@@ -30,7 +32,7 @@ const REGISTERING: &str = "registering";
 const TURNED_AWAY: &str = "turnedAway";
 const LOOP: &str = "loop";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
-const WRITES: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.writes");
+const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast.accounts");
 
 const COMMANDS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("holdfast.commands");
 /// Name of the number of the last place in the order of commands.
@@ -62,7 +64,7 @@ pub(crate) enum Write {
     /// Note what was established.
     Established(SensorId, Fingerprint),
     /// Book writes of a point.
-    BookWrites(PointId, u64),
+    BookWrites(PointId, Account),
     /// Note that a command is begun.
     BeginCommand(CommandId),
     /// Note what became of a command.
@@ -85,7 +87,7 @@ pub(crate) struct Raw {
     boot: u64,
     worked: u64,
     established: Vec<(String, String)>,
-    writes: Vec<(String, u64)>,
+    accounts: Vec<(String, Vec<u8>)>,
     commands: Vec<(u64, String, Vec<u8>)>,
 }
 
@@ -94,7 +96,7 @@ pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> 
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(DOCUMENTS)?;
     transaction.open_table(ESTABLISHED)?;
-    transaction.open_table(WRITES)?;
+    transaction.open_table(ACCOUNTS)?;
     transaction.open_table(COMMANDS)?;
     Ok(())
 }
@@ -115,15 +117,15 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
     let mut meta = transaction.open_table(META)?;
     let mut documents = transaction.open_table(DOCUMENTS)?;
     let mut established = transaction.open_table(ESTABLISHED)?;
-    let mut writes = transaction.open_table(WRITES)?;
+    let mut accounts = transaction.open_table(ACCOUNTS)?;
     let mut commands = transaction.open_table(COMMANDS)?;
     match write {
         Write::BeginBoot => {
             let boot = number(&meta, "boot")? + 1;
             meta.insert("boot", boot)?;
-            return read_raw(&meta, &documents, &established, &writes, &commands);
+            return read_raw(&meta, &documents, &established, &accounts, &commands);
         }
-        Write::Look => return read_raw(&meta, &documents, &established, &writes, &commands),
+        Write::Look => return read_raw(&meta, &documents, &established, &accounts, &commands),
         Write::Identity(new) => {
             let old = who::identity(document(&documents, IDENTITY)?.as_deref());
             if old
@@ -140,7 +142,7 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
                 documents.insert(LOOP, memory_json(&memory).as_slice())?;
                 meta.remove("worked")?;
                 established.retain(|_, _| false)?;
-                writes.retain(|_, _| false)?;
+                accounts.retain(|_, _| false)?;
                 commands.retain(|_, _| false)?;
             }
             if old.is_none_or(|old| old.token != new.token) {
@@ -194,7 +196,14 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
             )?;
         }
         Write::BookWrites(point, booked) => {
-            writes.insert(point.to_string().as_str(), *booked)?;
+            let key = point.to_string();
+            let kept = accounts
+                .get(key.as_str())?
+                .and_then(|kept| serde_json::from_slice::<Account>(kept.value()).ok());
+            // What can't be read was found when the ledger was opened.
+            let joined = kept.unwrap_or_default().joined(booked);
+            let text = serde_json::to_vec(&joined).expect("numbers and ids");
+            accounts.insert(key.as_str(), text.as_slice())?;
         }
         Write::Remember(memory) => {
             documents.insert(LOOP, memory_json(memory).as_slice())?;
@@ -253,7 +262,7 @@ fn read_raw(
     meta: &Table<'_, &str, u64>,
     documents: &Table<'_, &str, &[u8]>,
     established: &Table<'_, &str, &str>,
-    writes: &Table<'_, &str, u64>,
+    accounts: &Table<'_, &str, &[u8]>,
     commands: &Table<'_, &str, (u64, &[u8])>,
 ) -> Result<Raw, redb::Error> {
     let mut noted = Vec::new();
@@ -262,9 +271,9 @@ fn read_raw(
         noted.push((sensor.value().to_string(), fingerprint.value().to_string()));
     }
     let mut booked = Vec::new();
-    for entry in writes.iter()? {
-        let (point, count) = entry?;
-        booked.push((point.value().to_string(), count.value()));
+    for entry in accounts.iter()? {
+        let (point, account) = entry?;
+        booked.push((point.value().to_string(), account.value().to_vec()));
     }
     let mut known = Vec::new();
     for entry in commands.iter()? {
@@ -282,7 +291,7 @@ fn read_raw(
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
         established: noted,
-        writes: booked,
+        accounts: booked,
         commands: known,
     })
 }
@@ -301,7 +310,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         boot,
         worked,
         established,
-        writes,
+        accounts,
         commands,
     } = raw;
     let identity = match identity {
@@ -317,15 +326,10 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         .into_iter()
         .map(read_established)
         .collect::<Result<BTreeMap<_, _>, _>>()?;
-    let booked = writes
+    let booked = accounts
         .into_iter()
-        .map(|(point, count)| match point.parse() {
-            Ok(point) => Ok((point, count)),
-            Err(_) => Err(format!(
-                "the account of writes in it can't be read: {point:?}"
-            )),
-        })
-        .collect::<Result<BTreeMap<PointId, u64>, _>>()?;
+        .map(|(point, account)| read_account(&point, &account))
+        .collect::<Result<BTreeMap<PointId, Account>, _>>()?;
     Ok(Held {
         identity,
         turned_away,
@@ -350,8 +354,23 @@ fn read_memory(bytes: Option<&[u8]>) -> Result<LoopMemory, String> {
     let Some(bytes) = bytes else {
         return Ok(LoopMemory::default());
     };
-    serde_json::from_slice(bytes)
-        .map_err(|error| format!("what the value loop knows can't be read in it: {error}"))
+    serde_json::from_slice(bytes).map_err(|error| {
+        format!(
+            "what the value loop knows can't be read in it: found {}",
+            not_json(&error)
+        )
+    })
+}
+
+fn read_account(point: &str, account: &[u8]) -> Result<(PointId, Account), String> {
+    let invalid =
+        |why: String| format!("the account of writes in it can't be read: {point:?}: {why}");
+    let id = point
+        .parse()
+        .map_err(|_| invalid("its point is no UUID".to_owned()))?;
+    let account = serde_json::from_slice(account)
+        .map_err(|error| invalid(format!("found {}", not_json(&error))))?;
+    Ok((id, account))
 }
 
 fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandReport>), String> {
@@ -360,7 +379,7 @@ fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandRepor
         .parse()
         .map_err(|_| invalid("its id is no UUID".to_owned()))?;
     let word = (!word.is_empty())
-        .then(|| serde_json::from_slice(word).map_err(|error| invalid(error.to_string())))
+        .then(|| serde_json::from_slice(word).map_err(|error| invalid(not_json(&error))))
         .transpose()?;
     Ok((parsed, word))
 }

@@ -100,6 +100,11 @@ pub struct Fresh {
 pub trait HealthListener: Send + Sync {
     /// `sensor` now has this status, for this reason. Called on every change and possibly again without one.
     fn health(&self, sensor: SensorId, status: HealthStatus, reason: Option<String>);
+
+    /// The other side ended the connection to `sensor`. That alone is no change of health, because it can be made again
+    /// before anybody misses it; but meanwhile the instrument may have been without power, so that what it shows from now on
+    /// may be what it starts with. Called before anything is read on another connection.
+    fn broken_off(&self, sensor: SensorId);
 }
 
 /// Why a sensor could not be started or updated. The text goes to the operator.

@@ -64,6 +64,10 @@ pub enum HubError {
     /// The agent's token was revoked: the answer said so and named the device.
     #[error("the hub says that the access of device {0} was revoked")]
     Revoked(DeviceId),
+    /// The hub does not know the agent's token: it was restored from a backup that is older than the registration, say.
+    /// Counts as a hub out of reach.
+    #[error("{0}")]
+    Unknown(String),
     /// The connection was made and the request sent, and then something on the way ended it before the hub answered: a
     /// proxy that allows a silent request less time than the hub was asked to wait, for one.
     #[error("{0}")]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, Incarnation, PointId, SensorId, TargetState,
-    document::command::CommandReport, hold::LoopMemory,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
 };
 
 use crate::{StoreError, tokens::SecretHash};
@@ -42,8 +43,9 @@ pub trait Ledger: Send + Sync {
         fingerprint: Fingerprint,
     ) -> Result<(), StoreError>;
 
-    /// Books writes of a point before they are made: so many count as made, whatever happens.
-    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError>;
+    /// Books writes of a point before they are made: so many count as made, whatever happens. What stands there and this are
+    /// [joined](Account::joined), so that bookings may overtake one another.
+    async fn book_writes(&self, point: PointId, booked: &Account) -> Result<(), StoreError>;
 
     /// Keeps what the value loop must know after a restart; replaces what was kept.
     async fn remember(&self, memory: &LoopMemory) -> Result<(), StoreError>;
@@ -112,7 +114,7 @@ pub struct Held {
     /// What was ever established.
     pub established: BTreeMap<SensorId, Fingerprint>,
     /// Writes booked of each point.
-    pub booked: BTreeMap<PointId, u64>,
+    pub booked: BTreeMap<PointId, Account>,
     /// Commands that were begun or have ended, with what became of them where that is known; the oldest first.
     pub commands: Vec<(CommandId, Option<CommandReport>)>,
     /// What the value loop was told to remember.

@@ -3,7 +3,7 @@
 //!
 //! On the hub: [`store`], [`tokens`], [`events`], [`fleet`], [`notices`],
 //! [`wakeups`]. On the agent: [`bus`], [`readings`],
-//! [`ledger`], [`hub_link`]. On both: [`clock`].
+//! [`ledger`], [`hub_link`], [`load`]. On both: [`clock`].
 
 pub mod bus;
 pub mod clock;
@@ -11,6 +11,7 @@ pub mod events;
 pub mod fleet;
 pub mod hub_link;
 pub mod ledger;
+pub mod load;
 pub mod notices;
 pub mod page;
 pub mod readings;

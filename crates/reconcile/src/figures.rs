@@ -1,13 +1,13 @@
 //! The fleet's figures as metrics.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use holdfast_ports::fleet::{Figures, FleetStore};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ReconcilerParts, ReconcilerSettings};
+use crate::{ReconcilerParts, ReconcilerSettings, outputs::Budgets};
 
 /// What was told: what is over is told too.
 #[derive(Default)]
@@ -38,6 +38,7 @@ impl Told {
 pub(crate) fn spawn(
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
+    budgets: Arc<Budgets>,
     cancel: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -47,6 +48,9 @@ pub(crate) fn spawn(
         while cancel.run_until_cancelled(every.tick()).await.is_some() {
             let now = parts.clock.now();
             publish(parts.fleet.as_ref(), &mut told, now, settings.overdue_after).await;
+            if let Some(lowest) = budgets.lowest(now) {
+                gauge("holdfast_write_budget_left", lowest);
+            }
         }
     })
 }

@@ -5,10 +5,11 @@
 //! share the fleet through the store.
 //!
 //! Where to look: [`pacer`] (when is the next pass?), [`pass`] (what is done in one), [`retention`] (how long events are
-//! kept), [`notices`] (who is told of trouble), `figures` (the fleet's metrics); what is decided of one device is [`holdfast_domain::watch`].
+//! kept), [`notices`] (who is told of trouble), `figures` and `outputs` (the fleet's metrics); what is decided of one device is [`holdfast_domain::watch`].
 
 mod figures;
 pub mod notices;
+mod outputs;
 pub mod pacer;
 pub mod pass;
 pub mod retention;
@@ -33,6 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    outputs::Budgets,
     pacer::{Command, Pacer},
     pass::PassReport,
 };
@@ -115,6 +117,7 @@ pub struct Reconciler {
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
     progress: watch::Sender<Progress>,
+    budgets: Arc<Budgets>,
 }
 
 impl Reconciler {
@@ -125,6 +128,7 @@ impl Reconciler {
             parts,
             settings,
             progress: watch::Sender::new(Progress::default()),
+            budgets: Arc::default(),
         }
     }
 
@@ -141,7 +145,12 @@ impl Reconciler {
         let mut pacer = Pacer::new(self.settings.interval, Instant::now());
         let mut running: Option<JoinHandle<PassReport>> = None;
         let retention = retention::spawn(self.parts.clone(), self.settings, cancel.clone());
-        let figures = figures::spawn(self.parts.clone(), self.settings, cancel.clone());
+        let figures = figures::spawn(
+            self.parts.clone(),
+            self.settings,
+            self.budgets.clone(),
+            cancel.clone(),
+        );
         loop {
             if let Some(Command::StartPass) = pacer.next(Instant::now()) {
                 running = Some(self.start_pass());
@@ -188,7 +197,10 @@ impl Reconciler {
         self.progress.send_modify(|progress| {
             progress.passes += 1;
             progress.overruns += u64::from(overrun);
-            progress.last = report.unwrap_or_default();
+            progress.last = report.unwrap_or(PassReport {
+                cut_short: true,
+                ..PassReport::default()
+            });
         });
     }
 }

@@ -24,6 +24,8 @@ pub struct PassReport {
     pub changed: u64,
     /// Devices that could not be dealt with.
     pub failed: u64,
+    /// It did not come to its end: the store could not be asked for what is due, or told what was looked at.
+    pub cut_short: bool,
 }
 
 impl Reconciler {
@@ -56,6 +58,7 @@ impl Reconciler {
                         "due devices could not be claimed"
                     );
                     report.failed += 1;
+                    report.cut_short = true;
                     break;
                 }
             };
@@ -103,6 +106,7 @@ impl Reconciler {
                 "devices could not be scheduled"
             );
             report.failed += 1;
+            report.cut_short = true;
         }
     }
 
@@ -120,6 +124,7 @@ impl Reconciler {
                 return Ok(given_back);
             };
             let context = Context::new(self.parts.clock.now(), Actor::reconciler());
+            self.budgets.saw(&state, context.now);
             let Watched {
                 change,
                 next,

@@ -36,6 +36,16 @@ pub enum ConfigError {
         /// Why.
         why: String,
     },
+    /// The file is no TOML.
+    #[error("the configuration file {} can't be read: expected TOML, found something else in {place}: {why}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line and column.
+        place: String,
+        /// What is wrong there.
+        why: String,
+    },
     /// A key is wrong.
     #[error("configuration key {key} ({origin}): expected {expected}, found {found}")]
     Key {
@@ -77,6 +87,7 @@ pub fn load<T: Default + Serialize + DeserializeOwned>(
             path: path.to_owned(),
             why: error.to_string(),
         })?;
+        check_syntax(path, &text)?;
         figment = figment.merge(Toml::string(&text));
     }
     let of_services = of_services(prefix);
@@ -87,6 +98,22 @@ pub fn load<T: Default + Serialize + DeserializeOwned>(
     figment
         .extract()
         .map_err(|error| from_figment(error, file, prefix))
+}
+
+/// A file that is no TOML has no key that could be named.
+fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
+    let Err(error) = toml::from_str::<toml::Table>(text) else {
+        return Ok(());
+    };
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let before = before.unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Err(ConfigError::Syntax {
+        path: path.to_owned(),
+        place: format!("line {line}, column {column}"),
+        why: error.message().to_owned(),
+    })
 }
 
 /// What Kubernetes has put into the environment behind `prefix`, in capitals and without it.
@@ -208,7 +235,7 @@ fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> Con
             ConfigError::Key {
                 key,
                 origin,
-                expected,
+                expected: in_words(expected),
                 found: shown(&found),
             }
         }
@@ -227,9 +254,31 @@ fn from_figment(error: figment::Error, file: Option<&Path>, prefix: &str) -> Con
     }
 }
 
+/// What serde calls the types of Rust, as people who write files call them.
+fn in_words(expected: String) -> String {
+    let words = match expected.as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a section",
+        other if other.starts_with("struct ") => "a section",
+        _ => return expected,
+    };
+    words.to_owned()
+}
+
 fn shown(actual: &Actual) -> String {
     match actual {
         Actual::Str(text) => format!("{text:?}"),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Unsigned(number) => number.to_string(),
+        Actual::Signed(number) => number.to_string(),
+        Actual::Float(number) => number.to_string(),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a section".to_owned(),
         other => other.to_string(),
     }
 }
@@ -318,7 +367,8 @@ mod tests {
             ),
             (
                 "[store]\nconnections = \"many\"",
-                "configuration key store.connections (in FILE): expected u32, found \"many\"",
+                "configuration key store.connections (in FILE): expected a whole number, not below 0, \
+                 found \"many\"",
             ),
             (
                 "listen = \"localhost\"",
@@ -328,11 +378,20 @@ mod tests {
             (
                 "listen = 3002",
                 "configuration key listen (in FILE): expected an IP address and a port, such as 127.0.0.1:3002, \
-                 found signed int `3002`",
+                 found 3002",
             ),
         ] {
             assert_eq!(refused(text), expected);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_told_with_the_place() {
+        assert_eq!(
+            refused("[store]\nurl = \"x\nconnections = 3\n"),
+            "the configuration file FILE can't be read: expected TOML, found something else in line 2, column 9: \
+             invalid basic string"
+        );
     }
 
     #[test]

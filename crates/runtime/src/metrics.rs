@@ -69,7 +69,7 @@ fn install() -> PrometheusHandle {
     handle
 }
 
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 10] = [
     (
         "holdfast_answers_not_held_total",
         "Answers that were not held back because as many were already as may be",
@@ -77,6 +77,10 @@ const COUNTERS: [(&str, &str); 6] = [
     (
         "holdfast_bodies_refused_total",
         "Bodies that were too large or came too slowly",
+    ),
+    (
+        "holdfast_commands_total",
+        "Commands that agents gave their word on, by what became of them",
     ),
     (
         "holdfast_connections_refused_total",
@@ -90,10 +94,22 @@ const COUNTERS: [(&str, &str); 6] = [
         "holdfast_pass_overruns_total",
         "Passes that took longer than their interval",
     ),
+    (
+        "holdfast_notices_total",
+        "Notices of trouble, by who was to be told and what came of it",
+    ),
     ("holdfast_reports_total", "Reports, by what came of them"),
+    (
+        "holdfast_setpoint_refusals_total",
+        "Setpoints that were not held any more, by how: refused, blocked, overridden",
+    ),
+    (
+        "holdfast_setpoint_writes_total",
+        "Writes that agents made to hold values",
+    ),
 ];
 
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     (
         "holdfast_answers_held",
         "Answers that are held back: long polls, event streams, requests to look again",
@@ -129,9 +145,13 @@ const GAUGES: [(&str, &str); 11] = [
         "holdfast_sensors_failed",
         "Sensors that can not be started, by device",
     ),
+    (
+        "holdfast_write_budget_left",
+        "Writes that may still be made to the output of the fleet that has the fewest left",
+    ),
 ];
 
-const HISTOGRAMS: [(&str, &str); 6] = [
+const HISTOGRAMS: [(&str, &str); 8] = [
     (
         "holdfast_between_reports_seconds",
         "Time from one report of a device to its next",
@@ -141,12 +161,20 @@ const HISTOGRAMS: [(&str, &str); 6] = [
         "Time from a saved change to its deployment",
     ),
     (
+        "holdfast_command_to_result_seconds",
+        "Time from a command to its agent's word",
+    ),
+    (
         "holdfast_drift_ended_seconds",
         "How long drifts that ended had lasted",
     ),
     ("holdfast_pass_seconds", "How long passes took"),
     ("holdfast_report_seconds", "Time to take a report, durably"),
     ("holdfast_report_sensors", "Sensors that a report changed"),
+    (
+        "holdfast_setpoint_to_verified_seconds",
+        "Time from setting a value until it was read back",
+    ),
 ];
 
 /// Says what each metric means, to those who look at them.

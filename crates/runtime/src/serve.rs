@@ -84,7 +84,21 @@ impl ServeSettings {
 pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(listen)
         .await
-        .map_err(|error| io::Error::new(error.kind(), format!("listening on {listen}: {error}")))
+        .map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "expected a free address, found it in use: end what listens there, or choose another".to_owned()
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "expected an address of this machine, found another".to_owned()
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "this user may not: ports below 1024 need a right of their own".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            io::Error::new(error.kind(), format!("listening on {listen}: {why}"))
+        })
 }
 
 /// Serves `router` until `cancel` is, and up to two seconds more, so that what is being answered is answered.

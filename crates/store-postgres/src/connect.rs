@@ -124,15 +124,17 @@ impl PostgresStore {
         let address = |error| ConnectError::Address {
             source: cause(error),
         };
-        let unreachable = |error| ConnectError::Unreachable {
-            source: cause(error),
-        };
         let longest = options.answer_timeout;
         let pooled = options.pooled().map_err(address)?;
         let listening = options.server().map_err(address)?;
+        let place = place(&listening);
+        let unreachable = |error| ConnectError::Unreachable {
+            place: place.clone(),
+            source: cause(error),
+        };
         let checked = async {
             let mut first = pooled.connect().await?;
-            let checked = check_tables(&mut first).await;
+            let checked = check_tables(&mut first, &place).await;
             if checked.is_ok() {
                 warn_if_not_durable(&mut first).await;
             }
@@ -188,10 +190,14 @@ impl PostgresStore {
 /// # Errors
 /// Where the database can't be reached, was migrated by a newer version, or a migration failed (it left nothing behind).
 pub async fn migrate(url: &str) -> Result<usize, MigrateError> {
+    let options: PgConnectOptions = url.parse().map_err(|error| MigrateError::Address {
+        source: cause(error),
+    })?;
+    let place = place(&options);
     let unreachable = |error| MigrateError::Unreachable {
+        place: place.clone(),
         source: cause(error),
     };
-    let options: PgConnectOptions = url.parse().map_err(unreachable)?;
     let options = options.application_name("holdfast migrate");
     let mut connection = options.connect().await.map_err(unreachable)?;
     let before = applied(&mut connection).await.map_err(unreachable)?;
@@ -223,8 +229,9 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<AppliedMigration>,
         .map_err(|source| sqlx::Error::Migrate(Box::new(source)))
 }
 
-async fn check_tables(connection: &mut PgConnection) -> Result<(), ConnectError> {
+async fn check_tables(connection: &mut PgConnection, place: &str) -> Result<(), ConnectError> {
     let unreachable = |error| ConnectError::Unreachable {
+        place: place.to_owned(),
         source: cause(error),
     };
     let applied = applied(connection).await.map_err(unreachable)?;
@@ -288,6 +295,20 @@ async fn warn_if_not_durable(connection: &mut PgConnection) {
     }
 }
 
+/// Which database, and where; without the password.
+fn place(options: &PgConnectOptions) -> String {
+    let database = options.get_database();
+    let database = database.map_or_else(String::new, |name| format!(" {name:?}"));
+    match options.get_socket() {
+        Some(socket) => format!("the database{database} behind {}", socket.display()),
+        None => format!(
+            "the database{database} at {}:{}",
+            options.get_host(),
+            options.get_port()
+        ),
+    }
+}
+
 /// sqlx's error without its wrapping, which says again what the error within it says.
 fn cause(error: sqlx::Error) -> Fault {
     match error {
@@ -310,8 +331,10 @@ pub enum ConnectError {
         source: Fault,
     },
     /// The server does not answer, or refuses.
-    #[error("the database can't be used")]
+    #[error("{place} can't be used")]
     Unreachable {
+        /// Which database, and where.
+        place: String,
         /// Why.
         source: Fault,
     },
@@ -352,9 +375,17 @@ pub enum ConnectError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrateError {
+    /// The URL is not one.
+    #[error("expected an address such as postgres://user:password@host:5432/database")]
+    Address {
+        /// What is wrong with it.
+        source: Fault,
+    },
     /// The server does not answer, or refuses.
-    #[error("the database can't be used")]
+    #[error("{place} can't be used")]
     Unreachable {
+        /// Which database, and where.
+        place: String,
         /// Why.
         source: Fault,
     },

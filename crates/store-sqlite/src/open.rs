@@ -48,9 +48,9 @@ impl SqliteStore {
     /// # Errors
     /// Where the file can't be used, or its tables are not those of this version. Nothing is changed either way.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Unusable {
+        let unusable = |error| OpenError::Unusable {
             path: path.to_owned(),
-            source,
+            source: cause(error),
         };
         if !path.exists() {
             return Err(OpenError::NotMigrated {
@@ -151,9 +151,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 /// # Errors
 /// Where the file can't be used, was migrated by a newer version, or a migration failed (it left nothing behind).
 pub async fn migrate(path: &Path) -> Result<usize, MigrateError> {
-    let unusable = |source| MigrateError::Unusable {
+    let unusable = |error| MigrateError::Unusable {
         path: path.to_owned(),
-        source,
+        source: cause(error),
     };
     let mut connection = settings(path)
         .create_if_missing(true)
@@ -198,9 +198,9 @@ fn newest() -> i64 {
 
 async fn check_tables(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let path = || path.to_owned();
-    let unusable = |source| OpenError::Unusable {
+    let unusable = |error| OpenError::Unusable {
         path: path(),
-        source,
+        source: cause(error),
     };
     let applied = applied(connection).await.map_err(unusable)?;
     let (expected, found) = (
@@ -242,6 +242,15 @@ async fn check_tables(path: &Path, connection: &mut SqliteConnection) -> Result<
     Ok(())
 }
 
+/// sqlx's error without its wrapping, which says again what the error within it says.
+fn cause(error: sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Io(error) => error.into(),
+        sqlx::Error::Database(error) => error.message().to_owned().into(),
+        other => other.into(),
+    }
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -252,7 +261,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: sqlx::Error,
+        source: Fault,
     },
     /// The file or its tables are not there, or of an older version.
     #[error("expected {} at version {expected}, found {found}: run `holdfast migrate`", path.display())]
@@ -298,7 +307,7 @@ pub enum MigrateError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: sqlx::Error,
+        source: Fault,
     },
     /// A migration failed.
     #[error("{} could not be migrated", path.display())]

@@ -350,6 +350,11 @@ impl FakeAgent {
                 .iter()
                 .map(|(point, wish)| (*point, held(wish)))
                 .collect(),
+            resets: values
+                .resets
+                .iter()
+                .map(|(point, reset)| (*point, reset.id))
+                .collect(),
             hold: Some(HoldReport {
                 held_revision: values.hold.revision,
                 state: match values.hold.stops().next() {
@@ -357,6 +362,8 @@ impl FakeAgent {
                     None => LoopState::Active,
                 },
                 interval_ms: values.hold.interval_ms,
+                pass_ms: Some(50),
+                recommended_interval_ms: Some(100),
                 overruns: 0,
                 local: None,
                 local_ended: None,

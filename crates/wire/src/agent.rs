@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_domain::{
     DeviceId, Fields, Incarnation, Name, Path, PointId, PointValue, Problems, Quality, SensorId,
+    not_json,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ pub struct RegisterRequest {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(required = false))]
     pub labels: BTreeMap<String, String>,
+    /// The device whose agent it is, where the hub does not know its token. Then only a key that is bound to a device is good:
+    /// any other would make it a new device, of which nothing is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
 }
 
 impl RegisterRequest {
@@ -45,11 +50,13 @@ impl RegisterRequest {
             let labels = fields
                 .optional("labels", labels)
                 .map(Option::unwrap_or_default);
+            let device = fields.optional("device", parsed("a device's UUID"));
             fields.rest();
             Some(Self {
                 name: name?,
                 token_hash: token_hash?,
                 labels: labels?,
+                device: device?,
             })
         });
         problems.check(read)
@@ -193,7 +200,7 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
     let mut problems = Problems::default();
     let path = Path::ROOT;
     let Ok(document) = serde_json::from_slice::<Value>(body) else {
-        return Problems::one("", "a JSON document", error);
+        return Problems::one("", "a JSON document", not_json(error));
     };
     if let Some(mut fields) = Fields::open(document, &path, &mut problems) {
         fields.required(
@@ -204,7 +211,7 @@ fn explain(body: &[u8], error: &serde_json::Error) -> Problems {
         fields.required("readings", explain_list, "a list of readings");
     }
     if problems.is_empty() {
-        problems.add("", "a batch of readings", error);
+        problems.add("", "a batch of readings", not_json(error));
     }
     problems
 }
@@ -282,7 +289,14 @@ pub struct IncarnationAnswer {
 pub mod schemas {
     use std::collections::BTreeMap;
 
-    use holdfast_domain::{Failure, Health, Incarnation, document::command::CommandReport};
+    use holdfast_domain::{
+        Failure, Health, Incarnation, PauseId, PointId, ResetId, SensorId,
+        document::{
+            command::{Command, CommandReport},
+            hold::HoldReport,
+            setpoint::{BudgetReset, Setpoint, SetpointReport},
+        },
+    };
     use serde::Serialize;
 
     use crate::sensor::schemas::SensorItem;
@@ -303,8 +317,74 @@ pub mod schemas {
         pub needs_deployment: bool,
         /// The sensors.
         pub config: ItemList,
+        /// The values that outputs shall hold.
+        pub setpoints: WantedSetpoints,
+        /// How the value loop shall run.
+        pub hold: WantedHold,
+        /// What shall happen once.
+        pub commands: WantedCommands,
         /// Asks the agent to look at everything again.
         pub look: Look,
+    }
+
+    /// The values that outputs shall hold.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct WantedSetpoints {
+        /// Grows with every change of them, and of the resets.
+        pub revision: u64,
+        /// At most one a point.
+        pub items: Vec<Setpoint>,
+        /// Resets of write budgets, of each point the last: each is carried out once.
+        pub resets: Vec<BudgetReset>,
+    }
+
+    /// How the value loop shall run.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct WantedHold {
+        /// Grows with every change of these settings.
+        pub revision: u64,
+        /// Is it not stopped? Derived from the pauses.
+        pub active: bool,
+        /// Compute and report, and write nothing.
+        pub shadow: bool,
+        /// How often outputs are looked at, in ms.
+        #[schema(minimum = 100, maximum = 3600000)]
+        pub interval_ms: u32,
+        /// May the agent lengthen the interval?
+        pub dynamic: bool,
+        /// How often an hour a value that was changed by hand is put back.
+        #[schema(maximum = 3600)]
+        pub restores_per_hour: u32,
+        /// Stops and pauses in force.
+        pub pauses: Vec<WantedPause>,
+    }
+
+    /// A stop or pause: of a point, of a sensor, or, with neither, of the device.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct WantedPause {
+        /// Which.
+        pub id: PauseId,
+        /// The sensor.
+        pub sensor_id: Option<SensorId>,
+        /// The point.
+        pub point_id: Option<PointId>,
+        /// By whom.
+        pub by: String,
+        /// Why.
+        pub reason: Option<String>,
+        /// How long it still lasts, in ms; without it: until it is lifted.
+        pub remaining_ms: Option<u64>,
+    }
+
+    /// What shall happen once.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub struct WantedCommands {
+        /// Grows with every command.
+        pub revision: u64,
+        /// Those that wait for the agent's word, in the order in which they were given.
+        pub items: Vec<Command>,
     }
 
     /// A list of sensors.
@@ -357,9 +437,38 @@ pub mod schemas {
         pub failures: Option<Vec<Failure>>,
         /// Health by sensor, of those that changed theirs.
         pub health: Option<BTreeMap<String, Health>>,
+        /// How setpoints stand.
+        pub setpoints: Option<ReportedSetpoints>,
+        /// How the value loop runs.
+        pub hold: Option<HoldReport>,
+        /// Which commands the agent holds.
+        pub commands: Option<HeldCommands>,
         /// What became of commands.
         pub command_results: Option<Vec<CommandReport>>,
         /// The agent's version.
         pub agent_version: Option<String>,
+    }
+
+    /// How setpoints stand, of those that changed.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct ReportedSetpoints {
+        /// The revision of the setpoints that the agent holds.
+        pub held_revision: u64,
+        /// The identity of the setpoints and settings that it holds.
+        #[schema(pattern = "^b3:[0-9a-f]{32}$")]
+        pub held_fingerprint: Option<String>,
+        /// By point.
+        pub items: BTreeMap<String, SetpointReport>,
+        /// The resets of write budgets that are carried out, by point.
+        pub resets: Option<BTreeMap<String, ResetId>>,
+    }
+
+    /// Which commands the agent holds.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub struct HeldCommands {
+        /// Their revision.
+        pub held_revision: u64,
     }
 }

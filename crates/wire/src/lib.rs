@@ -5,10 +5,11 @@
 //! ignores fields that it does not know.
 //!
 //! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
-//! [`setpoint`], [`command`], [`reconciliation`], [`start_plan`], [`event`], [`token`] the operators'; [`problem`] is what every
+//! [`setpoint`], [`budget`], [`command`], [`reconciliation`], [`start_plan`], [`event`], [`token`] the operators'; [`problem`] is what every
 //! error looks like.
 
 pub mod agent;
+pub mod budget;
 pub mod command;
 pub mod device;
 pub mod drift;
@@ -29,6 +30,7 @@ pub use agent::{
     IncarnationAnswer, IncarnationRequest, Reading, Readings, RegisterAnswer, RegisterRequest,
     ReportAnswer, ReportResult,
 };
+pub use budget::{BudgetResetCreate, BudgetResetView};
 pub use command::{CommandSend, CommandView};
 pub use device::{Device, DeviceCreate, DeviceCreated, DeviceStatus, DeviceUpdate};
 pub use drift::{DeviceDrift, FleetDrift, ReconcileAnswer, ReconcileResult};

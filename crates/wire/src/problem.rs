@@ -53,6 +53,9 @@ pub mod types {
     pub const DEVICE_DELETED: &str = "urn:holdfast:problem:device-deleted";
     /// The agent's access was revoked: an operator did so, or another agent took over the device.
     pub const DEVICE_REVOKED: &str = "urn:holdfast:problem:device-revoked";
+    /// The token of an agent's request is not known to this hub, which may have been restored from an older backup. Counts as
+    /// a hub out of reach; an agent that has a provisioning key may ask to be registered again.
+    pub const TOKEN_UNKNOWN: &str = "urn:holdfast:problem:token-unknown";
     /// No token, or one that is unknown, revoked or expired.
     pub const UNAUTHENTICATED: &str = "urn:holdfast:problem:unauthenticated";
     /// The token does not allow this.

@@ -1,16 +1,18 @@
 //! The value loop of a device, and of the fleet: how it shall run, and how agents say that it does.
 
 use holdfast_domain::{
-    DeviceId, Fields, PointId, SensorId,
+    DeviceId, Fields, Name, PointId, SensorId,
     document::{
         hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
-        setpoint::duration_ms,
+        setpoint::{Conformity, Hold, SetpointReport, duration_ms},
     },
     limits,
+    shown::place,
     state::DeviceState,
     values::{HoldWish, Interruption},
     wish::Tuning,
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::request::{Request, parsed};
@@ -40,12 +42,21 @@ pub struct ReconciliationView {
     pub interval_ms: u32,
     /// How often they are, as the agent says, in ms.
     pub actual_interval_ms: Option<u32>,
-    /// May the agent lengthen the interval where the bus carries no more?
+    /// How long the last passes took at most, in ms, in steps of 1, 2 and 5: agents tell changes, not each pass.
+    #[serde(default)]
+    pub pass_ms: Option<u32>,
+    /// The shortest interval that such passes, on such a machine, would keep up with, in ms.
+    #[serde(default)]
+    pub recommended_interval_ms: Option<u32>,
+    /// May the agent lengthen the interval where the bus or the machine carries no more?
     pub dynamic: bool,
     /// How often an hour a value that was changed by hand is put back.
     pub restores_per_hour: u32,
     /// Passes that took longer than the interval, since the agent started.
     pub overruns: Option<u64>,
+    /// Outputs that are in trouble now, with what was said of them last; the newest first, twenty at most.
+    #[serde(default)]
+    pub last_errors: Vec<LoopTrouble>,
     /// A stop on site, made at the agent itself: it stands until it is lifted there or its time is over, whatever was asked
     /// for here.
     pub local: Option<LocalStop>,
@@ -90,9 +101,12 @@ impl ReconciliationView {
             shadow: *shadow,
             interval_ms: *interval_ms,
             actual_interval_ms: said.map(|said| said.interval_ms),
+            pass_ms: said.and_then(|said| said.pass_ms),
+            recommended_interval_ms: said.and_then(|said| said.recommended_interval_ms),
             dynamic: *dynamic,
             restores_per_hour: *restores_per_hour,
             overruns: said.map(|said| said.overruns),
+            last_errors: LoopTrouble::last(state),
             local: said.and_then(|said| said.local.clone()),
             local_ended: said.and_then(|said| said.local_ended.clone()),
             setpoints: u32::try_from(state.target.values.wishes.len()).unwrap_or(u32::MAX),
@@ -117,6 +131,71 @@ impl ReconciliationView {
     pub fn stops(&self) -> impl Iterator<Item = &Interruption> {
         self.pauses.iter().filter(|one| one.scope == Scope::Device)
     }
+}
+
+/// An output that is in trouble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LoopTrouble {
+    /// The point.
+    pub point_id: PointId,
+    /// The sensor's name.
+    pub sensor: Option<Name>,
+    /// The point's name.
+    pub point: Option<Name>,
+    /// Does the instrument show what is wanted?
+    pub conformity: Conformity,
+    /// Is it being held?
+    pub hold: Hold,
+    /// What is wrong.
+    pub error: String,
+    /// Since when conformity and hold are so.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub since: Timestamp,
+}
+
+impl LoopTrouble {
+    /// Those that are told of.
+    const MOST: usize = 20;
+
+    /// A device's, the newest first.
+    fn last(state: &DeviceState) -> Vec<Self> {
+        let values = state.reported.as_ref().map(|reported| &reported.values);
+        let wishes = &state.target.values.wishes;
+        let mut troubles: Vec<(PointId, &SetpointReport)> = values
+            .iter()
+            .flat_map(|values| &values.items)
+            .filter(|(point, said)| wishes.contains_key(point) && is_trouble(said))
+            .map(|(point, said)| (*point, said))
+            .collect();
+        troubles.sort_by_key(|(_, said)| std::cmp::Reverse(said.since));
+        troubles.truncate(Self::MOST);
+        let told = |(point, said): (PointId, &SetpointReport)| {
+            let place = place(state, point);
+            Some(Self {
+                point_id: point,
+                sensor: place.as_ref().map(|place| place.sensor_name.clone()),
+                point: place.map(|place| place.point_name),
+                conformity: said.conformity,
+                hold: said.hold,
+                error: said.reason.clone()?,
+                since: said.since,
+            })
+        };
+        troubles.into_iter().filter_map(told).collect()
+    }
+}
+
+fn is_trouble(said: &SetpointReport) -> bool {
+    let is_error = matches!(
+        said.hold,
+        Hold::Refused | Hold::Unreachable | Hold::Overridden | Hold::Blocked
+    ) || matches!(
+        said.conformity,
+        Conformity::Deviates | Conformity::AcknowledgedUnverified
+    );
+    is_error && said.reason.is_some()
 }
 
 /// The value loops of the fleet in figures: what was asked for, and what agents have confirmed, apart.

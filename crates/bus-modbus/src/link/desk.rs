@@ -317,7 +317,10 @@ impl Desk {
                 match failure {
                     Failure::TimedOut | Failure::Cut(_) => self.counts.timeouts(1),
                     Failure::Damaged => self.counts.damaged(1),
-                    Failure::Lost(_) | Failure::NoAnswer(_) | Failure::Owing | Failure::Stale => {}
+                    Failure::Lost(_) | Failure::Stale => {
+                        self.units.values().for_each(Unit::report_broken_off);
+                    }
+                    Failure::NoAnswer(_) | Failure::Owing => {}
                 }
                 let ends = failure.ends_connection(&self.endpoint);
                 if ends {

@@ -279,6 +279,11 @@ impl Unit {
         self.tell(Told::Offline(Arc::clone(reason)));
     }
 
+    /// The other side ended the connection.
+    pub(crate) fn report_broken_off(&self) {
+        self.health.broken_off(self.spec.id());
+    }
+
     /// Only tells the health: what takes the readings may be what has failed.
     pub(crate) fn report_failed(&mut self, reason: &Arc<str>) {
         self.tell(Told::Offline(Arc::clone(reason)));

@@ -179,6 +179,8 @@ async fn a_connection_that_was_closed_between_two_polls_is_no_trouble() {
     sensor.stop().await;
     assert_eq!(seen.health_at_any_pace(), [(HealthStatus::Online, None)]);
     assert_eq!(witness.of(sensor_id(1)).health_at_any_pace().len(), 1);
+    // But it is told: meanwhile the instrument may have been without power.
+    assert!(seen.broken_off >= 4, "{seen:?}");
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) readings: BTreeMap<PointId, Reading>,
     /// Every health that was told, in order.
     pub(crate) health: Vec<(HealthStatus, Option<String>)>,
+    /// How often the other side ended its connection.
+    pub(crate) broken_off: u64,
 }
 
 /// Takes readings and health, and lets tests wait for them.
@@ -167,6 +169,10 @@ impl ReadingSink for Witness {
 impl HealthListener for Witness {
     fn health(&self, sensor: SensorId, status: HealthStatus, reason: Option<String>) {
         self.note(sensor, |seen| seen.health.push((status, reason)));
+    }
+
+    fn broken_off(&self, sensor: SensorId) {
+        self.note(sensor, |seen| seen.broken_off += 1);
     }
 }
 

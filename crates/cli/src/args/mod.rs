@@ -20,7 +20,9 @@ pub use look::{
     DevicesFilter, EventsArgs, EventsFilter, GetCommand, HistoryArgs, SensorsFilter, WhyArgs,
 };
 pub use roles::{StoreArgs, UpArgs};
-pub use values::{CommandArgs, PointPath, PolicyArg, ReleaseArgs, SetArgs};
+pub use values::{
+    BudgetCommand, BudgetResetArgs, CommandArgs, PointPath, PolicyArg, ReleaseArgs, SetArgs,
+};
 
 /// Keeps field devices in the state that their operators asked for, and proves it.
 ///
@@ -117,6 +119,9 @@ pub enum Command {
     Command(CommandArgs),
     /// Ask a device's agent to look at everything again, now; stop, start and pause value loops.
     Reconcile(ReconcileArgs),
+    /// How often points may be written.
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Add, remove, re-key and list devices.
     #[command(subcommand)]
     Device(DeviceCommand),

@@ -1,8 +1,8 @@
-//! What sets, releases and sends values: `set`, `release`, `command`.
+//! What sets, releases and sends values, and how often: `set`, `release`, `command`, `budget`.
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use holdfast_domain::{
     PointValue,
     document::setpoint::{Policy, Tolerance},
@@ -101,6 +101,27 @@ pub struct ReleaseArgs {
     /// Why, for the event log.
     #[arg(long)]
     pub reason: Option<String>,
+}
+
+/// What can be done about write budgets.
+#[derive(Debug, Subcommand)]
+pub enum BudgetCommand {
+    /// Count the writes to a point anew, because its instrument was replaced.
+    Reset(BudgetResetArgs),
+}
+
+/// Arguments of `budget reset`.
+#[derive(Debug, Args)]
+pub struct BudgetResetArgs {
+    /// Device, sensor and point, by name or UUID.
+    #[arg(value_name = "DEVICE/SENSOR/POINT", value_parser = point_path)]
+    pub point: PointPath,
+    /// Why: that the instrument was replaced, and by which, say.
+    #[arg(long)]
+    pub reason: String,
+    /// How long to wait for the agent, up to 60s; 0s: not at all.
+    #[arg(long, value_parser = duration, default_value = "5s", value_name = "TIME")]
+    pub wait: Duration,
 }
 
 fn point_path(text: &str) -> Result<PointPath, String> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod budget;
 mod command;
 mod control;
 mod device;
@@ -111,6 +112,7 @@ pub(crate) async fn run(
                 reconcile::reconcile(session, args).await
             }
         },
+        Command::Budget(command) => budget::budget(session, command).await,
         Command::Device(command) => device::device(session, command).await,
         Command::Token(command) => access::token(session, global, command).await,
         Command::Key(command) => access::key(session, command).await,

@@ -109,7 +109,8 @@ pub(super) fn show(out: &mut Out<'_>, planned: &Planned) -> Result<(), CliError>
     let (Some(device), Some(plan)) = (&planned.device, &planned.plan) else {
         let sensors = planned.declared;
         out.line(&format!(
-            "{name}: no such device; apply --create-devices makes it, with {sensors} sensors"
+            "{name}: no such device; apply --create-devices makes it, with {sensors} sensor{}",
+            if sensors == 1 { "" } else { "s" }
         ))?;
         return Ok(());
     };

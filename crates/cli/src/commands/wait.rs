@@ -62,7 +62,10 @@ pub(super) fn judge(goal: &Goal, row: Option<&SensorView>) -> State {
         (false, Some(row)) if row.stale => {
             State::Waiting("still runs, and the agent is silent".to_owned())
         }
-        (false, Some(_)) => State::Waiting("still runs".to_owned()),
+        (false, Some(row)) => State::Waiting(match &row.deployment_error {
+            Some(error) => format!("still runs: {}", harmless(error)),
+            None => "still runs".to_owned(),
+        }),
         (true, Some(row)) => match row.deployment_status {
             DeploymentStatus::Deployed => State::Done,
             DeploymentStatus::Failed => {

@@ -71,7 +71,7 @@ pub enum ManifestError {
         place: String,
     },
     /// It is not YAML, or uses what has no meaning here.
-    #[error("{origin}: {error}")]
+    #[error("{origin}: expected a manifest in YAML, found something else: {error}")]
     Yaml {
         /// Where.
         origin: Origin,

@@ -118,11 +118,17 @@ fn looks(view: &ReconciliationView) -> String {
     let mut text = match view.actual_interval_ms {
         Some(actual) if actual != wanted => {
             format!(
-                "every {actual} ms (asked for every {wanted} ms, which is more than the bus carries)"
+                "every {actual} ms (asked for every {wanted} ms, which is more than the bus or the machine carries)"
             )
         }
         _ => format!("every {wanted} ms"),
     };
+    if let Some(pass) = view.pass_ms {
+        text.push_str(&format!("; a pass takes up to {pass} ms"));
+    }
+    if let Some(recommended) = view.recommended_interval_ms {
+        text.push_str(&format!(", so that every {recommended} ms could do"));
+    }
     if let Some(overruns) = view.overruns.filter(|overruns| *overruns > 0) {
         let passes = if overruns == 1 { "pass" } else { "passes" };
         text.push_str(&format!(

@@ -260,6 +260,10 @@ fn next(facts: &Facts, now: Timestamp) -> String {
              go away, correct the sensor and apply it",
             Backoff::ITEM.limit_ms / 1_000,
         ),
+        DeploymentStatus::PendingDeletion if sensor.deployment_error.is_some() => format!(
+            "the agent tries again by itself, after at most {} s; until then the sensor runs on",
+            Backoff::HUB.limit_ms / 1_000,
+        ),
         DeploymentStatus::PendingDeletion => format!("the agent stops it when it takes up version {target}"),
     }
 }

@@ -139,6 +139,7 @@ impl Plant {
             name: None,
             token_hash: RegisterRequest::hash_text(&SecretHash::of(&secret).0),
             labels: BTreeMap::new(),
+            device: None,
         };
         let connection = Connection::to(HubAddress::new(&self.url, false).expect("loopback"));
         let registered = self

@@ -28,6 +28,7 @@ use holdfast_ports::{
 use holdfast_runtime::{
     clock::{SystemClock, SystemEntropy},
     config::ConfigError,
+    load::ProcLoad,
     logs::LogConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub struct AgentConfig {
     /// The agent's disk: the target it holds, its boots, its token.
     pub data_dir: PathBuf,
     /// Key to register with; needed until the agent has registered. Another one than that, once the hub has turned the
-    /// agent away, registers it anew.
+    /// agent away, registers it anew; and a bound one, once a restored hub does not know it.
     pub provisioning_key: Option<String>,
     /// What a new device shall be called, where the key is not bound to one.
     pub name: Option<Name>,
@@ -149,8 +150,9 @@ impl Prepared {
     async fn run_agent(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         loop {
             tracing::info!(device = %self.identity.device, "agent up");
-            let agent =
-                Agent::new(self.parts()?, self.settings.clone()).answering(self.local.clone());
+            let agent = Agent::new(self.parts()?, self.settings.clone())
+                .answering(self.local.clone())
+                .measuring(Arc::new(ProcLoad));
             let (status, stop) = (agent.status(), cancel.child_token());
             let mut running = pin!(agent.run(stop.clone()));
             let anew = self
@@ -187,8 +189,7 @@ impl Prepared {
 /// # Errors
 /// If the configuration or the disk can't be used, or the hub refuses to register it.
 pub async fn run(config: AgentConfig, cancel: CancellationToken) -> anyhow::Result<()> {
-    let key = config.provisioning_key.clone();
-    let prepared = prepare(&config, async || Ok(key), &cancel).await?;
+    let prepared = prepare(&config, async |_| Ok(None), &cancel).await?;
     match prepared {
         Some(prepared) => prepared.run(cancel).await,
         None => Ok(()),
@@ -196,14 +197,14 @@ pub async fn run(config: AgentConfig, cancel: CancellationToken) -> anyhow::Resu
 }
 
 /// Opens the disk and, if the agent has not registered yet, registers it. `key` gives the key for that, if the
-/// configuration has none; it is also asked if the hub has turned the agent away. `None`: `cancel` was before it came to
-/// that.
+/// configuration has none: by who the agent is, which may be somebody that the hub does not hear any more. `None`: `cancel`
+/// was before it came to that.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn prepare(
     config: &AgentConfig,
-    key: impl AsyncFnOnce() -> anyhow::Result<Option<String>>,
+    key: impl AsyncFnOnce(Option<&Identity>) -> anyhow::Result<Option<String>>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Option<Prepared>> {
     let settings = settings(config)?;
@@ -217,14 +218,10 @@ pub async fn prepare(
         connection,
         ledger,
     };
-    let Held {
-        mut identity,
-        turned_away,
-        ..
-    } = registrar.ledger.look().await?;
+    let Held { mut identity, .. } = registrar.ledger.look().await?;
     let mut given = config.provisioning_key.clone();
-    if given.is_none() && (identity.is_none() || turned_away.is_some()) {
-        given = key().await?;
+    if given.is_none() {
+        given = key(identity.as_ref()).await?;
         // One that was made for this very moment: its hub is here, and nothing need run beside.
         identity = identity.filter(|_| given.is_none());
     }

@@ -53,6 +53,11 @@ impl Folder {
         self.root.join("demo.json")
     }
 
+    /// What is configured of `up`; `None`: nothing.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        Some(self.root.join("up.toml")).filter(|path| path.exists())
+    }
+
     pub(super) fn token(&self) -> PathBuf {
         self.root.join("operator-token")
     }

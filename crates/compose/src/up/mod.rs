@@ -1,7 +1,8 @@
 //! All roles in one process, on a data folder: a hub on SQLite, a reconciler, and an agent that speaks to the hub over
 //! HTTP as any other agent does.
 //!
-//! What the folder holds: `hub.sqlite`, `operator-token`, `agent/` (the agent's own disk), `lock`.
+//! What the folder holds: `hub.sqlite`, `operator-token`, `agent/` (the agent's own disk), `lock`; and, where somebody put it
+//! there, `up.toml` ([`UpConfig`]).
 
 pub mod commands;
 mod demo;
@@ -11,19 +12,47 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context as _;
 use holdfast_domain::{Name, row::Actor};
-use holdfast_hub::Hub;
-use holdfast_ports::tokens::Role;
-use holdfast_runtime::{logs, metrics::Metrics, serve, shutdown};
+use holdfast_hub::{AuthError, Hub};
+use holdfast_ports::{ledger::Identity, tokens::Role};
+use holdfast_runtime::{config, logs, metrics::Metrics, serve, shutdown};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{self, AgentConfig},
     api::{self, ApiConfig},
+    notices::{self, NotifyConfig},
     parts::Parts,
     reconciler::{self, ReconcileConfig},
     stores::{self, StoreConfig},
 };
 use folder::Folder;
+
+/// What can be configured of `up`, in `up.toml` of its data folder or by `HOLDFAST_UP_…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpConfig {
+    /// The reconciler's loop.
+    pub reconcile: ReconcileConfig,
+    /// Who is told of trouble that persists.
+    pub notify: NotifyConfig,
+}
+
+impl Default for UpConfig {
+    fn default() -> Self {
+        Self {
+            // One machine: nobody waits ten seconds to see that something differs.
+            reconcile: ReconcileConfig {
+                drift_after_s: 3,
+                ..ReconcileConfig::default()
+            },
+            notify: NotifyConfig::default(),
+        }
+    }
+}
+
+/// Prefix of its environment variables.
+pub(crate) const PREFIX: &str = "HOLDFAST_UP_";
 
 /// What `up` brings up.
 #[derive(Debug, Clone)]
@@ -63,6 +92,7 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
     // Before anything that counts.
     let _ = Metrics::start();
     let folder = Folder::open(&options.data)?;
+    let config: UpConfig = config::load(folder.config().as_deref(), PREFIX)?;
     let store = StoreConfig {
         url: format!("sqlite:{}", folder.database().display()),
         ..StoreConfig::default()
@@ -79,13 +109,13 @@ async fn run(options: &UpOptions, cancel: CancellationToken) -> anyhow::Result<(
         let hub = hub.clone();
         async move { api::serve(listener, hub, &ApiConfig::default(), cancel).await }
     });
-    let reconciler = reconciler::reconciler(
-        stores,
-        &ReconcileConfig {
-            drift_after_s: 3,
-            ..ReconcileConfig::default()
-        },
-    )?;
+    for way in notices::ways(&stores, &config.notify)? {
+        parts.spawn("telling of trouble", |cancel| async move {
+            way.run(cancel).await;
+            Ok(())
+        });
+    }
+    let reconciler = reconciler::reconciler(stores, &config.reconcile)?;
     parts.spawn("the reconciler", |cancel| async move {
         reconciler.run(cancel).await;
         Ok(())
@@ -165,10 +195,23 @@ async fn prepare_agent(
         name: Some(name.clone()),
         ..AgentConfig::default()
     };
-    let key = async || bound_key(hub, name).await.map(Some);
+    let key = async |identity: Option<&Identity>| match identity {
+        Some(identity) if is_heard(hub, &identity.token).await? => Ok(None),
+        _ => bound_key(hub, name).await.map(Some),
+    };
     agent::prepare(&config, key, cancel)
         .await
         .context("starting the agent")
+}
+
+/// Is this the token of an agent that the hub hears? It is not if its device was deleted, or if the hub was restored from a
+/// backup that is older than the agent.
+async fn is_heard(hub: &Hub, token: &str) -> anyhow::Result<bool> {
+    match hub.authenticate(token).await {
+        Ok(_) => Ok(true),
+        Err(AuthError::Store(error)) => Err(error.into()),
+        Err(_) => Ok(false),
+    }
 }
 
 /// A key for the device of this name, which is made if need be.

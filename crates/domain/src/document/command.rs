@@ -28,12 +28,14 @@ use crate::{
 /// A value that is written once.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Command {
     /// Which.
     pub id: CommandId,
     /// The point: a pulse or a command.
     pub point_id: PointId,
     /// The write identity that its point had when it was given.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub bound_to: Fingerprint,
     /// What is written, in the point's unit.
     pub value: PointValue,
@@ -46,6 +48,7 @@ pub struct Command {
     pub reason: Option<String>,
     /// Fields that this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub extra: Map<String, Value>,
 }
 

@@ -226,8 +226,15 @@ pub struct HoldReport {
     pub held_revision: u64,
     /// Whether it runs.
     pub state: LoopState,
-    /// How often it looks, in ms.
+    /// How often it looks, in ms: what it was asked for, or longer where the bus or the machine carries no more. That is
+    /// told in steps, so that a loop that goes on as it was says nothing.
     pub interval_ms: u32,
+    /// How long the last passes took at most, in ms, in steps of 1, 2 and 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_ms: Option<u32>,
+    /// The shortest interval that such passes, on such a machine, would keep up with, in ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommended_interval_ms: Option<u32>,
     /// Passes that took longer than the interval, since the agent started.
     #[serde(default)]
     pub overruns: u64,

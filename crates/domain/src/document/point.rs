@@ -1,6 +1,6 @@
 //! What points have in common, whatever the protocol.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -29,9 +29,10 @@ pub struct Point<A> {
     pub unit: Option<String>,
     /// May it be written at all?
     pub writable: bool,
+    // Apart, as what follows: most points are only read, and there are tens of thousands in memory.
     /// What may be written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
+    pub limits: Option<Box<Limits>>,
     /// What must hold of other points of the device before it is written; checked on the device, offline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<Guard>,
@@ -43,7 +44,7 @@ pub struct Point<A> {
     pub on_stop: OnEnd,
     /// What happens to the output when the device has not heard of its hub for a while; nothing, unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_hub_lost: Option<OnHubLost>,
+    pub on_hub_lost: Option<Box<OnHubLost>>,
     /// How often it may be written: 100 times a day and 50,000 times at all, unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_budget: Option<WriteBudget>,
@@ -334,11 +335,11 @@ impl<A: PointAddress> Point<A> {
             kind: kind?,
             unit: unit?,
             writable: writable?,
-            limits: limits?,
+            limits: limits?.map(Box::new),
             guards: guards?.unwrap_or_default(),
             safe_value: safe_value?,
             on_stop: on_stop?,
-            on_hub_lost: on_hub_lost?,
+            on_hub_lost: on_hub_lost?.map(Box::new),
             write_budget: write_budget?,
             settle_ms: settle_ms?,
             address: address?,

@@ -193,6 +193,7 @@ impl Serialize for Report {
             held_revision,
             held_fingerprint,
             items,
+            resets,
             hold,
             held_commands,
             commands,
@@ -201,6 +202,9 @@ impl Serialize for Report {
             let mut setpoints = json!({ "heldRevision": held_revision, "items": items });
             if let Some(fingerprint) = held_fingerprint {
                 setpoints["heldFingerprint"] = json!(fingerprint);
+            }
+            if !resets.is_empty() {
+                setpoints["resets"] = json!(resets);
             }
             members.serialize_entry("setpoints", &setpoints)?;
             if let Some(hold) = hold {

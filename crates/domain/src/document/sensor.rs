@@ -363,7 +363,7 @@ fn rules_of<C: Serialize, A: crate::document::point::PointAddress + Serialize>(
         kind: point.kind,
         writable: point.writable,
         resolution: point.address.resolution(),
-        limits: point.limits.clone(),
+        limits: point.limits.as_deref().cloned(),
         settle_ms: point.settle_ms,
         guards: point.guards.clone(),
         budget: point.write_budget.unwrap_or_default(),

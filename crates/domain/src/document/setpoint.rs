@@ -16,7 +16,7 @@ use crate::{
         report::fingerprint,
     },
     fields::{Fields, Path, Problems, describe, list, words},
-    ids::PointId,
+    ids::{PointId, ResetId},
     limits,
     row::Actor,
     value::PointValue,
@@ -163,6 +163,32 @@ pub struct Setpoints {
     pub revision: u64,
     /// At most one a point.
     pub items: Vec<Setpoint>,
+    /// Resets of write budgets; of each point the last. An agent carries each out once.
+    pub resets: Vec<BudgetReset>,
+}
+
+/// A reset of a point's write budget: its instrument was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BudgetReset {
+    /// The point.
+    pub point_id: PointId,
+    /// Which reset.
+    pub id: ResetId,
+}
+
+impl BudgetReset {
+    fn read(document: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::open(document, path, problems)?;
+        let point = fields.required("pointId", uuid, "the point's UUID");
+        let id = fields.required("id", uuid, "the reset's UUID");
+        fields.rest();
+        Some(Self {
+            point_id: PointId(point?),
+            id: ResetId(id?),
+        })
+    }
 }
 
 impl Setpoint {
@@ -259,7 +285,12 @@ impl Setpoints {
     /// As JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({ "revision": self.revision, "items": self.items })
+        let Self {
+            revision,
+            items,
+            resets,
+        } = self;
+        json!({ "revision": revision, "items": items, "resets": resets })
     }
 
     /// Reads what [`Setpoints::to_json`] writes.
@@ -274,6 +305,10 @@ impl Setpoints {
                 problems,
                 Setpoint::read,
             )
+        });
+        let resets = fields.optional("resets", |value, path, problems| {
+            let most = limits::SETPOINTS_PER_DEVICE;
+            list(value, most, path, problems, BudgetReset::read)
         });
         fields.rest();
         let items = items?.unwrap_or_default();
@@ -291,6 +326,7 @@ impl Setpoints {
         Some(Self {
             revision: revision?,
             items,
+            resets: resets?.unwrap_or_default(),
         })
     }
 

@@ -21,7 +21,7 @@ use crate::{
     },
     fields::{Fields, Path, Problems, list},
     ids::DeviceId,
-    limits,
+    limits, not_json,
 };
 
 /// The list of sensors in a configuration.
@@ -129,8 +129,9 @@ impl TargetState {
             return Ok(read);
         }
         // Something is wrong: what, is found out on the whole.
-        let document = serde_json::from_slice(text)
-            .map_err(|error| Problems::one("", "a target state as a JSON document", error))?;
+        let document = serde_json::from_slice(text).map_err(|error| {
+            Problems::one("", "a target state as a JSON document", not_json(&error))
+        })?;
         Self::from_json(document)
     }
 

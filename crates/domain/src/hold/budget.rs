@@ -1,17 +1,29 @@
 //! How often a point may be written. Field devices keep settings in EEPROM that is good for some 100,000 writes: a loop
 //! that fights for a value would destroy the instrument long before anybody notices.
+//!
+//! An [`Account`] is what the ledger says, a [`Budget`] the same in an agent that runs. A day is 24 hours of a running agent,
+//! from its first write: no clock can be trusted that ran while it was off. After a restart the day goes on where it was noted
+//! last ([`DayLeft`]); it never begins anew by that.
+
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ResetId;
+
 /// A day in ms.
 const DAY_MS: u64 = 86_400_000;
+
+/// What remains of a day is noted in steps of so many ms, rounded up: a restart sets it back by so much at most, and a disk is
+/// written to no more often.
+const DAY_STEP_MS: u64 = 900_000;
 
 /// How often a point may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WriteBudget {
-    /// In any 24 hours.
+    /// In a day: 24 hours of a running agent, from the first write on.
     pub per_day: u32,
     /// In the life of the instrument.
     pub lifetime: u64,
@@ -71,214 +83,251 @@ impl BudgetView {
     }
 }
 
-/// The account of one point's writes. Counted durably in blocks reserved ahead: after a crash the rest of a block counts
-/// as used, so that the account never says less than was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What the ledger says of one point's writes: never less than was made. Writes are booked in blocks ahead; after a crash the
+/// rest of a block counts as made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Account {
+    /// Writes that count as made to the instrument that is there.
+    pub writes: u64,
+    /// The number of the day, from 1; 0 before the first write.
+    pub day: u64,
+    /// Writes that count as made in that day.
+    pub today: u32,
+    /// What remained of the day when this was booked, in ms.
+    pub day_left_ms: u64,
+    /// How often the account was begun anew, because the instrument was replaced.
+    pub instrument: u64,
+    /// The resets by which that was, the newest last: none is carried out twice. Bounded, the oldest are forgotten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resets: Vec<ResetId>,
+}
+
+impl Account {
+    /// Resets that are remembered: as many instruments as one place sees in decades.
+    const RESETS: usize = 8;
+
+    /// Of two accounts of a point what counts, in whichever order they reach the disk.
+    #[must_use]
+    pub fn joined(self, other: &Self) -> Self {
+        if self.instrument != other.instrument {
+            return if self.instrument > other.instrument {
+                self
+            } else {
+                other.clone()
+            };
+        }
+        let writes = self.writes.max(other.writes);
+        if self.day != other.day {
+            let later = if self.day > other.day {
+                self
+            } else {
+                other.clone()
+            };
+            return Self { writes, ..later };
+        }
+        Self {
+            writes,
+            today: self.today.max(other.today),
+            day_left_ms: self.day_left_ms.min(other.day_left_ms),
+            ..self
+        }
+    }
+}
+
+/// What remains of an account's day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct DayLeft {
+    /// The number of the day.
+    pub day: u64,
+    /// What remains of it, in ms.
+    pub ms: u64,
+}
+
+/// The account of one point's writes, in an agent that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Budget {
-    /// Writes ever made, as far as they are durable: those of reserved blocks included.
-    pub booked: u64,
-    /// Writes made of the blocks that were reserved.
-    #[serde(skip)]
-    used: u64,
-    /// Size of those blocks together.
-    #[serde(skip)]
-    block: u64,
-    /// When today's window began, in ms of the loop's clock.
-    #[serde(skip)]
-    day_began_ms: u64,
-    /// Writes in today's window.
-    #[serde(skip)]
+    /// What the ledger says.
+    kept: Account,
+    /// Writes that were made, as far as known.
+    writes: u64,
+    /// The day, and writes in it.
+    day: u64,
     today: u32,
+    /// When the day is over, in ms of the loop's clock.
+    day_ends_ms: u64,
 }
 
 impl Budget {
-    /// Writes in a block: a crash costs at most so many, and the disk is written to once for so many.
-    pub const BLOCK: u64 = 16;
+    /// Most writes in a block, where little may be written: a crash costs at most so many, and the disk is written to once for so many.
+    pub const BLOCK: u32 = 16;
 
-    /// Where much may be written, a block is this share of the lifetime...
+    /// Where much may be written in the instrument's life, a block is this share of that...
     const SHARE: u64 = 3_125;
 
-    /// ...and no larger than this: so many are made within some ten milliseconds at best, and for longer than a disk needs.
-    const LARGEST: u64 = 1_024;
+    /// ...and no larger than this: so many are made in some ten milliseconds at best, and in longer than a disk needs.
+    const LARGEST: u32 = 1_024;
 
-    /// Writes in a block of a point with this budget.
-    const fn block_of(budget: &WriteBudget) -> u64 {
-        match budget.lifetime / Self::SHARE {
-            ..Self::BLOCK => Self::BLOCK,
-            share @ Self::BLOCK..=Self::LARGEST => share,
-            _ => Self::LARGEST,
-        }
+    /// Most writes in a block of a point with this budget.
+    fn most(budget: &WriteBudget) -> u32 {
+        let share = u32::try_from(budget.lifetime / Self::SHARE).unwrap_or(u32::MAX);
+        share.clamp(Self::BLOCK, Self::LARGEST)
     }
 
-    /// The account as it stands in the ledger.
+    /// The account as it stands in the ledger at `now_ms`, and what of its day was noted last.
     #[must_use]
-    pub const fn from_ledger(booked: u64) -> Self {
+    pub fn from_ledger(kept: Account, noted: Option<DayLeft>, now_ms: u64) -> Self {
+        let noted = noted.filter(|noted| noted.day == kept.day);
+        let left = noted.map_or(kept.day_left_ms, |noted| noted.ms.min(kept.day_left_ms));
         Self {
-            booked,
-            used: 0,
-            block: 0,
-            day_began_ms: 0,
-            today: 0,
+            writes: kept.writes,
+            day: kept.day,
+            today: kept.today,
+            day_ends_ms: now_ms.saturating_add(left),
+            kept,
         }
     }
 
     /// Writes that were made, as far as known.
     #[must_use]
     pub const fn writes(&self) -> u64 {
-        self.booked - self.block + self.used
+        self.writes
     }
 
     /// What is left at `now_ms`.
     #[must_use]
-    pub fn view(&self, budget: &WriteBudget, now_ms: u64) -> BudgetView {
-        let today = if self.is_another_day(now_ms) {
+    pub const fn view(&self, budget: &WriteBudget, now_ms: u64) -> BudgetView {
+        let today = if self.is_day_over(now_ms) {
             0
         } else {
             self.today
         };
         BudgetView {
             today: budget.per_day.saturating_sub(today),
-            lifetime: budget.lifetime.saturating_sub(self.writes()),
+            lifetime: budget.lifetime.saturating_sub(self.writes),
             reserve: budget.reserve(),
         }
     }
 
-    /// Must a block be reserved, durably, before the next write? Gives what the ledger must say then.
+    /// Must a block be booked, durably, before the next write? Gives what the ledger must say then. A block is a tenth of a
+    /// day's writes at most, and takes nothing of what is kept for the safe value: else a crash could.
     #[must_use]
-    pub const fn to_reserve(&self, budget: &WriteBudget) -> Option<u64> {
-        if self.used < self.block {
-            None
-        } else {
-            Some(self.booked.saturating_add(Self::block_of(budget)))
+    pub fn to_book(&self, budget: &WriteBudget, now_ms: u64) -> Option<Account> {
+        if self.is_booked(now_ms) {
+            return None;
         }
+        let BudgetView {
+            today: left_today,
+            lifetime,
+            reserve,
+        } = self.view(budget, now_ms);
+        let free = u32::try_from(lifetime.saturating_sub(reserve)).unwrap_or(u32::MAX);
+        let block = (budget.per_day / 10)
+            .min(Self::most(budget))
+            .min(left_today)
+            .min(free)
+            .max(1);
+        let (day, today, day_left_ms) = if self.is_day_over(now_ms) {
+            (self.day + 1, 0, DAY_MS)
+        } else {
+            (self.day, self.today, self.day_ends_ms - now_ms)
+        };
+        Some(Account {
+            writes: self.kept.writes.max(self.writes + u64::from(block)),
+            day,
+            today: today.saturating_add(block),
+            day_left_ms,
+            instrument: self.kept.instrument,
+            resets: self.kept.resets.clone(),
+        })
     }
 
-    /// Should the next block be reserved by now, while writes go on? Only where blocks are large: there writes may follow each
+    /// Is the next block to be booked by now, while writes go on? Only where blocks are large: there writes may follow each
     /// other faster than a disk answers. Gives what the ledger must say then.
     #[must_use]
-    pub const fn to_reserve_ahead(&self, budget: &WriteBudget) -> Option<u64> {
-        let block = Self::block_of(budget);
-        if block == Self::BLOCK || self.block - self.used > block / 2 {
-            None
-        } else {
-            Some(self.booked.saturating_add(block))
+    pub fn to_book_ahead(&self, budget: &WriteBudget, now_ms: u64) -> Option<Account> {
+        let block = (budget.per_day / 10).min(Self::most(budget));
+        let is_large = block > Self::BLOCK;
+        if !is_large || !self.is_booked(now_ms) || self.kept.today - self.today > block / 2 {
+            return None;
+        }
+        let account = Account {
+            writes: self.kept.writes.checked_add(u64::from(block))?,
+            day: self.day,
+            today: self.kept.today.checked_add(block)?,
+            day_left_ms: self.day_ends_ms.saturating_sub(now_ms),
+            instrument: self.kept.instrument,
+            resets: self.kept.resets.clone(),
+        };
+        let most = budget.lifetime.saturating_sub(budget.reserve());
+        let is_allowed = account.today <= budget.per_day && account.writes <= most;
+        is_allowed.then_some(account)
+    }
+
+    /// This stands in the ledger.
+    pub fn booked(&mut self, account: &Account, now_ms: u64) {
+        self.kept = core::mem::take(&mut self.kept).joined(account);
+        if self.kept.day > self.day {
+            self.day = self.kept.day;
+            self.today = 0;
+            self.day_ends_ms = now_ms.saturating_add(self.kept.day_left_ms);
         }
     }
 
-    /// So many stand in the ledger as booked.
-    pub const fn reserved(&mut self, booked: u64) {
-        if booked > self.booked {
-            self.block += booked - self.booked;
-            self.booked = booked;
-        }
+    /// Is the next write booked?
+    #[must_use]
+    pub const fn is_booked(&self, now_ms: u64) -> bool {
+        let is_of_today = self.kept.day == self.day && self.today < self.kept.today;
+        !self.is_day_over(now_ms) && is_of_today && self.writes < self.kept.writes
     }
 
     /// A write is about to be made.
     ///
     /// # Panics
-    /// If no block is reserved: the write would not be counted after a crash.
+    /// If it is not booked: it would not be counted after a crash.
     pub fn spend(&mut self, now_ms: u64) {
-        assert!(self.used < self.block, "a block is reserved before a write");
-        if self.is_another_day(now_ms) {
-            self.day_began_ms = now_ms;
-            self.today = 0;
-        }
-        self.used += 1;
+        assert!(
+            self.is_booked(now_ms),
+            "a write is booked before it is made"
+        );
+        self.writes += 1;
         self.today += 1;
     }
 
-    const fn is_another_day(&self, now_ms: u64) -> bool {
-        now_ms.saturating_sub(self.day_began_ms) >= DAY_MS
+    /// The instrument was replaced: nothing was written to the new one. Is that news? A reset that was carried out before is
+    /// none. What is booked of the old one does not count any more, so that the next write books the new account.
+    pub fn reset(&mut self, id: ResetId) -> bool {
+        let is_news = !self.kept.resets.contains(&id);
+        if is_news {
+            let kept = &mut self.kept;
+            kept.resets.push(id);
+            let excess = kept.resets.len().saturating_sub(Account::RESETS);
+            kept.resets.drain(..excess);
+            kept.instrument += 1;
+            (kept.writes, kept.today, self.writes, self.today) = (0, 0, 0, 0);
+        }
+        is_news
+    }
+
+    /// What the ledger shall say of a reset.
+    #[must_use]
+    pub const fn account(&self) -> &Account {
+        &self.kept
+    }
+
+    /// What remains of the day at `now_ms`, in steps: as it is noted. `None`: there was no write yet.
+    #[must_use]
+    pub fn day_left(&self, now_ms: u64) -> Option<DayLeft> {
+        let left = self.day_ends_ms.saturating_sub(now_ms);
+        let ms = left.div_ceil(DAY_STEP_MS) * DAY_STEP_MS;
+        (self.day > 0).then_some(DayLeft { day: self.day, ms })
+    }
+
+    const fn is_day_over(&self, now_ms: u64) -> bool {
+        now_ms >= self.day_ends_ms
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// However often the agent crashes, the account never says less than was written.
-        #[test]
-        fn no_write_is_forgotten(steps in proptest::collection::vec(0u8..10, 0..500), lifetime in 0u64..200_000) {
-            let budget = WriteBudget { per_day: 100, lifetime };
-            let (mut ledger, mut written) = (0u64, 0u64);
-            let mut account = Budget::from_ledger(ledger);
-            for (now, step) in steps.into_iter().enumerate() {
-                if step == 0 {
-                    account = Budget::from_ledger(ledger);
-                } else {
-                    // What is reserved ahead stands in the ledger at once, and is known of later or never.
-                    if let Some(booked) = account.to_reserve_ahead(&budget) {
-                        ledger = ledger.max(booked);
-                        if step == 1 {
-                            account.reserved(booked);
-                        }
-                    }
-                    if let Some(booked) = account.to_reserve(&budget) {
-                        ledger = ledger.max(booked);
-                        account.reserved(booked);
-                    }
-                    account.spend(now as u64);
-                    written += 1;
-                }
-                prop_assert!(account.writes() >= written);
-                prop_assert!(ledger >= written);
-                prop_assert!(account.booked <= ledger);
-            }
-        }
-    }
-
-    #[test]
-    fn a_block_is_a_small_share_of_what_may_be_written() {
-        let lasts = |lifetime| WriteBudget {
-            lifetime,
-            ..WriteBudget::DEFAULT
-        };
-        for (lifetime, block) in [(10, 16), (50_000, 16), (1_000_000, 320), (u64::MAX, 1_024)] {
-            let mut account = Budget::from_ledger(5);
-            assert_eq!(account.to_reserve(&lasts(lifetime)), Some(5 + block));
-            account.reserved(5 + block);
-            for _ in 0..block / 2 - 1 {
-                account.spend(0);
-            }
-            assert_eq!(account.to_reserve_ahead(&lasts(lifetime)), None);
-            account.spend(0);
-            let ahead = account.to_reserve_ahead(&lasts(lifetime));
-            assert_eq!(ahead, (block > 16).then_some(5 + 2 * block));
-            assert_eq!(account.writes(), 5 + block / 2);
-            account.reserved(5 + 2 * block);
-            assert_eq!(account.writes(), 5 + block / 2);
-        }
-    }
-
-    #[test]
-    fn a_days_number_comes_back_and_a_lifes_does_not() {
-        let budget = WriteBudget {
-            per_day: 2,
-            lifetime: 5,
-        };
-        let mut account = Budget::from_ledger(0);
-        account.reserved(16);
-        for _ in 0..2 {
-            assert!(account.view(&budget, 0).allows(false));
-            account.spend(0);
-        }
-        assert!(!account.view(&budget, DAY_MS - 1).allows(false));
-        assert!(
-            account.view(&budget, DAY_MS - 1).allows(true),
-            "the safe value is always reached"
-        );
-        for _ in 0..2 {
-            assert!(account.view(&budget, DAY_MS).allows(false));
-            account.spend(DAY_MS);
-        }
-        let left = account.view(&budget, 3 * DAY_MS);
-        assert!(!left.allows(false), "the last one is kept");
-        assert!(left.allows(true));
-        account.spend(3 * DAY_MS);
-        assert!(!account.view(&budget, 9 * DAY_MS).allows(true));
-    }
-}
+mod tests;

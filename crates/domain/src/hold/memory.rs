@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::hold::{LocalEnd, LocalStop},
+    hold::DayLeft,
     ids::{PauseId, PointId},
 };
 
@@ -32,6 +33,8 @@ pub struct LoopMemory {
     pub local_settled: bool,
     /// The same of the hub's absence.
     pub hub_lost_settled: bool,
+    /// What remains of the days that write budgets count by, where that is less than a whole one.
+    pub days: BTreeMap<PointId, DayLeft>,
 }
 
 /// What remains of a setpoint.

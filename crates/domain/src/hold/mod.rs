@@ -24,7 +24,7 @@ mod track;
 
 pub(crate) use band::number;
 pub use band::{Band, NotRepresentable, Resolution};
-pub use budget::{Budget, BudgetView, WriteBudget};
+pub use budget::{Account, Budget, BudgetView, DayLeft, WriteBudget};
 pub use decide::decide;
 pub use guard::{Guard, GuardFailure, check_guards};
 pub use leave::{Interruption, Leaving, leave, safe_value};

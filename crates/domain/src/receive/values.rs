@@ -43,6 +43,7 @@ pub(super) fn merge(
         held_revision,
         held_fingerprint,
         items,
+        resets,
         hold,
         held_commands,
         commands,
@@ -53,6 +54,7 @@ pub(super) fn merge(
         merged.held_commands = merged.held_commands.max(held_commands);
         merged.held_fingerprint = held_fingerprint.or(merged.held_fingerprint);
         merged.items.extend(items);
+        merged.resets.extend(resets);
         let told = hold.map(|hold| local::noted(hold, merged_before(old), now));
         merged.hold = told.or(merged.hold);
         for (id, word) in commands {
@@ -64,6 +66,10 @@ pub(super) fn merge(
     merged.commands.retain(|id, _| records.get(*id).is_some());
     let wishes = &state.target.values.wishes;
     merged.items.retain(|point, _| wishes.contains_key(point));
+    let resets = &state.target.values.resets;
+    merged
+        .resets
+        .retain(|point, id| resets.get(point).is_some_and(|reset| reset.id == *id));
     merged
 }
 
@@ -100,6 +106,15 @@ pub(super) fn tell(
         for kind in kinds(before, item, is_same_boot) {
             let payload = payload(*point, kind, item, wish);
             change.event(state, context, kind, None, payload);
+        }
+    }
+    for (point, id) in &reported.values.resets {
+        let before = state.reported.as_ref();
+        if before.and_then(|old| old.values.resets.get(point)) != Some(id) {
+            let reset = state.target.values.resets.get(point);
+            let by = reset.map(|reset| &reset.by);
+            let payload = json!({ "pointId": point, "id": id, "by": by });
+            change.event(state, context, EventKind::BudgetRenewed, None, payload);
         }
     }
     for (id, word) in &reported.values.commands {

@@ -462,7 +462,7 @@ proptest! {
             control: &control,
             reading: Some(&reading),
             guards: &guards,
-            budget: Budget::from_ledger(0).view(&budget, now_ms),
+            budget: Budget::default().view(&budget, now_ms),
             max_age_ms: 15_000,
             restores_per_hour: RESTORES,
             now_ms,

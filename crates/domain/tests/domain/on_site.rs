@@ -62,6 +62,8 @@ fn tells(
             held_revision: 0,
             state,
             interval_ms: 5_000,
+            pass_ms: Some(50),
+            recommended_interval_ms: Some(100),
             overruns: 0,
             local,
             local_ended,

@@ -474,3 +474,36 @@ fn an_event_is_read_as_it_was_written() {
     }
     assert_ne!(Fingerprint::of_bytes(b"a"), Fingerprint::of_bytes(b"b"));
 }
+
+#[test]
+fn a_sensor_that_could_not_be_let_go_says_why() {
+    let (mut life, mut agent) = (Life::new(), Agent::new());
+    let id = life.add("a");
+    agent.work(&life, |_| false);
+    life.report(agent.full());
+    let running = life.state.target.items[0].sensor.fingerprint();
+    life.edit(Edit::Remove(id)).expect("it is there");
+    let failed = |fingerprint| Failure {
+        id,
+        fingerprint,
+        error: "the agent could not keep target version 2: no space left on device".into(),
+        attempts: 1,
+    };
+    let told = |life: &Life| {
+        let row = &life.state.rows[&id];
+        (row.status, row.error.is_some(), row.attempts)
+    };
+    let other = item(1, &sensor(9, "other")).sensor.fingerprint();
+    agent.outcome.failures = vec![failed(other)];
+    life.report(agent.full());
+    assert_eq!(told(&life), (DeploymentStatus::PendingDeletion, false, 0));
+    agent.outcome.failures = vec![failed(running)];
+    let from = life.log.len();
+    life.report(agent.full());
+    assert_eq!(told(&life), (DeploymentStatus::PendingDeletion, true, 1));
+    assert_eq!(life.kinds_since(from), [EventKind::SensorPendingDeletion]);
+    assert_eq!(live(&life), rebuild::rows(&life.log), "the log tells it");
+    agent.work(&life, |_| false);
+    life.report(agent.full());
+    assert_eq!(life.state.rows.get(&id), None);
+}

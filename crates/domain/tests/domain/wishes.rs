@@ -524,6 +524,8 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
             held_revision: 4,
             state: LoopState::Active,
             interval_ms: 5_000,
+            pass_ms: Some(50),
+            recommended_interval_ms: Some(100),
             overruns: 0,
             local: None,
             local_ended: None,
@@ -536,6 +538,7 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
         wishes,
         hold,
         commands: _,
+        resets: _,
     } = &life.state.target.values;
     assert_eq!(
         (*revision, wishes[&point].revision, hold.revision),

@@ -10,6 +10,7 @@ use crate::{
 on_both_stores!(
     stopped_from_the_page_nothing_is_written_and_started_it_is_put_back,
     a_viewer_sees_no_buttons_and_is_refused,
+    a_pause_is_lifted_from_the_page,
 );
 
 /// A token of a role.
@@ -97,6 +98,46 @@ async fn stopped_from_the_page_nothing_is_written_and_started_it_is_put_back(hub
         (&started[0]["actor"], &started[0]["payload"]["reason"]),
         (&json!("otto"), &json!("the belt is on"))
     );
+    let complaints = page.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
+    page.close().await;
+    agent.stop().await;
+}
+
+async fn a_pause_is_lifted_from_the_page(hub: Hub) {
+    let (boiler, device, mut agent) = holding(&hub).await;
+    let point = device.get("/setpoints/boiler/target").await["pointId"].clone();
+    let pause = json!({ "pointId": point, "reason": "calibration" });
+    device.ask("POST", "/pauses", &pause).await.good("a pause");
+    let otto = token(&hub, "otto", "operator").await;
+    let mut page = signed_in(&hub, &otto).await;
+    page.click("a:text-is(\"plant\")").await;
+    page.sees("boiler/target paused").await;
+    page.sees("calibration").await;
+    page.sees("■ paused").await;
+    page.picture(&format!("part-paused-{:?}", hub.store()))
+        .await;
+    boiler.turn(600);
+    page.sees("◐ drifting").await;
+    assert_eq!((boiler.target(), boiler.writes()), (600, 1));
+    // Without a reason the browser does not send the form.
+    page.click("form.lift button").await;
+    page.sees("boiler/target paused").await;
+    page.fill("form.lift input[name=reason]", "it is calibrated")
+        .await;
+    page.click("form.lift button").await;
+    page.sees("● held").await;
+    stands(&device, "inSync", "active").await;
+    assert_eq!((boiler.target(), boiler.writes()), (725, 2));
+    let lifted = device.events_of("reconciliation.resumed").await;
+    assert_eq!(
+        (&lifted[0]["actor"], &lifted[0]["payload"]["reason"]),
+        (&json!("otto"), &json!("it is calibrated"))
+    );
+    let gone = page
+        .evaluate("document.querySelectorAll('form.lift').length")
+        .await;
+    assert_eq!(gone, json!(0));
     let complaints = page.complaints().await;
     assert!(complaints.is_empty(), "{complaints:?}");
     page.close().await;

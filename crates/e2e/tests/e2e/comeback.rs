@@ -1,5 +1,5 @@
-//! An agent that its hub has turned away: it says so and reads on, and another provisioning key brings it back, without its
-//! disk being wiped.
+//! An agent that its hub has turned away, or that it does not know any more: it says so and reads on, and a provisioning key
+//! brings it back, without its disk being wiped.
 
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ use crate::support::{
 on_both_stores!(
     a_revoked_agent_goes_on_as_the_same_device,
     a_deleted_device_s_agent_becomes_another_one,
+    an_agent_that_registered_after_the_backup_comes_back_by_itself,
+    a_device_that_is_younger_than_the_backup,
 );
 
 /// Revokes the token of a device's agent, as an operator does.
@@ -212,5 +214,81 @@ async fn it_is_killed_while_it_registers_anew() {
         "each key registered once: {registered:#?}"
     );
     device.is_told_by_its_events().await;
+    agent.stop().await;
+}
+
+/// The backup has the device, with its key unused: the same key is good, and nobody has to do anything.
+async fn an_agent_that_registered_after_the_backup_comes_back_by_itself(mut hub: Hub) {
+    let boiler = Instrument::start().await;
+    let mut device = hub.device("plant").await;
+    device.add(&boiler.sensor("boiler")).await;
+    let backup = hub.backup().await;
+    device.moved_to(&hub);
+    let mut agent = device.agent(&hub).with("HEARTBEAT_S", "1").started();
+    device.settled(1).await;
+    let first_life = incarnation(&device).await;
+    let later = device
+        .patch("boiler", &json!({ "pollInterval": 200 }))
+        .await;
+    device.settled(later).await;
+
+    hub.restore(&backup).await;
+    device.moved_to(&hub);
+    agent.logs("does not know this agent").await;
+    agent.logs("registered anew").await;
+    // The agent is ahead: the hub goes on above it.
+    device.settled(later + 1).await;
+    assert_ne!(incarnation(&device).await, first_life);
+    assert_eq!(device.events_of("device.registered").await.len(), 1);
+    device.is_told_by_its_events().await;
+
+    // A restart finds all in order.
+    agent.stop().await;
+    agent.start();
+    let version = device
+        .patch("boiler", &json!({ "pollInterval": 300 }))
+        .await;
+    device.settled(version).await;
+    agent.stop().await;
+}
+
+/// The backup has nothing of the device: its agent runs on with what it holds until somebody gives it another key.
+async fn a_device_that_is_younger_than_the_backup(mut hub: Hub) {
+    let boiler = Instrument::start().await;
+    // A key that is good for any device is in the backup, and does not make it a new one.
+    let unbound = hub.unbound_key().await;
+    let backup = hub.backup().await;
+    let mut agent = Agent::newcomer(&hub, "plant", &unbound)
+        .with("HEARTBEAT_S", "1")
+        .started();
+    let first = hub.device_called("plant").await;
+    first.add(&boiler.sensor("boiler")).await;
+    first.settled(1).await;
+
+    hub.restore(&backup).await;
+    agent.logs("does not know this agent").await;
+    let advice = agent.logs("was of no use").await;
+    assert!(advice.contains("holdfast device add"), "{advice}");
+    let devices = hub.admin.all("/api/v1/devices").await;
+    assert_eq!(devices, Vec::<Value>::new(), "nobody comes back by himself");
+    agent.stop().await;
+    agent.start();
+    agent.logs("was of no use").await;
+    boiler.is_read(5).await;
+
+    let second = hub.device("plant").await;
+    second.add(&boiler.sensor("boiler")).await;
+    agent.stop().await;
+    agent.is_given(&second.key);
+    agent.start();
+    agent.logs("registered anew").await;
+    second.settled(1).await;
+    assert_ne!(second.id, first.id);
+    agent.stop().await;
+    agent.start();
+    let version = second
+        .patch("boiler", &json!({ "pollInterval": 300 }))
+        .await;
+    second.settled(version).await;
     agent.stop().await;
 }

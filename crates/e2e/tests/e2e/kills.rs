@@ -214,6 +214,7 @@ async fn a_database_that_is_restarted() {
     assert_eq!(without.header("content-type"), "application/problem+json");
     let ready = hub.admin.ask("GET", "/readyz", &Value::Null).await;
     assert_eq!(ready.status, 503, "{:#}", ready.body);
+    hub.reconciler_is_ready(false).await;
     let _server: Process = server.start_again().await;
 
     let version = eventually("the hub goes on", async || {
@@ -227,6 +228,7 @@ async fn a_database_that_is_restarted() {
         }
     })
     .await;
+    hub.reconciler_is_ready(true).await;
     device.settled(version).await;
     watch.until_type("target_state.updated").await;
     assert_eq!(

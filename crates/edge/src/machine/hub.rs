@@ -18,6 +18,8 @@ pub(super) struct HubView {
     heard_at: u64,
     silent_before: u64,
     trouble: Option<String>,
+    /// Did it say last that it does not know the agent's token?
+    knows_not: bool,
     access: HubAccess,
     /// What stands in the ledger of it.
     noted: HubAccess,
@@ -41,6 +43,7 @@ impl HubView {
             heard_at: now_ms,
             silent_before: silent_ms,
             trouble: None,
+            knows_not: false,
             access,
             noted: access,
             noting: None,
@@ -53,6 +56,7 @@ impl HubView {
         HubStatus {
             reachable_since: self.reachable_since,
             trouble: self.trouble.clone(),
+            knows_not: self.knows_not,
             access: self.access,
         }
     }
@@ -92,6 +96,7 @@ impl HubView {
             HubError::Revoked(device) if *device == self.device => Some(HubAccess::Revoked),
             HubError::Deleted(_)
             | HubError::Revoked(_)
+            | HubError::Unknown(_)
             | HubError::Cut(_)
             | HubError::Unreachable(_) => None,
         }
@@ -103,6 +108,7 @@ impl Machine {
     pub(super) fn hub_answered(&mut self, now: Now) {
         let was_away = self.hub.trouble.take().is_some() || self.hub.refuses();
         self.hub.access = HubAccess::Granted;
+        self.hub.knows_not = false;
         (self.hub.heard_at, self.hub.silent_before) = (now.ms, 0);
         self.hub.reachable_since.get_or_insert(now.wall);
         if was_away {
@@ -114,6 +120,7 @@ impl Machine {
     /// No answer came that counts.
     pub(super) fn hub_failed(&mut self, error: &HubError, now: Now) {
         self.hub.trouble = Some(error.to_string());
+        self.hub.knows_not = matches!(error, HubError::Unknown(_));
         match self.hub.access_by(error) {
             Some(access) => {
                 self.hub.access = access;

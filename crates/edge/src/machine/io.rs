@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use holdfast_domain::{
     HealthStatus, Incarnation, Item, PointId, PointValue, Report, SensorId, TargetState,
     backoff::Backoff,
-    hold::{LoopMemory, WriteOutcome},
+    hold::{Account, LoopMemory, WriteOutcome},
+    pace::Pressure,
 };
 use holdfast_ports::{
     bus::Fresh,
@@ -60,6 +61,13 @@ pub enum Event {
         /// Which start it goes back to.
         generation: u64,
     },
+    /// An adapter says that the other side ended the connection to a sensor, which may be there again.
+    BrokenOff {
+        /// The sensor.
+        sensor: SensorId,
+        /// Which start it goes back to; what belongs to an earlier one is dropped.
+        generation: u64,
+    },
     /// An adapter says how an instrument is.
     Health {
         /// The sensor.
@@ -104,12 +112,14 @@ pub enum Event {
     },
     /// What was to be remembered ([`Effect::Remember`]) is durable, or why not.
     Remembered(Result<(), String>),
+    /// How busy the machine is; `None`: that is not known.
+    Pressure(Option<Pressure>),
     /// The block of [`Effect::BookWrites`] is durable, or why not.
     Booked {
         /// The point.
         point: PointId,
-        /// Writes that count as made.
-        booked: u64,
+        /// What counts as written.
+        booked: Account,
         /// Whether it is durable.
         result: Result<(), String>,
     },
@@ -229,12 +239,12 @@ pub enum Effect {
     },
     /// Keep what the value loop must know after a restart. → [`Event::Remembered`]
     Remember(Box<LoopMemory>),
-    /// Book writes of a point, durably, before they are made. → [`Event::Booked`]
+    /// Book writes of a point, durably, before they are made, or note that its account begins anew. → [`Event::Booked`]
     BookWrites {
         /// The point.
         point: PointId,
-        /// Writes that count as made.
-        booked: u64,
+        /// What counts as written.
+        booked: Account,
     },
     /// Do something for a command. → [`Event::Command`]
     Command(CommandEffect),

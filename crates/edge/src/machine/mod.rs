@@ -135,6 +135,7 @@ impl Machine {
                 result,
             } => self.on_updated(sensor, generation, result, now, random),
             Event::Stopped { sensor, generation } => self.on_stopped(sensor, generation),
+            Event::BrokenOff { sensor, generation } => self.on_broken_off(sensor, generation, now),
             Event::Health {
                 sensor,
                 generation,
@@ -158,11 +159,12 @@ impl Machine {
                 point,
                 booked,
                 result,
-            } => self.on_booked(point, booked, &result, now, random, &mut effects),
+            } => self.on_booked(point, &booked, &result, now, random, &mut effects),
             Event::Command(event) => self.on_command(event, now, &mut effects),
             Event::Ordered { number, order } => {
                 self.on_ordered(number, order, now, &mut effects);
             }
+            Event::Pressure(pressure) => self.on_pressure(pressure),
             Event::Remembered(result) => self.on_remembered(&result, now, random, &mut effects),
         }
         self.drive(now, random, &mut effects);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, SensorId,
+    CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, ResetId, SensorId,
     document::report::{REFUSED_VERSION, running_fingerprint},
     values::ReportedValues,
 };
@@ -197,6 +197,11 @@ impl Reporting {
         self.pending.prompt = true;
     }
 
+    /// Something changed that nobody acts on at once.
+    pub(super) const fn header_detail(&mut self) {
+        self.pending.header = true;
+    }
+
     pub(super) fn want_full(&mut self) {
         self.pending.add(Pending::everything());
     }
@@ -320,8 +325,15 @@ impl Machine {
         (says && is_used).then(|| ReportedValues {
             held_commands: self.commands.revision(),
             commands: self.commands.words((!full).then_some(commands)),
+            resets: self.resets_done(*full || *header),
             ..self.holding.report((!full).then_some(outputs), now)
         })
+    }
+
+    /// The resets of write budgets that are carried out. They come with what is held.
+    fn resets_done(&self, is_said: bool) -> BTreeMap<PointId, ResetId> {
+        let target = self.target.held().filter(|_| is_said);
+        target.map_or_else(BTreeMap::new, |target| self.holding.resets_done(&target))
     }
 
     fn running(&self) -> impl Iterator<Item = &Item> {
@@ -335,10 +347,9 @@ impl Machine {
             .filter_map(|(id, slot)| Some((*id, slot.failure_report(*id)?)))
             .collect();
         if let Some(unkept) = self.polling.unkept() {
-            unkept.add_to(&mut failures, |id| {
-                let running = self.slots.get(&id)?.running()?;
-                Some(running.sensor.fingerprint())
-            });
+            let running = self.running();
+            let running = running.map(|item| (item.sensor.id(), item.sensor.fingerprint()));
+            unkept.add_to(&mut failures, &running.collect());
         }
         Outcome {
             version: self.target.worked_version(),

@@ -321,6 +321,13 @@ impl Machine {
         }
     }
 
+    pub(super) fn on_broken_off(&mut self, id: SensorId, generation: u64, now: Now) {
+        let slot = self.slots.get(&id);
+        if slot.is_some_and(|slot| slot.generation() == generation) {
+            self.broken_off(id, now);
+        }
+    }
+
     /// Compares what is believed to run with what the adapters keep; what is missing is started again. What failed is
     /// tried again now.
     pub(super) fn on_verified(&mut self, alive: &BTreeMap<SensorId, u64>, now: Now) {

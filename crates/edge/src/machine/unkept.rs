@@ -1,7 +1,10 @@
 //! A target that could not be made durable: nothing is done for it, and the hub hears why, as the failure of each of its
-//! contents that does not run.
+//! contents that does not run, and of each sensor that runs on although it is wanted no more.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use holdfast_domain::{Failure, Fingerprint, SensorId, TargetState, limits};
 
@@ -48,27 +51,42 @@ impl Unkept {
         }
     }
 
-    /// Adds its failures to those of sensors: a content that runs, or that failed by itself, has none.
+    /// Adds its failures to those of sensors: a content that is wanted and runs, or that failed by itself, has none. One that
+    /// runs and is wanted no more has failed to go.
     pub(super) fn add_to(
         &self,
         failures: &mut BTreeMap<SensorId, Failure>,
-        running: impl Fn(SensorId) -> Option<Fingerprint>,
+        running: &BTreeMap<SensorId, Fingerprint>,
     ) {
+        let wanted: BTreeSet<SensorId> = self
+            .target
+            .items
+            .iter()
+            .map(|item| item.sensor.id())
+            .collect();
+        for (id, fingerprint) in running {
+            if !wanted.contains(id) {
+                failures.insert(*id, self.failure(*id, *fingerprint));
+            }
+        }
         for item in &self.target.items {
             let (id, fingerprint) = (item.sensor.id(), item.sensor.fingerprint());
             let is_known = failures
                 .get(&id)
                 .is_some_and(|failure| failure.fingerprint == fingerprint);
-            if is_known || running(id) == Some(fingerprint) {
+            if is_known || running.get(&id) == Some(&fingerprint) {
                 continue;
             }
-            let failure = Failure {
-                id,
-                fingerprint,
-                error: self.error.clone(),
-                attempts: self.attempts,
-            };
-            failures.insert(id, failure);
+            failures.insert(id, self.failure(id, fingerprint));
+        }
+    }
+
+    fn failure(&self, id: SensorId, fingerprint: Fingerprint) -> Failure {
+        Failure {
+            id,
+            fingerprint,
+            error: self.error.clone(),
+            attempts: self.attempts,
         }
     }
 }

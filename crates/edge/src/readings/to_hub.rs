@@ -220,9 +220,11 @@ impl HubReadings {
             tracing::debug!(%error, points = batch.len(), "readings were not taken");
             let pause = match error {
                 HubError::Deleted(_) | HubError::Revoked(_) => self.settings.refused,
-                HubError::Cut(_) | HubError::Unreachable(_) => Duration::from_millis(
-                    self.settings.backoff.delay_ms(failures, entropy.jitter()),
-                ),
+                HubError::Unknown(_) | HubError::Cut(_) | HubError::Unreachable(_) => {
+                    Duration::from_millis(
+                        self.settings.backoff.delay_ms(failures, entropy.jitter()),
+                    )
+                }
             };
             tokio::time::sleep(pause).await;
         }

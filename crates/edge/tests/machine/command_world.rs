@@ -277,7 +277,8 @@ impl World {
             Effect::Command(CommandEffect::Begin { id, booking }) => {
                 if !self.is_full {
                     if let Some((point, booked)) = booking {
-                        self.disk.0.booked.insert(point, booked);
+                        let kept = self.disk.0.booked.entry(point).or_default();
+                        *kept = std::mem::take(kept).joined(&booked);
                     }
                     self.disk.begin_command(id);
                 }

@@ -8,7 +8,7 @@ use holdfast_domain::{
         hold::{HoldSettings, LoopState, Pause, Scope},
         setpoint::{Conformity, Hold, Policy, Setpoint, Setpoints},
     },
-    hold::{LoopMemory, WriteOutcome},
+    hold::{Account, LoopMemory, WriteOutcome},
     row::Actor,
     values::ReportedValues,
 };
@@ -38,13 +38,20 @@ pub(crate) struct Plant {
     pub(crate) values: BTreeMap<PointId, f64>,
     pub(crate) moods: BTreeMap<PointId, Mood>,
     pub(crate) writes: Vec<(PointId, f64)>,
-    booked: Vec<(PointId, u64)>,
+    booked: Vec<(PointId, Account)>,
+    /// What the ledger says of writes.
+    pub(crate) accounts: BTreeMap<PointId, Account>,
+    /// Half steps until the agent is killed: an odd number ends before something is done, an even one after it, with the
+    /// answer lost. 0: it is dead.
+    pub(crate) lives: Option<u32>,
     /// What the ledger was told to remember, how often, and whether it can.
     pub(crate) memory: Option<LoopMemory>,
     pub(crate) remembered: u64,
     pub(crate) disk_is_full: bool,
     /// What became of orders on site.
     pub(crate) answered: Vec<(u64, Result<(), String>)>,
+    /// How long reads take, in ms, in turn; 2 where nothing is said.
+    pub(crate) delays: Vec<u64>,
     /// What is on its way back, by when.
     answers: Vec<(u64, Event)>,
 }
@@ -87,7 +94,24 @@ impl Plant {
         }
     }
 
+    /// Does the agent live on, and is this done?
+    fn is_done(&mut self, effect: &Effect) -> bool {
+        let counts = matches!(
+            effect,
+            Effect::WritePoint { .. } | Effect::BookWrites { .. } | Effect::Remember(_)
+        );
+        let Some(lives) = self.lives.as_mut().filter(|lives| counts || **lives == 0) else {
+            return true;
+        };
+        let is_done = *lives > 1;
+        *lives = lives.saturating_sub(2);
+        is_done
+    }
+
     fn take(&mut self, effect: Effect, now: u64) {
+        if !self.is_done(&effect) {
+            return;
+        }
         match effect {
             Effect::ReadPoints {
                 sensor,
@@ -95,8 +119,12 @@ impl Plant {
                 asked_at,
                 ..
             } => {
+                let usual = self.delays.first().copied().unwrap_or(2);
+                if !self.delays.is_empty() {
+                    self.delays.rotate_left(1);
+                }
                 let slow = |point: &PointId| match self.mood(*point) {
-                    Mood::Well => 2,
+                    Mood::Well => usual,
                     Mood::Quick => 0,
                     Mood::Dead(ms) => ms,
                 };
@@ -122,17 +150,18 @@ impl Plant {
                     }
                     Mood::Dead(_) => WriteOutcome::NotSent("no answer within 1 s".into()),
                 };
-                let delay = if self.mood(point) == Mood::Quick {
-                    0
-                } else {
-                    3
-                };
-                self.answers
-                    .push((now + delay, Event::Wrote { point, outcome }));
+                let ends = now + 3 * u64::from(self.mood(point) != Mood::Quick);
+                self.answers.push((ends, Event::Wrote { point, outcome }));
             }
             Effect::BookWrites { point, booked } => {
-                self.booked.push((point, booked));
-                let result = Ok(());
+                self.booked.push((point, booked.clone()));
+                let result = if self.disk_is_full {
+                    Err("no space left on device".to_owned())
+                } else {
+                    let kept = self.accounts.entry(point).or_default();
+                    *kept = std::mem::take(kept).joined(&booked);
+                    Ok(())
+                };
                 self.answers.push((
                     now + 1,
                     Event::Booked {
@@ -154,6 +183,9 @@ impl Plant {
             }
             Effect::Answer { number, result } => self.answered.push((number, result)),
             _ => {}
+        }
+        if self.lives == Some(0) {
+            self.answers.clear();
         }
     }
 }
@@ -267,7 +299,11 @@ pub(crate) fn set(mut target: TargetState, wishes: &[(u128, f64, u64)]) -> Targe
         .map(|item| item.revision)
         .max()
         .unwrap_or(target.setpoints.revision + 1);
-    target.setpoints = Setpoints { revision, items };
+    target.setpoints = Setpoints {
+        revision,
+        items,
+        ..target.setpoints
+    };
     target
 }
 

@@ -283,3 +283,31 @@ impl Rig {
         self.report_taken();
     }
 }
+
+#[test]
+fn a_hub_that_does_not_know_the_agent_counts_as_out_of_reach() {
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    let unknown = || Event::Polled(Err(HubError::Unknown("401".into())));
+    for _ in 0..3 {
+        rig.wait_for(|effect| verb(effect) == "poll");
+        rig.take("poll");
+        rig.event(unknown());
+        let status = rig.machine.status();
+        assert!(status.hub.knows_not);
+        assert_eq!(status.hub.access, HubAccess::Granted);
+        assert_eq!(status.hub.reachable_since, None);
+        assert!(status.sensors[0].running.is_some());
+    }
+    assert_eq!((rig.count("stop"), rig.count("turned away")), (0, 0));
+    rig.wait_for(|effect| verb(effect) == "poll");
+    rig.take("poll");
+    rig.event(Event::Polled(Err(away())));
+    assert!(!rig.machine.status().hub.knows_not, "who knows now");
+    rig.wait_for(|effect| verb(effect) == "poll");
+    rig.take("poll");
+    rig.event(unknown());
+    rig.wait_for(|effect| verb(effect) == "poll");
+    rig.take("poll");
+    rig.event(Event::Polled(Ok(Polled::Unchanged)));
+    assert!(!rig.machine.status().hub.knows_not);
+}

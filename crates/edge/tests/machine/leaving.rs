@@ -3,17 +3,17 @@
 use holdfast_domain::{
     TargetState,
     document::hold::LoopState,
-    document::setpoint::{Hold, Policy},
+    document::setpoint::{Conformity, Hold, Policy},
 };
 use holdfast_edge::machine::Event;
-use holdfast_ports::hub_link::Polled;
+use holdfast_ports::{hub_link::Polled, ledger::TurnedAway};
 use serde_json::{Value, json};
 
 use crate::{
     holding::{HELD, Mood, Plant, last, output, run, set, stopped},
     on_site::{hold_of, order, restarted, start, stop},
-    rig::{Rig, away},
-    support::{at, changed, point_id, target},
+    rig::{Rig, away, held},
+    support::{at, changed, point_id, sensor_id, target},
 };
 
 /// An output that is to hold 72.5, with these fields of its point.
@@ -83,6 +83,98 @@ fn a_stop_of_the_hub_sends_it_there_too_and_is_confirmed_after_that() {
     run(&mut rig, &mut plant, 60_000);
     assert_eq!(plant.writes.len(), 1);
     assert_eq!(plant.answered, [(1, Ok(()))]);
+}
+
+#[test]
+fn a_stop_is_not_confirmed_before_it_stands_on_the_disk_that_outputs_are_left() {
+    for of_the_hub in [false, true] {
+        let (mut rig, mut plant) = settled(to_20_on_stop());
+        if of_the_hub {
+            rig.offer_and_hold(stopped(to_20_on_stop(), 1, None));
+        } else {
+            order(&mut rig, 1, stop(None));
+        }
+        run(&mut rig, &mut plant, 5);
+        plant.disk_is_full = true;
+        run(&mut rig, &mut plant, 10_000);
+        assert_eq!(plant.writes, [(point_id(1), 20.0)]);
+        let state = rig.machine.loop_view(at(rig.now)).state;
+        assert_eq!((state, plant.answered.len()), (LoopState::Stopping, 0));
+        plant.disk_is_full = false;
+        let heard = run(&mut rig, &mut plant, 600_000);
+        assert_eq!(hold_of(&heard).state, LoopState::Stopped);
+        assert_eq!(plant.answered.len(), usize::from(!of_the_hub));
+        // So what was confirmed is not gone to again.
+        plant.values.insert(point_id(1), 55.0);
+        let target = if of_the_hub {
+            stopped(to_20_on_stop(), 1, None)
+        } else {
+            to_20_on_stop()
+        };
+        let mut rig = restarted(target, &mut plant);
+        run(&mut rig, &mut plant, 60_000);
+        assert_eq!(plant.writes.len(), 1);
+    }
+}
+
+#[test]
+fn what_is_wanted_on_the_way_to_the_safe_value_counts() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    plant.moods.insert(point_id(1), Mood::Dead(1_000));
+    order(&mut rig, 1, stop(None));
+    run(&mut rig, &mut plant, 5_000);
+    let mut observed = to_20_on_stop();
+    observed.setpoints.items[0].policy = Policy::Observe;
+    observed.setpoints.items[0].revision = 2;
+    observed.setpoints.revision = 2;
+    rig.offer_and_hold(observed);
+    plant.moods.clear();
+    run(&mut rig, &mut plant, 60_000);
+    assert_eq!(plant.writes.len(), 0, "what is only observed goes nowhere");
+    assert_eq!(plant.answered, [(1, Ok(()))]);
+}
+
+#[test]
+fn what_was_left_is_left_also_when_the_hub_had_turned_the_agent_away() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    order(&mut rig, 1, stop(None));
+    run(&mut rig, &mut plant, 1_000);
+    assert_eq!((plant.writes.len(), plant.answered.len()), (1, 1));
+    plant.values.insert(point_id(1), 55.0);
+    plant.forget_what_is_under_way();
+    let mut disk = held(Some(to_20_on_stop()));
+    disk.memory = plant.memory.clone().expect("it was kept");
+    disk.turned_away = Some(TurnedAway::Revoked);
+    let mut rig = Rig::boot(disk);
+    rig.succeed(sensor_id(1));
+    run(&mut rig, &mut plant, 300_000);
+    assert_eq!(plant.writes.len(), 1);
+}
+
+#[test]
+fn a_sensor_that_is_disabled_holds_up_no_stop() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    let fields = json!({
+        "enabled": false,
+        "dataPoints": [output(1, json!({ "safeValue": 20.0, "onStop": "safeValue" }))],
+    });
+    rig.offer_and_hold(set(target(2, [changed(1, fields)]), &[(1, 72.5, 1)]));
+    run(&mut rig, &mut plant, 1_000);
+    order(&mut rig, 1, stop(None));
+    run(&mut rig, &mut plant, 10_000);
+    assert_eq!(plant.answered, [(1, Ok(()))]);
+    assert_eq!(plant.writes.len(), 0);
+}
+
+#[test]
+fn what_it_showed_before_it_went_to_the_safe_value_is_not_said_to_be_in_sync() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    order(&mut rig, 1, stop(None));
+    while rig.count("write") == 0 {
+        run(&mut rig, &mut plant, 1);
+    }
+    let view = rig.machine.loop_view(at(rig.now));
+    assert_eq!(view.points[0].conformity, Conformity::Unknown);
 }
 
 #[test]

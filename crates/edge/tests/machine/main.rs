@@ -15,6 +15,8 @@
 //! | an unset desired value never acts | `holding::without_a_setpoint_nothing_is_read_or_written`, `holding::a_released_point_is_left_alone` |
 //! | write only outside the tolerance, done means read back | `holding::a_value_is_written_at_once_verified_and_told` |
 //! | a pulse or command is carried out at most once, never late | `commanding::killed_at_every_boundary_nothing_is_written_twice`, `commanding::a_command_that_comes_late_is_never_begun` |
+//! | a write budget is durable, a day never begins anew by a restart, a reset acts once | `budgets` |
+//! | nothing changed means nothing happens, also where passes wobble | `pace::a_thousand_passes_of_wobbling_length_are_no_news` |
 //! | a stop on site wins over the hub, and survives a restart | `on_site::the_hub_lifts_no_stop_on_site`, `on_site::a_stop_goes_on_after_a_restart_with_what_remained` |
 //! | intent is recorded before acting | `on_site::a_stop_is_confirmed_when_it_is_on_the_disk`, `on_site::a_start_that_is_not_on_the_disk_starts_nothing` |
 //! | the safe value once, then nothing | `leaving::an_output_goes_to_its_safe_value_once_before_the_stop_is_confirmed` |
@@ -24,6 +26,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod budgets;
 mod command_world;
 mod commanding;
 mod holding;
@@ -31,6 +34,7 @@ mod hub_away;
 mod leaving;
 mod on_site;
 mod overtaken;
+mod pace;
 mod quiet;
 mod reports;
 mod rig;

@@ -56,6 +56,7 @@ pub(crate) fn restarted(target: holdfast_domain::TargetState, plant: &mut Plant)
     plant.forget_what_is_under_way();
     let mut disk = held(Some(target));
     disk.memory = plant.memory.clone().unwrap_or_default();
+    disk.booked.clone_from(&plant.accounts);
     let mut rig = Rig::boot(disk);
     rig.succeed(sensor_id(1));
     rig

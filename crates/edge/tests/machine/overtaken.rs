@@ -125,6 +125,14 @@ fn a_stop_is_confirmed_when_nothing_moves_any_more() {
     );
     shows(&mut rig, 72.5);
     rig.pass(500);
+    assert_eq!(
+        hold(&mut rig),
+        (LoopState::Stopping, 5),
+        "it is noted first"
+    );
+    rig.take("remember");
+    rig.event(Event::Remembered(Ok(())));
+    rig.pass(500);
     assert_eq!(hold(&mut rig), (LoopState::Stopped, 5));
 }
 
@@ -145,7 +153,6 @@ fn a_write_that_outlives_its_wish_is_waited_for_by_the_next_one() {
     assert_eq!(rig.count("write"), 1, "one write of a point at a time");
     wrote(&mut rig);
     shows(&mut rig, 72.5);
-    booked(&mut rig);
     assert_eq!(written(&mut rig), PointValue::Number(50.0));
 }
 
@@ -262,6 +269,34 @@ fn what_an_instrument_shows_after_its_line_broke_between_two_looks_is_put_back()
             reason: None,
         });
     }
+    rig.wait_for(|effect| matches!(effect, Effect::ReadPoints { .. }));
+    shows(&mut rig, 0.0);
+    booked(&mut rig);
+    assert_eq!(written(&mut rig), PointValue::Number(72.5));
+}
+
+#[test]
+fn what_an_instrument_shows_after_it_broke_off_is_not_adopted_though_nobody_missed_it() {
+    let base = plant_target(&[1]);
+    let mut wanted = set(base.clone(), &[(1, 72.5, 1)]);
+    wanted.setpoints.items[0].policy = Policy::Adopt;
+    let mut rig = Rig::running(base);
+    rig.offer_and_hold(wanted);
+    let generation = rig
+        .open
+        .iter()
+        .find_map(|effect| match effect {
+            Effect::ReadPoints { generation, .. } => Some(*generation),
+            _ => None,
+        })
+        .expect("a read");
+    rig.pass(10);
+    // It is told while a read is under way that was asked for before.
+    rig.event(Event::BrokenOff {
+        sensor: sensor_id(1),
+        generation,
+    });
+    shows(&mut rig, 72.5);
     rig.wait_for(|effect| matches!(effect, Effect::ReadPoints { .. }));
     shows(&mut rig, 0.0);
     booked(&mut rig);

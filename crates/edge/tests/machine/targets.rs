@@ -94,6 +94,25 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
 }
 
 #[test]
+fn the_hub_hears_of_a_target_without_a_sensor_that_could_not_be_kept() {
+    let mut rig = Rig::running(target(1, [sensor(1), sensor(2)]));
+    rig.offer(target(2, [sensor(1)]));
+    rig.take("hold");
+    rig.event(Event::Held(Err("no space left on device".into())));
+    rig.pass(100);
+    let outcome = rig.report_taken().outcome.expect("what failed");
+    assert_eq!(outcome.running.len(), 2, "it runs on");
+    let [failure] = &outcome.failures[..] else {
+        panic!("{:?}", outcome.failures)
+    };
+    assert_eq!(
+        (failure.id, failure.fingerprint),
+        (sensor_id(2), sensor(2).fingerprint())
+    );
+    assert!(failure.error.contains("target version 2"), "{failure:?}");
+}
+
+#[test]
 fn a_target_that_is_offered_no_more_is_missed_no_more() {
     let mut rig = Rig::running(target(1, [sensor(1)]));
     rig.offer(target(2, [changed(1, json!({ "pollInterval": 777 }))]));

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    CommandId, Fingerprint, PointId, SensorId, TargetState, document::command::CommandReport,
-    hold::LoopMemory, limits,
+    CommandId, Fingerprint, PointId, SensorId, TargetState,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
+    limits,
 };
 use holdfast_ports::{
     StoreError,
@@ -131,9 +133,10 @@ impl Ledger for MemoryLedger {
         self.write(|disk| disk.0.worked_version = version)
     }
 
-    async fn book_writes(&self, point: PointId, booked: u64) -> Result<(), StoreError> {
+    async fn book_writes(&self, point: PointId, booked: &Account) -> Result<(), StoreError> {
         self.write(|disk| {
-            disk.0.booked.insert(point, booked);
+            let kept = disk.0.booked.entry(point).or_default();
+            *kept = std::mem::take(kept).joined(booked);
         })
     }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use holdfast_domain::Problems;
+use holdfast_domain::{Problems, not_json};
 use holdfast_wire::problem::types;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ impl<const MOST: usize> FromRequest<App> for JsonDocument<MOST> {
     async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
         let JsonBytes(bytes) = JsonBytes::<MOST>::from_request(request, app).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let problems = Problems::one("", "a JSON document", error);
+            let problems = Problems::one("", "a JSON document", not_json(&error));
             ApiProblem::bad_parameters(&problems)
         })
     }

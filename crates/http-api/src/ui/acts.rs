@@ -3,24 +3,19 @@
 //! A form counts only if it comes from a page of this server: the session's cookie is SameSite=Strict, and the extractors of
 //! roles ([`crate::auth`]) ask the browser for the origin besides. Then the page is shown anew.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
-
 use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use holdfast_domain::document::hold::Scope;
-use holdfast_hub::values::InterruptRequest;
+use holdfast_domain::{Problems, document::hold::Scope};
+use holdfast_hub::{HubError, values::InterruptRequest};
 use holdfast_wire::{FleetReconciliation, Request as _, Stop};
 use serde_json::{Map, Value, json};
 
 use crate::{
     App,
-    auth::{Admin, Caller, Operator},
-    extract::{DevicePath, Form},
+    auth::{Admin, Operator},
+    extract::{DevicePath, Form, PausePath},
     problem::{ApiProblem, ApiResult},
     reconciliation,
     ui::PageError,
@@ -86,6 +81,28 @@ pub(super) async fn start_device(
     .await
 }
 
+/// Lifts the pause of a sensor or a point. One that is over already is no error: the page shows so.
+pub(super) async fn lift(
+    operator: ApiResult<Operator>,
+    State(app): State<App>,
+    path: ApiResult<PausePath>,
+    form: ApiResult<Form>,
+) -> Result<Response, PageError> {
+    let PausePath(device, pause) = path.map_err(|problem| PageError::at(&problem, "/"))?;
+    on_device(Ok(DevicePath(device)), async |device| {
+        let Operator(caller) = operator?;
+        let Form(fields) = form?;
+        let reason = field(&fields, "reason").ok_or_else(|| {
+            ApiProblem::invalid(&Problems::one("reason", "why it is lifted", "nothing"))
+        })?;
+        match app.hub.lift(device, pause, caller.asks(Some(reason))).await {
+            Err(HubError::NotFound(_)) => Ok(()),
+            other => Ok(other?),
+        }
+    })
+    .await
+}
+
 async fn on_device(
     path: ApiResult<DevicePath>,
     act: impl AsyncFnOnce(holdfast_domain::DeviceId) -> ApiResult<()>,
@@ -103,7 +120,7 @@ pub(super) async fn stop_fleet(
     State(app): State<App>,
     form: ApiResult<Form>,
 ) -> Result<Response, PageError> {
-    on_fleet(&app, async || {
+    on_fleet(async || {
         let Admin(caller) = admin?;
         let Form(fields) = form?;
         reconciliation::stop_all(&app, &caller, stop_of(&fields)?).await
@@ -116,7 +133,7 @@ pub(super) async fn start_fleet(
     State(app): State<App>,
     form: ApiResult<Form>,
 ) -> Result<Response, PageError> {
-    on_fleet(&app, async || {
+    on_fleet(async || {
         let Admin(caller) = admin?;
         let Form(fields) = form?;
         let reason = field(&fields, "reason").map(str::to_owned);
@@ -126,60 +143,10 @@ pub(super) async fn start_fleet(
 }
 
 async fn on_fleet(
-    app: &App,
     act: impl AsyncFnOnce() -> ApiResult<FleetReconciliation>,
 ) -> Result<Response, PageError> {
     act()
         .await
         .map_err(|problem| PageError::at(&problem, "/"))?;
-    app.fleet_loops.forget();
     Ok(Redirect::to("/").into_response())
-}
-
-/// The fleet's figures, kept for a while: they are made by looking at every device, and pages ask for them every two
-/// seconds. However many pages there are and however large the fleet is, a small share of the time goes into it.
-#[derive(Default)]
-pub(crate) struct FleetLoops(Mutex<Option<Kept>>);
-
-struct Kept {
-    figures: FleetReconciliation,
-    made: Instant,
-    /// How long they count.
-    good_for: Duration,
-}
-
-impl FleetLoops {
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn forget(&self) {
-        *self.kept() = None;
-    }
-
-    /// The figures, as they are or were a little while ago.
-    pub(super) async fn figures(
-        &self,
-        app: &App,
-        caller: &Caller,
-    ) -> ApiResult<FleetReconciliation> {
-        /// They count this many times as long as it took to make them.
-        const SHARE: u32 = 20;
-        if let Some(kept) = &*self.kept()
-            && kept.made.elapsed() < kept.good_for
-        {
-            return Ok(kept.figures);
-        }
-        let began = Instant::now();
-        let figures = reconciliation::look_at_all(app, caller).await?;
-        let made = Instant::now();
-        *self.kept() = Some(Kept {
-            figures,
-            made,
-            good_for: (made - began) * SHARE,
-        });
-        Ok(figures)
-    }
 }

@@ -3,7 +3,7 @@
 use holdfast_domain::{
     PointValue,
     document::{
-        hold::LoopState,
+        hold::{LoopState, Scope},
         setpoint::{Conformity, Hold, Policy},
     },
     resume::{self, StartEffect},
@@ -28,12 +28,24 @@ pub(super) struct LoopPanel {
     pub(super) confirmed: Option<String>,
     pub(super) interval: String,
     pub(super) wanted_interval: Option<String>,
+    /// How long the last passes took.
+    pub(super) pass: Option<String>,
+    /// The interval that they would keep up with.
+    pub(super) recommended: Option<String>,
     pub(super) overruns: Option<u64>,
+    pub(super) errors: Vec<ErrorLine>,
     pub(super) moves: Vec<MoveLine>,
     /// Moves that are not shown.
     pub(super) more_moves: usize,
     /// May the reader press its buttons?
     pub(super) may_act: bool,
+}
+
+/// Something that went wrong with an output.
+pub(super) struct ErrorLine {
+    pub(super) name: String,
+    pub(super) since: Stamp,
+    pub(super) error: String,
 }
 
 /// A stop made at the agent itself.
@@ -46,6 +58,8 @@ pub(super) struct OnSiteLine {
 /// A stop or pause: what it is on, who, why, until when.
 pub(super) struct StopLine {
     pub(super) what: String,
+    /// The pause that the reader may lift here; a stop of the device is ended by a start.
+    pub(super) lifts: Option<String>,
     pub(super) by: String,
     pub(super) since: Stamp,
     pub(super) reason: Option<String>,
@@ -64,6 +78,8 @@ impl LoopPanel {
     pub(super) fn of(state: &DeviceState, now: Timestamp, may_act: bool) -> Self {
         /// What a start would move is shown of so many outputs: the command line shows all.
         const MOVES: usize = 6;
+        /// And so many errors, the newest.
+        const ERRORS: usize = 5;
         let view = ReconciliationView::new(state);
         let name_of = |one: &Interruption| part(state, one);
         let mut moves: Vec<MoveLine> = resume::of_start(state, now)
@@ -101,6 +117,7 @@ impl LoopPanel {
                 .iter()
                 .map(|one| StopLine {
                     what: name_of(one),
+                    lifts: (may_act && one.scope != Scope::Device).then(|| one.id.to_string()),
                     by: one.by.to_string(),
                     since: Stamp(one.since),
                     reason: one.reason.clone(),
@@ -114,6 +131,21 @@ impl LoopPanel {
             wanted_interval: actual
                 .filter(|actual| *actual != view.interval_ms)
                 .map(|_| interval(view.interval_ms)),
+            pass: view.pass_ms.map(interval),
+            recommended: view.recommended_interval_ms.map(interval),
+            errors: view
+                .last_errors
+                .iter()
+                .take(ERRORS)
+                .map(|one| ErrorLine {
+                    name: match (&one.sensor, &one.point) {
+                        (Some(sensor), Some(point)) => format!("{sensor}/{point}"),
+                        _ => one.point_id.to_string(),
+                    },
+                    since: Stamp(one.since),
+                    error: one.error.clone(),
+                })
+                .collect(),
             overruns: view.overruns.filter(|overruns| *overruns > 0),
             state: loop_chip(&view),
             moves,
@@ -125,7 +157,6 @@ impl LoopPanel {
 
 /// What a stop or pause is on.
 fn part(state: &DeviceState, one: &Interruption) -> String {
-    use holdfast_domain::document::hold::Scope;
     let mut sensors = state.target.items.iter().map(|item| &item.sensor);
     let found = match one.scope {
         Scope::Device => return "Stopped".to_owned(),

@@ -19,8 +19,6 @@ use axum::{
     routing::{get, post},
 };
 
-pub(crate) use acts::FleetLoops;
-
 use crate::{App, problem::ApiProblem};
 
 /// The pages' routes.
@@ -32,6 +30,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/devices/{uuid}", get(pages::device))
         .route("/devices/{uuid}/stop", post(acts::stop_device))
         .route("/devices/{uuid}/start", post(acts::start_device))
+        .route("/devices/{uuid}/pauses/{id}/lift", post(acts::lift))
         .route("/events", get(pages::events))
         .route("/sign-in", get(session::form).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))

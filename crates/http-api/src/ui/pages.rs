@@ -28,6 +28,7 @@ use crate::{
     extract::{DevicePath, Query},
     observe,
     problem::{ApiProblem, ApiResult},
+    reconciliation::look_at_all,
     rows,
     ui::{
         Layout, PageError,
@@ -101,7 +102,8 @@ pub(super) async fn fleet(
             .figures(parts.clock.now() - OVERDUE_AFTER)
             .await?;
         let Listed { items, next } = devices::page_of(&app, &filter, &page).await?;
-        let loops = app.fleet_loops.figures(&app, &caller).await?;
+        let look = look_at_all(&app, &caller);
+        let loops = app.fleet_loops.recent(look).await?;
         let content = FleetPage {
             loops: FleetPanel::of(&loops, caller.may(Role::Admin)),
             oldest_drift: figures.oldest_drift.map(Stamp),

@@ -189,6 +189,50 @@ async fn a_device_is_stopped_and_started_from_its_page() {
 }
 
 #[tokio::test]
+async fn a_pause_of_a_part_is_lifted_from_the_devices_page() {
+    let server = Server::start().await;
+    server.add_sensor("boiler-1").await;
+    let set = set(&server, json!(70.0)).await;
+    let pauses = server.of_a("/pauses");
+    let body = json!({ "pointId": set["pointId"], "reason": "calibration" });
+    let pause = server.send(Method::POST, &pauses, &body).await;
+    let pause: Value = pause.json().await.expect("JSON");
+    let page = server.page_of_a();
+    let lift = format!(
+        "{page}/pauses/{}/lift",
+        pause["id"].as_str().expect("an id")
+    );
+    let viewer = server.cookie(&server.viewer).await;
+    let shown = server.page(&page, &viewer).await;
+    assert!(shown.contains("target-temperature paused"), "{shown}");
+    assert!(!shown.contains(&lift), "a viewer has no button");
+    let (status, _) = server.press(&viewer, &lift, "reason=done").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let cookie = server.cookie(&server.operator).await;
+    assert!(server.page(&page, &cookie).await.contains(&lift));
+    let (status, shown) = server.press(&cookie, &lift, "reason=+").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{shown}");
+    for _ in 0..2 {
+        let pressed = server.press(&cookie, &lift, "reason=done").await;
+        assert_eq!(
+            pressed,
+            (StatusCode::SEE_OTHER, page.clone()),
+            "also once it is over"
+        );
+    }
+    let shown = server.page(&page, &cookie).await;
+    assert!(!shown.contains("target-temperature paused"), "{shown}");
+    let told = events(&server, "reconciliation.resumed").await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["payload"]["reason"], "done");
+    // A stop of the device is no pause: a start ends it.
+    let stop = format!("{page}/stop");
+    server.press(&cookie, &stop, "reason=fire&for=").await;
+    let shown = server.page(&page, &cookie).await;
+    assert!(!shown.contains("/lift"), "{shown}");
+}
+
+#[tokio::test]
 async fn the_fleet_is_stopped_and_started_from_its_page() {
     let server = Server::start().await;
     let cookie = server.cookie(&server.admin).await;

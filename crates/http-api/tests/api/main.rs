@@ -2,6 +2,7 @@
 
 mod agents;
 mod bounds;
+mod budgets;
 mod buttons;
 mod commands;
 mod edits;

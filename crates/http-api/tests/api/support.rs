@@ -181,6 +181,7 @@ async fn register(client: &reqwest::Client, url: &str, key: &str, name: &str) ->
         name: Some(Name::new(name).expect("a name")),
         token_hash: RegisterRequest::hash_text(&SecretHash::of(&token).0),
         labels: std::collections::BTreeMap::from([("site".to_owned(), "north".to_owned())]),
+        device: None,
     };
     let sent = client
         .post(format!("{url}/api/v1/device/register"))

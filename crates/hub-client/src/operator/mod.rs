@@ -1,11 +1,12 @@
 //! The operators' side of the API, call by call. No call retries.
 //!
 //! Here: the client and how its calls are made. [`devices`] are devices and what is true of them, [`target`] what they
-//! should run, [`values`] the values that outputs shall hold, [`reconciliation`] the loops that hold them, [`commands`] what happens
+//! should run, [`values`] the values that outputs shall hold, [`budget`] how often they may be written, [`reconciliation`] the loops that hold them, [`commands`] what happens
 //! once, [`log`] the event log (following it is [`crate::follow`]),
 //! [`access`] tokens and keys.
 
 mod access;
+mod budget;
 mod commands;
 mod devices;
 mod log;

@@ -148,6 +148,8 @@ async fn only_the_hubs_word_about_this_device_ends_its_access() {
         polled(problem("401 Unauthorized", &body("device-revoked", DEVICE))).await,
         Err(HubError::Revoked(device()))
     );
+    let unknown = polled(problem("401 Unauthorized", &body("token-unknown", DEVICE))).await;
+    assert!(matches!(unknown, Err(HubError::Unknown(_))), "{unknown:?}");
     for (what, reply) in [
         (
             "another device",
@@ -323,6 +325,7 @@ async fn registering_shows_the_key_and_says_why_not() {
         name: None,
         token_hash: RegisterRequest::hash_text(&[7; 32]),
         labels: std::collections::BTreeMap::new(),
+        device: None,
     };
     let given = json!({ "device": DEVICE, "incarnation": OTHER }).to_string();
     let refused =

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_hub_client::{CallError, Operator};
+use holdfast_hub_client::{CallError, Connection, HubAddress, Operator};
 use serde_json::json;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::stub::{Stub, answer, json as json_reply, problem};
 
@@ -77,6 +78,41 @@ async fn a_problem_is_told_with_its_fields() {
         "{}",
         seen[0]
     );
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_once() {
+    let body = json!({ "type": "urn:holdfast:problem:invalid", "title": "Invalid", "status": 422,
+        "detail": "a: expected 1, found 2; b: expected 3, found 4",
+        "errors": [ { "field": "a", "expected": "1", "found": "2" }, { "field": "b", "expected": "3", "found": "4" } ] });
+    let stub = Stub::once(problem("422 Unprocessable Entity", &body.to_string())).await;
+    let id = "0192b3a4-0000-7000-8000-000000000001"
+        .parse()
+        .expect("a UUID");
+    let refused = operator(&stub).replace_target(id, &[], "\"v1\"").await;
+    assert_eq!(
+        refused.expect_err("refused").to_string(),
+        "Invalid\n  a: expected 1, found 2\n  b: expected 3, found 4"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_said_to_be_one() {
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = server.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.expect("a connection");
+        let refusal = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        stream.write_all(refusal).await.expect("it listens");
+    });
+    let address = HubAddress::new(&format!("https://{address}"), false).expect("an address");
+    let told = Operator::new(&Connection::to(address), "t")
+        .expect("a client")
+        .devices(&BTreeMap::new(), None)
+        .await
+        .expect_err("no TLS there")
+        .to_string();
+    assert!(told.contains("expected TLS"), "{told}");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use futures::future::join_all;
 use holdfast_domain::{DeviceId, Name, event::EventKind};
 use holdfast_hub::{
     AuthError, HubError,
-    agents::{RegisterRequest, Registered, ReportOutcome},
+    agents::ReportOutcome,
+    registering::{RegisterRequest, Registered},
 };
 use holdfast_ports::{
     page::Page,
@@ -22,6 +23,7 @@ fn asking(token: &str, name: Option<&str>) -> RegisterRequest {
         token_hash: SecretHash::of(&secret_of(token)),
         name: name.map(|name| Name::new(name).expect("a name")),
         labels: BTreeMap::from([("site".to_owned(), "north".to_owned())]),
+        device: None,
     }
 }
 
@@ -291,4 +293,37 @@ async fn a_token_that_was_ended_or_is_an_operators_does_not_register() {
         matches!(again, Err(HubError::DeviceGone(device)) if device == gone),
         "{again:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_one_already_is_made_no_new_device_by_a_key_for_any() {
+    let fleet = Fleet::new();
+    let process = fleet.process().await;
+    let own = process
+        .hub
+        .create_device(
+            Name::new("gateway-1").expect("a name"),
+            BTreeMap::new(),
+            &anna(),
+            None,
+        )
+        .await
+        .expect("a new name")
+        .record
+        .id;
+    let (unbound, bound) = (
+        key(&process, None, None).await,
+        key(&process, Some(own), None).await,
+    );
+    let again = RegisterRequest {
+        device: Some(own),
+        ..asking("t", None)
+    };
+    let refused = process.hub.register(&unbound, &again, None).await;
+    assert!(
+        matches!(&refused, Err(HubError::Refused(why)) if why.contains("device rekey")),
+        "{refused:?}"
+    );
+    let registered = process.hub.register(&bound, &again, None).await;
+    assert_eq!(registered.expect("a bound key").device, own);
 }

@@ -19,8 +19,9 @@ use holdfast_domain::{
 };
 use holdfast_hub::{
     Hub, HubError, HubParts, HubSettings,
-    agents::{RegisterRequest, ReportOutcome},
+    agents::ReportOutcome,
     edits::{EditRequest, Edited},
+    registering::RegisterRequest,
 };
 use holdfast_ports::{
     StoreError,
@@ -333,6 +334,7 @@ impl Process {
             token_hash: SecretHash::of(&secret),
             name: Some(Name::new(name).expect("a name")),
             labels: BTreeMap::new(),
+            device: None,
         };
         let registered = self
             .hub

@@ -5,14 +5,14 @@
 use std::{future::Future, sync::Arc};
 
 use holdfast_domain::{
-    CommandId, DeviceId, Fingerprint, Incarnation, PauseId, PointId, PointValue, SensorId,
+    CommandId, DeviceId, Fingerprint, Incarnation, PauseId, PointId, PointValue, ResetId, SensorId,
     TargetState,
     document::{
         command::{CommandOutcome, CommandReport, Commands},
         hold::{HoldSettings, LocalEnd, LocalStop},
         setpoint::Setpoints,
     },
-    hold::{Left, LoopMemory},
+    hold::{Account, DayLeft, Left, LoopMemory},
     limits,
     row::Actor,
 };
@@ -92,6 +92,14 @@ pub(crate) fn memory() -> LoopMemory {
         settled: [pause].into(),
         local_settled: true,
         hub_lost_settled: true,
+        days: [(
+            point,
+            DayLeft {
+                day: 2,
+                ms: 900_000,
+            },
+        )]
+        .into(),
     }
 }
 
@@ -130,6 +138,17 @@ async fn boots_are_counted<L: Ledger, F: Future<Output = L>>(open: &impl Fn() ->
     assert_eq!(ledger.begin_boot().await.expect("a boot").boot, 3);
 }
 
+fn account(writes: u64) -> Account {
+    Account {
+        writes,
+        day: 3,
+        today: 7,
+        day_left_ms: 1_000,
+        instrument: 1,
+        resets: vec![ResetId(Uuid::from_u128(5))],
+    }
+}
+
 async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -> F) {
     let (sensor, content) = (
         SensorId(Uuid::from_u128(7)),
@@ -145,8 +164,19 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
     ledger.worked_through(42).await.expect("a note");
     ledger.established(sensor, content).await.expect("a note");
     let point = PointId(Uuid::from_u128(8));
-    ledger.book_writes(point, 16).await.expect("a note");
-    ledger.book_writes(point, 32).await.expect("a note");
+    ledger
+        .book_writes(point, &account(16))
+        .await
+        .expect("a note");
+    ledger
+        .book_writes(point, &account(32))
+        .await
+        .expect("a note");
+    // One that comes late.
+    ledger
+        .book_writes(point, &account(24))
+        .await
+        .expect("a note");
     ledger.begin_command(command(1)).await.expect("a note");
     ledger.begin_command(command(2)).await.expect("a note");
     ledger.end_command(&word(1)).await.expect("a note");
@@ -164,7 +194,7 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         target: Some(target(43)),
         worked_version: 42,
         established: [(sensor, content)].into(),
-        booked: [(point, 32)].into(),
+        booked: [(point, account(32))].into(),
         commands: vec![(command(2), None), (command(1), Some(word(1)))],
         memory: memory(),
     };

@@ -34,8 +34,9 @@ async fn a_thousand_passes_over_a_quiet_fleet_write_nothing() {
             looked_at: looked,
             changed,
             failed,
+            cut_short,
         } = reconciler.pass().await;
-        assert_eq!((changed, failed), (0, 0));
+        assert_eq!((changed, failed, cut_short), (0, 0, false));
         looked_at += looked;
     }
     assert_eq!(
@@ -165,7 +166,8 @@ async fn drift_is_told_after_the_patience_and_again_when_it_is_over() {
         PassReport {
             looked_at: 1,
             changed: 1,
-            failed: 0
+            failed: 0,
+            cut_short: false,
         }
     );
     let told = fleet.events(Some(device)).await;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use holdfast_domain::{DeviceId, PauseId, PointId, Sensor, SensorId, TargetState, hold::Observed};
+use holdfast_domain::{
+    CommandId, DeviceId, PauseId, PointId, Sensor, SensorId, TargetState,
+    hold::{Interruption, Observed},
+};
 use holdfast_edge::machine::{Machine, MachineSettings, Now};
 use jiff::SignedDuration;
 
@@ -31,6 +34,8 @@ pub(crate) struct Agent {
     pub(crate) cut_until: u64,
     /// The hub says that its access was revoked until then, in ms.
     pub(crate) revoked_until: u64,
+    /// When its machine heard its hub last, in ms, in whichever life.
+    pub(crate) heard_at: u64,
     /// What this process was told and has read.
     pub(crate) told: Told,
 }
@@ -50,10 +55,37 @@ pub(crate) struct Told {
     pub(crate) wishes: BTreeMap<(PointId, u64), u64>,
     /// What was read last of each point.
     pub(crate) read: BTreeMap<PointId, Observed>,
-    /// By point: of which wish the wanted value was seen, and how often it was written since.
-    pub(crate) restores: BTreeMap<PointId, (u64, Vec<u64>)>,
-    /// Writes of each point in this process.
-    pub(crate) writes: BTreeMap<PointId, u64>,
+    /// How often each point was put back.
+    pub(crate) restores: BTreeMap<PointId, Restores>,
+    /// The stop on site that was ordered last; when it ends, in ms of the world, if it ends.
+    pub(crate) site: Option<Option<u64>>,
+    /// Outputs that may not be held: why, since when, in ms of the world, and writes on the way to their safe value.
+    pub(crate) off: BTreeMap<PointId, Off>,
+    /// After how long without the hub outputs go to their safe value, in ms.
+    pub(crate) lost_after: BTreeMap<PointId, u64>,
+    /// What was read for commands.
+    pub(crate) inputs: BTreeMap<CommandId, BTreeMap<PointId, Observed>>,
+}
+
+/// How often a point was put back.
+#[derive(Debug, Default)]
+pub(crate) struct Restores {
+    /// Of which wish the wanted value was seen.
+    pub(crate) revision: u64,
+    /// Was it seen since the output was left?
+    pub(crate) is_shown: bool,
+    /// When it was written since, in ms.
+    pub(crate) at: Vec<u64>,
+}
+
+/// An output that may not be held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Off {
+    pub(crate) why: Interruption,
+    pub(crate) since: u64,
+    /// Was it at its safe value since then?
+    pub(crate) is_left: bool,
+    pub(crate) writes: u32,
 }
 
 impl Agent {
@@ -72,6 +104,7 @@ impl Agent {
             line_free: BTreeMap::new(),
             cut_until: 0,
             revoked_until: 0,
+            heard_at: 0,
             told: Told::default(),
         }
     }
@@ -94,6 +127,11 @@ impl Agent {
             is_revoked: held.turned_away.is_some(),
             offered_at: world_ms,
             pauses: std::mem::take(&mut self.told.pauses),
+            site: held
+                .memory
+                .local
+                .as_ref()
+                .map(|stop| Some(world_ms.saturating_add(stop.remaining_ms?))),
             ..Told::default()
         };
         // Several times within the calm, as it comes to within a day of a plant.
@@ -152,7 +190,13 @@ impl Told {
             same.any(|wish| wish.revision == revision)
         };
         self.restores
-            .retain(|point, (revision, _)| is_same(point, *revision));
+            .retain(|point, restored| is_same(point, restored.revision));
+        let rules = target.setpoints.items.iter().filter_map(|wish| {
+            let mut sensors = target.items.iter().map(|item| item.sensor.content());
+            let rules = sensors.find_map(|content| content.binding.point_rules(wish.point_id))?;
+            Some((wish.point_id, rules.on_hub_lost?.0))
+        });
+        self.lost_after = rules.collect();
         self.held = Some(target);
     }
 }

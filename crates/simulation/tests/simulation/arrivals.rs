@@ -1,24 +1,17 @@
 //! What arrives: requests at the hub and their answers, writes at a disk, calls at adapters and instruments.
 
-use std::sync::Arc;
-
-use holdfast_domain::{
-    PointId, PointValue, Quality, Report, SensorId, TargetState, hold::WriteOutcome,
+use holdfast_domain::{PointId, PointValue, Report, TargetState};
+use holdfast_edge::{
+    LocalOrder,
+    machine::{Effect, Event},
 };
-use holdfast_edge::machine::{Effect, Established, Event, PointsRead, UpdateFailure};
 use holdfast_hub::agents::{PolledTarget, ReportOutcome};
 use holdfast_ports::{
-    bus::Fresh,
     hub_link::{HubError, Polled, ReportAnswer},
     wakeups::Wake,
 };
 
-use crate::{
-    disk::DiskWrite,
-    hub::AT_ONCE,
-    instrument::{Unit, Where},
-    world::World,
-};
+use crate::{disk::DiskWrite, hub::AT_ONCE, instrument::Unit, line::Call, world::World};
 
 /// Something that arrives later.
 #[derive(Debug)]
@@ -35,6 +28,8 @@ pub(crate) enum Delivery {
         life: u64,
         process: usize,
         held: Option<String>,
+        /// When the agent asked, in ms.
+        asked_at: u64,
         until: u64,
         answered: bool,
     },
@@ -70,22 +65,21 @@ pub(crate) enum Delivery {
     },
     /// A read that reaches an instrument now.
     Read {
-        agent: usize,
-        life: u64,
-        sensor: SensorId,
-        generation: u64,
+        call: Call,
         points: Vec<PointId>,
         asked_at: u64,
     },
-    /// A write that reaches an instrument now.
+    /// A write that reaches an instrument now, unless it is `begin_by` already.
     Write {
-        agent: usize,
-        life: u64,
-        sensor: SensorId,
-        generation: u64,
+        call: Call,
         point: PointId,
         value: PointValue,
+        begin_by: u64,
     },
+    /// Somebody on site wants something.
+    Order { agent: usize, order: LocalOrder },
+    /// An agent is killed, and started again a while later.
+    Kill { agent: usize, life: u64 },
     /// An instrument is back.
     Back(Unit),
     /// A wake-up reaches a process of the hub.
@@ -99,6 +93,8 @@ pub(crate) struct WaitingPoll {
     life: u64,
     pub(crate) process: usize,
     held: Option<String>,
+    /// How long it took to the hub, in ms.
+    on_the_way: u64,
     answered: bool,
 }
 
@@ -111,9 +107,10 @@ impl Delivery {
             | Self::Report { agent, .. }
             | Self::Reincarnate { agent, .. }
             | Self::Disk { agent, .. }
-            | Self::Adapter { agent, .. }
-            | Self::Read { agent, .. }
-            | Self::Write { agent, .. } => *agent == which,
+            | Self::Adapter { agent, .. } => *agent == which,
+            Self::Read { call, .. } | Self::Write { call, .. } => call.agent == which,
+            // Who comes to the place does not go away with the agent.
+            Self::Order { .. } | Self::Kill { .. } => false,
             Self::PollEnds(_) | Self::Wake { .. } | Self::Back(_) => false,
         }
     }
@@ -136,6 +133,7 @@ impl Delivery {
                 life,
                 process,
                 held,
+                asked_at,
                 until,
                 answered,
             } => {
@@ -144,6 +142,7 @@ impl Delivery {
                     life,
                     process,
                     held,
+                    on_the_way: world.now - asked_at,
                     answered,
                 };
                 world.poll_arrives(poll, until);
@@ -196,35 +195,21 @@ impl Delivery {
                 }
             }
             Self::Read {
-                agent,
-                life,
-                sensor,
-                generation,
+                call,
                 points,
                 asked_at,
-            } => {
-                let shown = world.read_points(agent, sensor, generation, &points);
-                let event = Event::Read(PointsRead {
-                    sensor,
-                    points,
-                    asked_at,
-                    shown,
-                });
-                let delay = world.answer_takes(agent, sensor);
-                world.deliver_in(delay, Self::ToAgent { agent, life, event });
-            }
+            } => world.read_arrives(call, points, asked_at),
             Self::Write {
-                agent,
-                life,
-                sensor,
-                generation,
+                call,
                 point,
                 value,
-            } => {
-                let outcome = world.write_point(agent, sensor, generation, point, &value);
-                let event = Event::Wrote { point, outcome };
-                let delay = world.answer_takes(agent, sensor);
-                world.deliver_in(delay, Self::ToAgent { agent, life, event });
+                begin_by,
+            } => world.write_arrives(call, point, &value, begin_by),
+            Self::Order { agent, order } => world.order(agent, order),
+            Self::Kill { agent, life } => {
+                if life == world.agents[agent].life {
+                    world.dies(agent);
+                }
             }
             Self::Back(unit) => world.say_health_of(&unit),
             Self::Wake { process, wake } => {
@@ -248,6 +233,7 @@ impl World {
         if !answered {
             return;
         }
+        let delay = 1 + self.below(20);
         let event = match event {
             event if self.agents[agent].cut_until <= self.now => event,
             Event::Polled(_) => Event::Polled(Err(Self::away())),
@@ -255,7 +241,6 @@ impl World {
             Event::Reincarnated(_) => Event::Reincarnated(Err(Self::away())),
             other => other,
         };
-        let delay = 1 + self.below(20);
         self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
     }
 
@@ -299,11 +284,27 @@ impl World {
                 let (of, target) =
                     TargetState::from_slice(&body).expect("the hub gives a valid target");
                 assert_eq!(of, device, "rule 14: a key opens its own device");
-                let event = Event::Polled(Ok(Polled::Target(Box::new(target))));
-                self.answer(poll.agent, poll.life, poll.answered, event);
+                let target = Box::new(target);
+                self.give_target(poll, target);
                 true
             }
         }
+    }
+
+    /// The hub gives a target. What ends by itself does so sooner by the time that the request and the answer took.
+    fn give_target(&mut self, poll: &WaitingPoll, mut target: Box<TargetState>) {
+        let delay = 1 + self.below(20);
+        if !poll.answered {
+            return;
+        }
+        target.age(poll.on_the_way + delay + 1);
+        let event = if self.agents[poll.agent].cut_until <= self.now {
+            Event::Polled(Ok(Polled::Target(target)))
+        } else {
+            Event::Polled(Err(Self::away()))
+        };
+        let (agent, life) = (poll.agent, poll.life);
+        self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
     }
 
     /// Answers the polls that a process holds back, as far as there is something new.
@@ -409,171 +410,5 @@ impl World {
                 Event::Reincarnated(Err(Self::away())),
             );
         }
-    }
-
-    /// How long an answer of an instrument takes, in ms; its line is busy until then.
-    fn answer_takes(&mut self, agent: usize, sensor: SensorId) -> u64 {
-        let delay = if self.goes_wrong(3) {
-            self.below(2_000)
-        } else {
-            1 + self.below(10)
-        };
-        let free = self.agents[agent].line_free.entry(sensor).or_default();
-        *free = (*free).max(self.now + delay);
-        delay
-    }
-
-    /// An adapter's call ends.
-    fn adapter(&mut self, agent: usize, effect: Effect) {
-        match effect {
-            Effect::Start {
-                item,
-                generation,
-                was_established,
-            } => {
-                let sensor = item.sensor.id();
-                let unit = Where::unit(agent, &item.sensor);
-                let is_away = unit.is_some_and(|unit| self.is_away(&unit));
-                let result = if self.goes_wrong(5) || (is_away && !was_established) {
-                    self.reach("starts failed");
-                    Err("connect 10.0.0.5:502: connection refused".to_string())
-                } else {
-                    let kept = (generation, item.sensor.clone());
-                    self.agents[agent].bus.insert(sensor, kept);
-                    self.say_health(agent, sensor);
-                    Ok(if was_established {
-                        Established::Noted
-                    } else {
-                        self.note(agent, &item)
-                    })
-                };
-                self.tell(
-                    agent,
-                    Event::Started {
-                        sensor,
-                        generation,
-                        result,
-                    },
-                );
-            }
-            Effect::Update { item, generation } => {
-                let sensor = item.sensor.id();
-                let result = if self.goes_wrong(10) {
-                    let lost = self.random.chance(50);
-                    if lost {
-                        self.agents[agent].bus.remove(&sensor);
-                    }
-                    Err(UpdateFailure {
-                        error: "the adapter has a fault".into(),
-                        lost,
-                    })
-                } else {
-                    let kept = (generation, item.sensor.clone());
-                    self.agents[agent].bus.insert(sensor, kept);
-                    Ok(self.note(agent, &item))
-                };
-                // The adapter has it before the agent hears so.
-                let event = Event::Updated {
-                    sensor,
-                    generation,
-                    result,
-                };
-                let (life, delay) = (self.agents[agent].life, self.below(100));
-                self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
-            }
-            Effect::Stop { sensor, generation } => {
-                self.agents[agent].bus.remove(&sensor);
-                self.tell(agent, Event::Stopped { sensor, generation });
-            }
-            other => unreachable!("{other:?} is not for an adapter"),
-        }
-    }
-
-    fn note(&mut self, agent: usize, item: &holdfast_domain::Item) -> Established {
-        if self.goes_wrong(5) {
-            return Established::NotNoted;
-        }
-        let write = DiskWrite::Established(item.sensor.id(), item.sensor.fingerprint());
-        write.apply(&mut self.agents[agent].disk);
-        self.observer.disk_writes += 1;
-        Established::Noted
-    }
-
-    /// A read reaches an instrument.
-    fn read_points(
-        &mut self,
-        agent: usize,
-        sensor: SensorId,
-        generation: u64,
-        points: &[PointId],
-    ) -> Vec<Fresh> {
-        let content = self.agents[agent]
-            .sensor_on_bus(sensor, generation)
-            .map(Arc::clone);
-        let gets_lost = self.goes_wrong(3);
-        points
-            .iter()
-            .map(|point| {
-                let bad = |reason: &str| Fresh {
-                    value: None,
-                    quality: Quality::Bad,
-                    reason: Some(reason.to_owned()),
-                };
-                let Some(content) = &content else {
-                    return bad("its sensor does not run");
-                };
-                let Some(at) = Where::of(agent, content, *point) else {
-                    return bad("the sensor has no such point");
-                };
-                if gets_lost || self.is_away(&at.place.unit) {
-                    return bad("no answer for 1 s");
-                }
-                let now = self.now;
-                let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
-                let value = at.value(raw);
-                self.saw(agent, *point, &at, &value);
-                Fresh {
-                    value: Some(value),
-                    quality: Quality::Good,
-                    reason: None,
-                }
-            })
-            .collect()
-    }
-
-    /// A write reaches an instrument.
-    fn write_point(
-        &mut self,
-        agent: usize,
-        sensor: SensorId,
-        generation: u64,
-        point: PointId,
-        value: &PointValue,
-    ) -> WriteOutcome {
-        let content = self.agents[agent]
-            .sensor_on_bus(sensor, generation)
-            .map(Arc::clone);
-        let at = content.and_then(|content| Where::of(agent, &content, point));
-        let Some(at) = at else {
-            return WriteOutcome::NotSent("its sensor does not run".into());
-        };
-        if self.is_away(&at.place.unit) {
-            return if self.random.chance(50) {
-                WriteOutcome::NotSent("connection refused".into())
-            } else {
-                WriteOutcome::Unknown("no answer for 1 s".into())
-            };
-        }
-        let (now, raw) = (self.now, at.raw(value));
-        let (outcome, is_other) =
-            self.instrument(&at.place.unit)
-                .write(at.place.register, raw, now);
-        self.say(format_args!(
-            "instrument {:?} is written {raw}: {outcome:?}",
-            at.place
-        ));
-        self.reach("writes");
-        self.wrote(agent, sensor, point, &at, is_other);
-        outcome
     }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_domain::{Fingerprint, PointId, SensorId, TargetState, hold::LoopMemory};
+use holdfast_domain::{
+    CommandId, Fingerprint, PointId, SensorId, TargetState,
+    document::command::CommandReport,
+    hold::{Account, LoopMemory},
+};
 use holdfast_ports::ledger::{Held, Identity, TurnedAway};
 
 /// What a disk holds.
@@ -44,7 +48,15 @@ impl Disk {
     }
 
     pub(crate) fn booked(&self, point: PointId) -> u64 {
-        self.0.booked.get(&point).copied().unwrap_or(0)
+        self.0
+            .booked
+            .get(&point)
+            .map_or(0, |account| account.writes)
+    }
+
+    /// Does it know this command?
+    pub(crate) fn knows(&self, command: CommandId) -> bool {
+        self.0.commands.iter().any(|(id, _)| *id == command)
     }
 }
 
@@ -56,11 +68,22 @@ pub(crate) enum DiskWrite {
     Keep(Vec<SensorId>),
     Established(SensorId, Fingerprint),
     TurnedAway(Option<TurnedAway>),
-    Book(PointId, u64),
+    Book(PointId, Account),
     Remember(Box<LoopMemory>),
+    /// A command is begun, and writes of its point may have to be booked before.
+    Begin(CommandId, Option<(PointId, Account)>),
+    End(Box<CommandReport>),
 }
 
 impl DiskWrite {
+    /// How far it got when the agent was killed, if it got anywhere: one of two writes, or all.
+    pub(crate) fn cut_short(self, first_only: bool) -> Self {
+        match self {
+            Self::Begin(_, Some((point, booked))) if first_only => Self::Book(point, booked),
+            whole => whole,
+        }
+    }
+
     pub(crate) fn apply(self, disk: &mut Disk) {
         let held = &mut disk.0;
         match self {
@@ -73,7 +96,21 @@ impl DiskWrite {
             }
             Self::Remember(memory) => held.memory = *memory,
             Self::Book(point, booked) => {
-                held.booked.insert(point, booked);
+                let kept = held.booked.entry(point).or_default();
+                *kept = std::mem::take(kept).joined(&booked);
+            }
+            Self::Begin(id, booking) => {
+                if let Some((point, booked)) = booking {
+                    let kept = held.booked.entry(point).or_default();
+                    *kept = std::mem::take(kept).joined(&booked);
+                }
+                if !held.commands.iter().any(|(known, _)| *known == id) {
+                    held.commands.push((id, None));
+                }
+            }
+            Self::End(report) => {
+                held.commands.retain(|(known, _)| *known != report.id);
+                held.commands.push((report.id, Some(*report)));
             }
         }
     }

@@ -1,9 +1,13 @@
 //! How what an agent asks for gets under way: requests that may get lost or come twice, writes to a disk that may be full,
 //! calls of adapters that take their time. One place for each effect.
 
-use holdfast_edge::machine::{Effect, Event};
+use holdfast_domain::{PointId, PointValue, hold::LoopMemory, row::Actor};
+use holdfast_edge::{
+    LocalOrder,
+    machine::{CommandEffect, CommandEvent, Effect, Event},
+};
 
-use crate::{arrivals::Delivery, disk::DiskWrite, world::World};
+use crate::{arrivals::Delivery, disk::DiskWrite, line::Call, world::World};
 
 const FULL: &str = "no space left on device";
 
@@ -11,7 +15,9 @@ impl World {
     /// Sends an effect of an agent on its way.
     pub(crate) fn send(&mut self, agent: usize, effect: Effect) {
         self.counts(&effect);
+        self.may_kill_at(agent, &effect);
         let life = self.agents[agent].life;
+        let asked_at = self.now;
         match effect {
             Effect::Poll { held, wait_ms } => {
                 self.request(
@@ -25,6 +31,7 @@ impl World {
                             life,
                             process,
                             held: held.clone(),
+                            asked_at,
                             until,
                             answered,
                         }
@@ -71,18 +78,27 @@ impl World {
                 self.write(agent, DiskWrite::TurnedAway(how), &Event::TurnedAwayNoted);
             }
             Effect::BookWrites { point, booked } => {
-                let booked_as = |result| Event::Booked {
+                let account = booked.clone();
+                let booked_as = move |result| Event::Booked {
                     point,
-                    booked,
+                    booked: account.clone(),
                     result,
                 };
                 self.write(agent, DiskWrite::Book(point, booked), &booked_as);
             }
             Effect::Remember(memory) => {
+                let kept = &self.agents[agent].disk.0.memory;
+                let days = kept.days.clone();
+                let is_new = *kept
+                    != (LoopMemory {
+                        days,
+                        ..(*memory).clone()
+                    });
+                self.observer.disk_writes += u64::from(is_new);
                 self.write(agent, DiskWrite::Remember(memory), &Event::Remembered);
             }
             Effect::Answer { .. } => {}
-            Effect::Command(_) => unreachable!("nobody gives commands in this world"),
+            Effect::Command(effect) => self.send_for_command(agent, effect),
             Effect::KeepEstablished(keep) => {
                 let write = DiskWrite::Keep(keep);
                 self.deliver_in(
@@ -138,16 +154,14 @@ impl World {
                 points,
                 asked_at,
             } => {
-                let at = self.line(agent, sensor, 20);
-                let read = Delivery::Read {
+                let call = Call {
                     agent,
                     life,
                     sensor,
                     generation,
-                    points,
-                    asked_at,
+                    command: None,
                 };
-                self.deliver_at(at, read);
+                self.send_read(call, points, asked_at);
             }
             Effect::WritePoint {
                 sensor,
@@ -155,18 +169,113 @@ impl World {
                 point,
                 value,
             } => {
-                let slow = if self.goes_wrong(20) { 2_000 } else { 20 };
-                let at = self.line(agent, sensor, slow);
-                let write = Delivery::Write {
+                let call = Call {
                     agent,
                     life,
                     sensor,
                     generation,
-                    point,
-                    value,
+                    command: None,
                 };
-                self.deliver_at(at, write);
+                self.send_write(call, point, value, u64::MAX);
             }
+        }
+    }
+
+    fn send_for_command(&mut self, agent: usize, effect: CommandEffect) {
+        let life = self.agents[agent].life;
+        match effect {
+            CommandEffect::Begin { id, booking } => {
+                let begun = |result| Event::Command(CommandEvent::Begun { id, result });
+                self.write(agent, DiskWrite::Begin(id, booking), &begun);
+            }
+            CommandEffect::End(report) => {
+                let id = report.id;
+                let ended = |result| Event::Command(CommandEvent::Ended { id, result });
+                self.write(agent, DiskWrite::End(Box::new(report)), &ended);
+            }
+            CommandEffect::Read {
+                id,
+                sensor,
+                generation,
+                points,
+                asked_at,
+            } => {
+                let call = Call {
+                    agent,
+                    life,
+                    sensor,
+                    generation,
+                    command: Some(id),
+                };
+                self.send_read(call, points, asked_at);
+            }
+            CommandEffect::Write {
+                id,
+                sensor,
+                generation,
+                point,
+                value,
+                begin_within_ms,
+            } => {
+                let call = Call {
+                    agent,
+                    life,
+                    sensor,
+                    generation,
+                    command: Some(id),
+                };
+                self.send_write(call, point, value, self.now + begin_within_ms);
+            }
+        }
+    }
+
+    fn send_read(&mut self, call: Call, points: Vec<PointId>, asked_at: u64) {
+        let at = self.line(call.agent, call.sensor, 20);
+        self.deliver_at(
+            at,
+            Delivery::Read {
+                call,
+                points,
+                asked_at,
+            },
+        );
+    }
+
+    fn send_write(&mut self, call: Call, point: PointId, value: PointValue, begin_by: u64) {
+        let slow = if self.goes_wrong(20) { 2_000 } else { 20 };
+        let at = self.line(call.agent, call.sensor, slow);
+        self.deliver_at(
+            at,
+            Delivery::Write {
+                call,
+                point,
+                value,
+                begin_by,
+            },
+        );
+    }
+
+    /// An agent may be killed at any effect: before it is done, while it is, and after.
+    fn may_kill_at(&mut self, agent: usize, effect: &Effect) {
+        let percent = match effect {
+            Effect::Command(_) => 5,
+            Effect::WritePoint { .. }
+            | Effect::BookWrites { .. }
+            | Effect::Remember(_)
+            | Effect::Hold(_) => 1,
+            _ => return,
+        };
+        // Somebody stops it on site in that very moment.
+        if matches!(effect, Effect::Command(CommandEffect::Write { .. })) && self.goes_wrong(15) {
+            let delay = self.below(30);
+            let (by, reason) = (Actor::named("technician"), "now".to_owned());
+            let for_ms = Some(1_000 + self.below(10_000));
+            let order = LocalOrder::Stop { by, reason, for_ms };
+            self.deliver_in(delay, Delivery::Order { agent, order });
+        }
+        if self.goes_wrong(percent) {
+            let (delay, life) = (self.below(30), self.agents[agent].life);
+            self.deliver_in(delay, Delivery::Kill { agent, life });
         }
     }
 
@@ -248,6 +357,24 @@ impl World {
         if self.goes_wrong(5) {
             self.reach("disks full");
             let event = said(Err(FULL.into()));
+            if matches!(
+                write,
+                DiskWrite::Begin(..) | DiskWrite::End(_) | DiskWrite::Book(..)
+            ) && self.random.chance(50)
+            {
+                // It says that it failed, and all is there.
+                let answer = Some(event);
+                self.deliver_in(
+                    delay,
+                    Delivery::Disk {
+                        agent,
+                        life,
+                        write,
+                        answer,
+                    },
+                );
+                return;
+            }
             self.deliver_in(delay, Delivery::ToAgent { agent, life, event });
         } else {
             let answer = Some(said(Ok(())));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use holdfast_domain::{DeviceId, Name, event::Event, row::Actor, state::DeviceState};
-use holdfast_hub::{Hub, HubParts, HubSettings, agents::RegisterRequest};
+use holdfast_hub::{Hub, HubParts, HubSettings, registering::RegisterRequest};
 use holdfast_ports::{
     clock::Clock,
     events::{EventFilter, EventStore as _},
@@ -120,6 +120,7 @@ impl HubSide {
             token_hash: SecretHash::of(name),
             name: Some(Name::new(name).expect("a name")),
             labels: BTreeMap::new(),
+            device: None,
         };
         let registered = self.call(0, |hub| async move {
             let by = Actor::named("anna");

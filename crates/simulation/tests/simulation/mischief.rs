@@ -2,21 +2,8 @@
 
 use std::sync::Arc;
 
-use holdfast_domain::{
-    DeviceId, PointId, PointValue, SensorId,
-    document::{
-        hold::Scope,
-        setpoint::{Policy, Tolerance},
-    },
-    edit::Edit,
-    row::Actor,
-    wish::Tuning,
-};
-use holdfast_hub::{
-    HubError,
-    edits::EditRequest,
-    values::{Asked, InterruptRequest, SetpointEdit},
-};
+use holdfast_domain::{DeviceId, PointId, edit::Edit, row::Actor};
+use holdfast_hub::{HubError, edits::EditRequest};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,12 +14,14 @@ use crate::{
 
 /// Wall clocks jump by at most so much, in ms.
 const JUMP_MS: u64 = 120_000;
+/// Where outputs are.
+const OUTPUTS: std::ops::Range<u16> = 200..300;
 
 impl World {
     /// Something happens.
     pub(crate) fn mischief(&mut self) {
         let agent = self.random.below(AGENTS);
-        match self.below(100) {
+        match self.below(132) {
             0..16 => self.edits_sensor(agent),
             16..36 => self.sets_value(agent),
             36..40 => self.releases(agent),
@@ -52,38 +41,45 @@ impl World {
             95..97 => self.clocks_jump(agent),
             97..99 => {
                 self.reach("partitions");
-                let long = self.below(40_000);
+                let long = self.below([40_000, 40_000, 130_000][self.random.below(3)]);
                 self.say(format_args!("agent {agent} is cut off for {long} ms"));
                 self.agents[agent].cut_until = self.now + long;
             }
-            _ => {
+            99 => {
                 let long = self.below(20_000);
                 self.say(format_args!("agent {agent} is revoked for {long} ms"));
                 self.agents[agent].revoked_until = self.now + long;
             }
+            100..115 => self.commands(agent),
+            115..123 => self.goes_on_site(agent),
+            123..129 => self.turns_an_interlock(agent),
+            _ => self.changes_rules_of_one(agent),
         }
         self.fight_on();
     }
 
     /// What an operator asks of the hub. What is refused changes nothing, which is checked with everything else.
-    fn ask<T>(
+    pub(crate) fn ask<T>(
         &mut self,
         what: &str,
         call: impl FnOnce(&Self, usize, &Actor) -> Result<T, HubError>,
-    ) {
+    ) -> Option<T> {
         let process = self.random.below(PROCESSES);
         let by = Actor::named("anna");
-        let said = match call(self, process, &by) {
-            Ok(_) => "done".to_owned(),
-            Err(error) => format!("refused: {error}"),
+        let answer = match call(self, process, &by) {
+            Ok(answer) => {
+                self.say(format_args!("anna {what}: done"));
+                self.reach("operators obeyed");
+                Some(answer)
+            }
+            Err(error) => {
+                self.say(format_args!("anna {what}: refused: {error}"));
+                self.reach("operators refused");
+                None
+            }
         };
-        self.say(format_args!("anna {what}: {said}"));
-        self.reach(if said == "done" {
-            "operators obeyed"
-        } else {
-            "operators refused"
-        });
         self.after_hub();
+        answer
     }
 
     fn edits_sensor(&mut self, agent: usize) {
@@ -115,6 +111,21 @@ impl World {
         self.edit(device, &format!("edits agent {agent}: {edit:?}"), &edit);
     }
 
+    /// Somebody changes what outputs may do.
+    fn changes_rules_of_one(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let items = self.hub.state(device).target.items;
+        let Some(sensor) = self.one_of(&items).map(|item| item.sensor.clone()) else {
+            return;
+        };
+        let edit = self.changes_rules(agent, &sensor);
+        self.edit(
+            device,
+            &format!("changes rules of agent {agent}: {edit:?}"),
+            &edit,
+        );
+    }
+
     fn edit(&mut self, device: DeviceId, what: &str, edit: &Edit) {
         self.ask(what, |world, process, actor| {
             let request = EditRequest {
@@ -129,23 +140,6 @@ impl World {
         });
     }
 
-    fn new_sensor(&self, agent: usize) -> Edit {
-        let number = self.below(1_000_000);
-        let settle = [0, 200][self.random.below(2)];
-        let worn = [40, 100][self.random.below(2)];
-        Edit::Add(json!({
-            "name": format!("sensor-{number}"), "protocol": "modbus", "pollInterval": 1000,
-            "connection": { "type": "tcp", "host": format!("10.0.{agent}.{}", number % 3), "port": 502, "unitId": 1 },
-            "dataPoints": [
-                { "name": "measured", "table": "holding", "address": 100, "dataType": "int16" },
-                { "name": "a", "table": "holding", "address": 200 + 10 * (number % 3), "dataType": "int16", "scale": 0.1,
-                  "writable": true, "settleMs": settle },
-                { "name": "b", "table": "holding", "address": 201 + 10 * (number % 3), "dataType": "uint16",
-                  "writable": true, "writeBudget": { "perDay": worn, "lifetime": 500 } },
-            ],
-        }))
-    }
-
     /// One of the sensor's points is at another address, or has another scale.
     fn redefined(&mut self, sensor: &holdfast_domain::Sensor) -> Edit {
         self.reach("points redefined");
@@ -157,123 +151,6 @@ impl World {
             point.insert("address".into(), json!(200 + (address + 7) % 40));
         }
         Edit::Patch(sensor.id(), json!({ "dataPoints": points }))
-    }
-
-    fn sets_value(&mut self, agent: usize) {
-        let Some((sensor, point)) = self.output(agent) else {
-            return;
-        };
-        let device = self.agents[agent].device;
-        let mut edit = SetpointEdit {
-            value: PointValue::Integer(10 + i64::try_from(self.below(80)).expect("small")),
-            tolerance: [None, None, Some(Tolerance::Absolute(2.0))][self.random.below(3)],
-            policy: [
-                Policy::Enforce,
-                Policy::Enforce,
-                Policy::Adopt,
-                Policy::Observe,
-            ][self.random.below(4)],
-            valid_for_ms: None,
-            key: None,
-            only_if: None,
-            if_revision: None,
-        };
-        if self.random.chance(25) {
-            edit.valid_for_ms = Some(1_000 + self.below(120_000));
-        }
-        let what = format!("sets {point} of {sensor} at agent {agent}: {edit:?}");
-        self.reach("values set");
-        self.ask(&what, |world, process, actor| {
-            let edit = &edit;
-            let asked = asked(actor, Some("winter"));
-            world.hub.call(process, |hub| async move {
-                hub.set_setpoint(device, point, edit, asked).await
-            })
-        });
-    }
-
-    fn releases(&mut self, agent: usize) {
-        let device = self.agents[agent].device;
-        let wishes: Vec<PointId> = self
-            .hub
-            .state(device)
-            .target
-            .values
-            .wishes
-            .keys()
-            .copied()
-            .collect();
-        let Some(point) = self.one_of(&wishes).copied() else {
-            return;
-        };
-        self.reach("values released");
-        self.ask(
-            &format!("releases {point} of agent {agent}"),
-            |world, process, actor| {
-                let asked = asked(actor, None);
-                world.hub.call(process, |hub| async move {
-                    hub.release_setpoint(device, point, None, asked).await
-                })
-            },
-        );
-    }
-
-    fn stops(&mut self, agent: usize) {
-        let device = self.agents[agent].device;
-        let output = self.output(agent);
-        let scope = match (self.below(3), output) {
-            (0, Some((sensor, _))) => Scope::Sensor(sensor),
-            (1, Some((_, point))) => Scope::Point(point),
-            _ => Scope::Device,
-        };
-        let for_ms = self.random.chance(40).then(|| 1_000 + self.below(60_000));
-        self.reach("stops");
-        let what = format!("stops {scope:?} of agent {agent} for {for_ms:?} ms");
-        self.ask(&what, |world, process, actor| {
-            let asked = asked(actor, Some("belt"));
-            world.hub.call(process, |hub| async move {
-                hub.interrupt(device, InterruptRequest { scope, for_ms }, asked)
-                    .await
-            })
-        });
-    }
-
-    /// Lifts one stop or pause, or all stops.
-    fn starts(&mut self, agent: usize) {
-        let device = self.agents[agent].device;
-        let pauses = self.hub.state(device).target.values.hold.interruptions;
-        let one = self.one_of(&pauses).map(|one| one.id);
-        self.ask(
-            &format!("starts agent {agent}, or lifts {one:?}"),
-            |world, process, actor| {
-                let asked = asked(actor, None);
-                world.hub.call(process, |hub| async move {
-                    match one {
-                        Some(pause) => hub.lift(device, pause, asked).await,
-                        None => hub.start(device, asked).await,
-                    }
-                })
-            },
-        );
-    }
-
-    fn tunes(&mut self, agent: usize) {
-        let device = self.agents[agent].device;
-        let tuning = Tuning {
-            interval_ms: Some([1_000, 5_000][self.random.below(2)]),
-            dynamic: None,
-            shadow: Some(self.random.chance(25)),
-            restores_per_hour: Some([2, 6][self.random.below(2)]),
-        };
-        self.ask(
-            &format!("tunes agent {agent}: {tuning:?}"),
-            |world, process, actor| {
-                let asked = asked(actor, None);
-                world.hub.call(process, |hub| async move {
-                    hub.tune(device, tuning, asked).await
-                })
-            },
-        );
     }
 
     fn looks_again(&mut self, agent: usize) {
@@ -309,12 +186,6 @@ impl World {
         );
     }
 
-    /// One of an agent's outputs.
-    fn output(&self, agent: usize) -> Option<(SensorId, PointId)> {
-        let outputs = self.outputs(agent);
-        self.one_of(&outputs).copied()
-    }
-
     /// The place of one of an agent's outputs, preferably of one that something is set on.
     fn place(&mut self, agent: usize) -> Option<Where> {
         let state = self.hub.state(self.agents[agent].device);
@@ -343,6 +214,7 @@ impl World {
         self.reach("knobs turned");
         self.say(format_args!("somebody turns {:?} to {raw}", at.place));
         self.instrument(&at.place.unit).turn(at.place.register, raw);
+        self.observer.by_hand.insert((at.place.clone(), raw, None));
         self.disturbed(&at.place);
     }
 
@@ -364,13 +236,19 @@ impl World {
             .map(|(unit, _)| unit.clone())
             .collect();
         for unit in fought {
-            for register in self.instrument(&unit).registers() {
+            let registers = self.instrument(&unit).registers();
+            for register in registers
+                .into_iter()
+                .filter(|register| OUTPUTS.contains(register))
+            {
                 let raw = 5 + i64::try_from(self.below(5)).expect("small");
                 self.instrument(&unit).turn(register, raw);
-                self.disturbed(&crate::instrument::Place {
+                let place = crate::instrument::Place {
                     unit: unit.clone(),
                     register,
-                });
+                };
+                self.observer.by_hand.insert((place.clone(), raw, None));
+                self.disturbed(&place);
             }
         }
     }
@@ -422,7 +300,7 @@ impl World {
         self.deliver_in(long + 1, crate::arrivals::Delivery::Back(unit));
     }
 
-    fn dies(&mut self, agent: usize) {
+    pub(crate) fn dies(&mut self, agent: usize) {
         if self.agents[agent].machine.is_none() {
             return;
         }
@@ -486,20 +364,13 @@ impl World {
             - i64::try_from(JUMP_MS).expect("small");
         if self.random.chance(50) {
             self.say(format_args!("the hub's clock is {by} ms off"));
+            let back = u64::try_from(self.hub.off_ms - by).unwrap_or(0);
+            self.commands_last_longer(back);
             self.hub.off_ms = by;
             self.hub.set_time(self.now);
         } else {
             self.say(format_args!("the clock of agent {agent} is {by} ms off"));
             self.agents[agent].off_ms = by;
         }
-    }
-}
-
-/// By this operator, for this reason.
-fn asked<'a>(actor: &'a Actor, reason: Option<&'a str>) -> Asked<'a> {
-    Asked {
-        actor,
-        reason,
-        correlation: None,
     }
 }

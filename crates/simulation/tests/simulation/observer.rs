@@ -2,32 +2,45 @@
 //! ends the run at the first one that breaks a rule. What it knows it knows from what happened, never from the machine's
 //! own word. Here is what is done; what is said of it is checked in `words.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, PointId, PointValue, Quality, ReportOrder, SensorId,
-    document::setpoint::{Setpoint, Tolerance},
-    hold::Observed,
+    Fingerprint, PointId, PointValue, ReportOrder, SensorId,
+    document::{
+        hold::{LoopState, Scope},
+        setpoint::{Setpoint, Tolerance},
+    },
+    hold::{Observed, WriteOutcome},
 };
-use holdfast_edge::machine::{Effect, Event};
+use holdfast_edge::machine::{CommandEffect, CommandEvent, Effect, Event};
 use holdfast_ports::hub_link::HubError;
 
 use crate::{
+    agent::{Agent, Restores},
     instrument::{Place, Where},
+    once::Once,
+    site::SiteStop,
     world::World,
+    writes::Target,
 };
-
-/// A value is written only if it was read so shortly before, in ms.
-const FRESH_MS: u64 = 1_000;
-const HOUR_MS: u64 = 3_600_000;
 
 /// What is known of the truth.
 #[derive(Default)]
 pub(crate) struct Observer {
     /// What was read of each output since it was written last: of which identity, and the value.
     pub(crate) seen: BTreeMap<(usize, PointId), Vec<(Fingerprint, PointValue)>>,
-    /// Writes of each output since the agent's disk was new.
-    writes: BTreeMap<(usize, PointId), u64>,
+    /// Writes of each point since the agent's disk was new.
+    pub(crate) writes: BTreeMap<(usize, PointId), u64>,
+    /// When each point was written last, in ms.
+    pub(crate) written_at: BTreeMap<(usize, PointId), u64>,
+    /// What was made of registers, and by whom: by people and other masters (`None`), or by way of a point.
+    pub(crate) by_hand: BTreeSet<(Place, i64, Option<PointId>)>,
+    /// Commands: what was asked, and what came of it.
+    pub(crate) once: Once,
+    /// Stops on site that agents have confirmed.
+    pub(crate) site: BTreeMap<usize, SiteStop>,
+    /// Orders on site, counted.
+    pub(crate) orders_on_site: u64,
     /// Changes by others of each register.
     pub(crate) disturbances: BTreeMap<Place, u64>,
     /// Outputs whose instrument took another value than the one written, or was changed by others so soon after that no
@@ -84,14 +97,28 @@ impl World {
                 }
                 self.note_restored(agent, &read.points);
             }
+            Event::Command(CommandEvent::Read { id, read }) => {
+                let inputs = one.told.inputs.entry(*id).or_default();
+                for (point, shown) in read.points.iter().zip(&read.shown) {
+                    let observed = Observed {
+                        value: shown.value.clone(),
+                        quality: shown.quality,
+                        at_ms: read.asked_at,
+                        reason: None,
+                    };
+                    inputs.insert(*point, observed);
+                }
+            }
+            Event::Ordered { number, order } => self.note_ordered(agent, *number, order),
             Event::Polled(result) => {
                 one.told.offered_at = now;
-                one.told.heard(result.as_ref().err());
+                one.heard(result.as_ref().err(), now);
             }
-            Event::Reported(result) => one.told.heard(result.as_ref().err()),
-            Event::Reincarnated(result) => one.told.heard(result.as_ref().err()),
+            Event::Reported(result) => one.heard(result.as_ref().err(), now),
+            Event::Reincarnated(result) => one.heard(result.as_ref().err(), now),
             _ => {}
         }
+        self.note_left(agent, event);
     }
 
     /// Notes of which wishes the wanted value was seen: who changes it then changes it by hand.
@@ -116,9 +143,13 @@ impl World {
                 .and_then(|read| read.value.clone());
             if value.is_some_and(|value| is_inside(wish, &at, &value)) {
                 let restored = told.restores.entry(wish.point_id).or_default();
-                if restored.0 != wish.revision {
-                    *restored = (wish.revision, Vec::new());
+                if restored.revision != wish.revision {
+                    *restored = Restores {
+                        revision: wish.revision,
+                        ..Restores::default()
+                    };
                 }
+                restored.is_shown = true;
             }
         }
     }
@@ -139,173 +170,33 @@ impl World {
                 point,
                 value,
             } => {
-                self.check_write(agent, *sensor, *generation, *point, value);
+                let place = Target {
+                    agent,
+                    sensor: *sensor,
+                    generation: *generation,
+                    point: *point,
+                };
+                self.check_write(place, value);
             }
+            Effect::Command(CommandEffect::Write {
+                id,
+                sensor,
+                generation,
+                point,
+                value,
+                begin_within_ms,
+            }) => {
+                let place = Target {
+                    agent,
+                    sensor: *sensor,
+                    generation: *generation,
+                    point: *point,
+                };
+                self.check_command(place, *id, value, *begin_within_ms);
+            }
+            Effect::Answer { number, result } => self.check_answer(agent, *number, result),
             Effect::Report(report) => self.check_report(agent, report),
             _ => {}
-        }
-    }
-
-    /// No write that nobody asked for, ever.
-    fn check_write(
-        &mut self,
-        agent: usize,
-        sensor: SensorId,
-        generation: u64,
-        point: PointId,
-        value: &PointValue,
-    ) {
-        let now = self.now;
-        let one = &self.agents[agent];
-        let Some(held) = one.told.held.clone() else {
-            self.broken(
-                "1 unset never acts",
-                format_args!("agent {agent} holds nothing and writes {point}"),
-            );
-        };
-        let Some(wish) = held
-            .setpoints
-            .items
-            .iter()
-            .find(|wish| wish.point_id == point)
-        else {
-            self.broken(
-                "1 unset never acts",
-                format_args!("agent {agent} writes {value} to {point}: nothing is set there"),
-            );
-        };
-        if wish.value != *value {
-            self.broken(
-                "1 unset never acts",
-                format_args!(
-                    "agent {agent} writes {value} to {point}: {} is set",
-                    wish.value
-                ),
-            );
-        }
-        if wish.policy == holdfast_domain::document::setpoint::Policy::Observe {
-            self.broken(
-                "1 unset never acts",
-                format_args!("agent {agent} writes {point}, which is only observed"),
-            );
-        }
-        if one.told.is_revoked {
-            self.broken(
-                "14 revoked",
-                format_args!("agent {agent} writes {point} although the hub turned it away"),
-            );
-        }
-        if held.hold.shadow {
-            self.broken(
-                "17 stop",
-                format_args!("agent {agent} writes {point} in shadow mode"),
-            );
-        }
-        let is_in_force = |id| one.told.pauses.get(id).is_none_or(|end| *end > now);
-        let mut pauses = held
-            .hold
-            .pauses
-            .iter()
-            .filter(|pause| is_in_force(&pause.id));
-        if let Some(pause) = pauses.find(|pause| pause.scope.covers(sensor, point)) {
-            self.broken(
-                "17 stop",
-                format_args!("agent {agent} writes {point} although stopped: {pause:?}"),
-            );
-        }
-        let end = one.told.wishes.get(&(point, wish.revision));
-        if end.is_some_and(|end| *end <= now) {
-            self.broken(
-                "17 until when",
-                format_args!("agent {agent} writes {point}: its time is over since {end:?}"),
-            );
-        }
-        let wanted = self.wanted_place(agent, point);
-        let real = one
-            .sensor_on_bus(sensor, generation)
-            .and_then(|content| Where::of(agent, content, point));
-        let bound = |at: &Where| at.identity == wish.bound_to;
-        if !wanted.as_ref().is_some_and(bound) || !real.as_ref().is_none_or(bound) {
-            self.broken("1 redefined", format_args!("agent {agent} writes {point}, which is not what {value} was set for: {wanted:?}, {real:?}"));
-        }
-        let at = wanted.expect("bound");
-        let read = one.told.read.get(&point);
-        let Some(read) = read.filter(|read| read.quality == Quality::Good) else {
-            self.broken(
-                "5 compare",
-                format_args!("agent {agent} writes {point} without a good reading"),
-            );
-        };
-        let age = one.now(now).ms.saturating_sub(read.at_ms);
-        if age > FRESH_MS {
-            self.broken(
-                "5 compare",
-                format_args!("agent {agent} writes {point} on a reading {age} ms old"),
-            );
-        }
-        if read
-            .value
-            .as_ref()
-            .is_some_and(|shown| is_inside(wish, &at, shown))
-        {
-            self.broken(
-                "5 compare",
-                format_args!(
-                    "agent {agent} writes {value} to {point}, which shows {:?}",
-                    read.value
-                ),
-            );
-        }
-        let (per_day, lifetime) = budget(&held, point);
-        let disk_says = one.disk.booked(point);
-        let (limit, revision) = (held.hold.restores_per_hour, wish.revision);
-        self.count_write(agent, point, disk_says, per_day, lifetime);
-        self.count_restore(agent, point, revision, limit);
-    }
-
-    /// Every write was booked before it is made, and there is budget for it.
-    fn count_write(
-        &mut self,
-        agent: usize,
-        point: PointId,
-        booked: u64,
-        per_day: u64,
-        lifetime: u64,
-    ) {
-        let writes = self.observer.writes.entry((agent, point)).or_default();
-        *writes += 1;
-        let writes = *writes;
-        let today = self.agents[agent].told.writes.entry(point).or_default();
-        *today += 1;
-        let today = *today;
-        if writes > booked {
-            self.broken(
-                "5 budget",
-                format_args!("agent {agent}: write {writes} of {point}, {booked} are booked"),
-            );
-        }
-        if today > per_day || writes > lifetime {
-            self.broken("5 budget", format_args!("agent {agent}: write {writes} of {point}, {today} today; allowed: {lifetime}, {per_day}"));
-        }
-    }
-
-    /// Nobody is fought for ever.
-    fn count_restore(&mut self, agent: usize, point: PointId, revision: u64, limit: u32) {
-        let now = self.now;
-        let Some((of, restores)) = self.agents[agent].told.restores.get_mut(&point) else {
-            return;
-        };
-        if *of != revision {
-            return;
-        }
-        restores.retain(|at| now - *at < HOUR_MS);
-        restores.push(now);
-        let count = restores.len();
-        if count > limit as usize {
-            self.broken(
-                "by hand",
-                format_args!("agent {agent} puts {point} back {count} times an hour"),
-            );
         }
     }
 
@@ -326,15 +217,23 @@ impl World {
         point: PointId,
         at: &Where,
         is_other: bool,
+        outcome: &WriteOutcome,
     ) {
-        self.check_nothing_moves(agent, sensor, point);
+        self.check_nothing_moves(agent, sensor, point, true);
+        self.observer.written_at.insert((agent, point), self.now);
+        let (now, register) = (self.now, at.place.register);
+        let raw = self.instrument(&at.place.unit).will_show(register, now);
+        let by = (at.place.clone(), raw, Some(point));
+        self.observer.by_hand.insert(by);
         // Two points can be the same register: then their wishes fight.
         let last = self.observer.last_write.get(&at.place);
         if last.is_some_and(|(_, other, _)| *other != point) {
             self.disturbed(&at.place);
             self.observer.deviated.insert((agent, point), true);
         }
-        self.observer.seen.remove(&(agent, point));
+        if !matches!(outcome, WriteOutcome::Refused(_)) {
+            self.observer.seen.remove(&(agent, point));
+        }
         if is_other {
             self.observer.deviated.insert((agent, point), true);
         }
@@ -343,8 +242,22 @@ impl World {
             .insert(at.place.clone(), (agent, point, self.now));
     }
 
-    /// What an agent holds, and its hub says that it has confirmed, is in force: a stop, and that nothing is set.
-    fn check_nothing_moves(&self, agent: usize, sensor: SensorId, point: PointId) {
+    /// What an agent has confirmed is in force: a stop, and that nothing is set. `is_level`: it is a write to an output.
+    pub(crate) fn check_nothing_moves(
+        &self,
+        agent: usize,
+        sensor: SensorId,
+        point: PointId,
+        is_level: bool,
+    ) {
+        if let Some(stop) = self.site_stop(agent) {
+            self.broken(
+                "17 stop",
+                format_args!(
+                    "agent {agent} writes {point} after it has confirmed the stop on site {stop:?}"
+                ),
+            );
+        }
         let Some(held) = &self.agents[agent].told.held else {
             return;
         };
@@ -352,10 +265,26 @@ impl World {
         let Some(said) = state.reported.as_ref().map(|reported| &reported.values) else {
             return;
         };
+        // What a restored hub says before it has heard the agent is of another time.
+        if !self.observer.taken.contains_key(&agent) {
+            return;
+        }
         let values = &state.target.values;
         let confirmed = said.hold.as_ref().map_or(0, |hold| hold.held_revision);
+        let is_stopped = said
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.state == LoopState::Stopped);
         let mut stops = values.hold.interruptions.iter();
-        let stop = stops.find(|one| one.until.is_none() && one.scope.covers(sensor, point));
+        let rules = held
+            .items
+            .iter()
+            .find_map(|item| item.sensor.content().binding.point_rules(point));
+        let goes = is_level && rules.is_some_and(|rules| rules.on_stop.is_some());
+        let counts = |scope: &Scope| *scope == Scope::Device && is_stopped || !goes;
+        let stop = stops.find(|one| {
+            one.until.is_none() && one.scope.covers(sensor, point) && counts(&one.scope)
+        });
         if let Some(stop) = stop.filter(|_| confirmed >= values.hold.revision) {
             self.broken(
                 "17 stop",
@@ -367,7 +296,7 @@ impl World {
             .items
             .iter()
             .any(|wish| wish.point_id == point);
-        let is_released = !is_wished && !values.wishes.contains_key(&point);
+        let is_released = is_level && !is_wished && !values.wishes.contains_key(&point);
         if is_released && said.held_revision >= values.revision {
             self.broken(
                 "1 unset never acts",
@@ -390,6 +319,10 @@ impl World {
 
     pub(crate) fn disk_restored(&mut self, agent: usize) {
         self.observer.disk_was_restored = true;
+        self.observer.site.remove(&agent);
+        // How long the hub was not heard stood on it too.
+        self.agents[agent].heard_at = 0;
+        self.forgets_commands(agent);
         // What the instruments endured since is forgotten with the disk.
         let disk = &self.agents[agent].disk;
         for ((of, point), writes) in &mut self.observer.writes {
@@ -403,25 +336,20 @@ impl World {
         self.observer.taken.clear();
         self.observer.versions.clear();
         self.observer.events_checked.clear();
+        self.hub_forgets_commands();
     }
 }
 
-impl crate::agent::Told {
+impl Agent {
     /// An answer of the hub, or none.
-    fn heard(&mut self, error: Option<&HubError>) {
+    fn heard(&mut self, error: Option<&HubError>, now: u64) {
         match error {
-            None => self.is_revoked = false,
-            Some(HubError::Revoked(_) | HubError::Deleted(_)) => self.is_revoked = true,
-            Some(HubError::Cut(_) | HubError::Unreachable(_)) => {}
+            None => {
+                self.told.is_revoked = false;
+                self.heard_at = now;
+            }
+            Some(HubError::Revoked(_) | HubError::Deleted(_)) => self.told.is_revoked = true,
+            Some(HubError::Unknown(_) | HubError::Cut(_) | HubError::Unreachable(_)) => {}
         }
     }
-}
-
-/// How often a point may be written: a day, and at all.
-fn budget(held: &holdfast_domain::TargetState, point: PointId) -> (u64, u64) {
-    let mut sensors = held.items.iter().map(|item| &item.sensor);
-    let rules = sensors.find_map(|sensor| sensor.content().binding.point_rules(point));
-    rules.map_or((0, 0), |rules| {
-        (u64::from(rules.budget.per_day), rules.budget.lifetime)
-    })
 }

@@ -3,6 +3,7 @@
 
 use holdfast_domain::{
     document::setpoint::{Conformity, Hold, Policy, SetpointReport},
+    hold::Guard,
     plan::plan,
     row::DeploymentStatus,
     state::DeviceState,
@@ -10,8 +11,10 @@ use holdfast_domain::{
 };
 
 use crate::{
+    instrument::Where,
     observer::is_inside,
     world::{AGENTS, World},
+    writes::number,
 };
 
 impl World {
@@ -28,6 +31,19 @@ impl World {
             assert_eq!(
                 values.held_revision, state.target.values.revision,
                 "setpoints held by agent {agent}"
+            );
+            self.check_all_said(agent, &state);
+            let local = values.hold.as_ref().and_then(|hold| hold.local.as_ref());
+            assert_eq!(
+                local.map(|stop| &stop.reason),
+                self.agents[agent]
+                    .disk
+                    .0
+                    .memory
+                    .local
+                    .as_ref()
+                    .map(|stop| &stop.reason),
+                "the hub knows of the stop on site of agent {agent}"
             );
             let held = values.hold.as_ref().map_or(0, |hold| hold.held_revision);
             assert_eq!(
@@ -123,9 +139,7 @@ impl World {
         };
         let sensors = state.target.items.iter().map(|item| item.sensor.clone());
         let found = sensors
-            .filter_map(|sensor| {
-                Some((crate::instrument::Where::of(agent, &sensor, point)?, sensor))
-            })
+            .filter_map(|sensor| Some((Where::of(agent, &sensor, point)?, sensor)))
             .next();
         let Some((at, sensor)) = found else {
             self.broken(
@@ -140,6 +154,7 @@ impl World {
         let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
         let is_true = is_inside(&wish.setpoint, &at, &at.value(raw));
         let is_paused = state.target.values.hold.shadow
+            || self.agents[agent].disk.0.memory.local.is_some()
             || state
                 .target
                 .values
@@ -155,6 +170,14 @@ impl World {
             .copied()
             .unwrap_or(0);
         let is_redefined = wish.setpoint.bound_to != at.identity;
+        let rules = sensor
+            .content()
+            .binding
+            .point_rules(point)
+            .expect("it is there");
+        let limits = rules.limits.as_ref();
+        let is_outside = limits.is_some_and(|limits| !limits.hold(number(&wish.setpoint.value)));
+        let is_guarded = self.is_guarded(agent, state, &rules.guards);
         let is_worn = self.is_worn(agent, &sensor, point);
         let SetpointReport {
             conformity, hold, ..
@@ -172,9 +195,10 @@ impl World {
                 is_paused && (conformity == Conformity::InSync) == is_true
             }
             (conformity, Hold::Blocked) => {
-                (is_redefined || is_worn) && (conformity == Conformity::InSync) == is_true
+                (is_redefined || is_worn || is_outside || is_guarded)
+                    && (conformity == Conformity::InSync) == is_true
             }
-            (_, Hold::Overridden) => disturbances >= 2,
+            (_, Hold::Overridden) => disturbances >= 1,
             (_, _) => false,
         };
         if !is_so {
@@ -188,6 +212,26 @@ impl World {
         }
     }
 
+    /// Does a guard not hold, or is its point not there or not read?
+    fn is_guarded(&mut self, agent: usize, state: &DeviceState, guards: &[Guard]) -> bool {
+        let interval = u64::from(state.target.values.hold.interval_ms);
+        guards.iter().any(|guard| {
+            let mut sensors = state
+                .target
+                .items
+                .iter()
+                .filter(|item| item.sensor.enabled());
+            let place = sensors.find_map(|item| Where::of(agent, &item.sensor, guard.point_id));
+            let Some(at) = place else { return true };
+            let now = self.now;
+            let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
+            let is_open = guard
+                .at_most
+                .is_some_and(|most| number(&at.value(raw)) > most);
+            is_open || u64::from(guard.max_age_ms) < interval + 1_000
+        })
+    }
+
     /// Is no write left of a point's budget?
     fn is_worn(
         &self,
@@ -199,8 +243,8 @@ impl World {
             return false;
         };
         let one = &self.agents[agent];
-        let today = one.told.writes.get(&point).copied().unwrap_or(0);
-        today >= u64::from(rules.budget.per_day)
+        let account = one.disk.0.booked.get(&point);
+        account.is_some_and(|account| account.today >= rules.budget.per_day)
             || one.disk.booked(point) + rules.budget.reserve() + 16 >= rules.budget.lifetime
     }
 

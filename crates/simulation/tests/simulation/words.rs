@@ -7,10 +7,12 @@ use holdfast_domain::{
     document::{report::running_fingerprint, setpoint::Conformity},
     event::EventKind,
     rebuild,
+    state::DeviceState,
 };
 use holdfast_hub::agents::ReportOutcome;
 
 use crate::{
+    instrument::Where,
     observer::is_inside,
     world::{AGENTS, World},
 };
@@ -130,7 +132,8 @@ impl World {
             if self.observer.events_checked.insert(agent, state.revision) == Some(state.revision) {
                 continue;
             }
-            self.check_adopted(agent);
+            self.check_adopted(agent, &state);
+            self.check_command_words(agent, &state);
             let values = &state.target.values;
             let now = (state.target.version, values.revision, values.hold.revision);
             let before = self
@@ -147,17 +150,39 @@ impl World {
         }
     }
 
-    /// What an instrument shows after it has lost its power is nobody's wish.
-    fn check_adopted(&self, agent: usize) {
+    /// Only what somebody did at the hardware becomes a wish: not what an instrument starts with, nor what it made of a
+    /// value by itself.
+    fn check_adopted(&mut self, agent: usize, state: &DeviceState) {
         let mut events = self
             .hub
             .last_events(self.agents[agent].device, 20)
             .into_iter();
         let adopted = events.find(|event| event.kind == EventKind::SetpointAdopted);
-        if let Some(event) = adopted
-            && event.payload["value"].as_f64() == Some(0.0)
-        {
-            self.broken("adopt", format_args!("agent {agent}: {}", event.payload));
+        let Some(event) = adopted else { return };
+        self.reach("values adopted");
+        let mut wishes = state.target.values.wishes.values();
+        let revision = event.payload["revision"].as_u64();
+        let Some(wish) = wishes.find(|wish| Some(wish.revision) == revision) else {
+            return;
+        };
+        let (setpoint, sensors) = (&wish.setpoint, &state.target.items);
+        let mut places = sensors
+            .iter()
+            .filter_map(|item| Where::of(agent, &item.sensor, setpoint.point_id));
+        let Some(at) = places.next().filter(|at| at.identity == setpoint.bound_to) else {
+            return;
+        };
+        let own = Some(setpoint.point_id);
+        let mut done = self
+            .observer
+            .by_hand
+            .iter()
+            .filter(|(place, _, by)| *place == at.place && *by != own);
+        if !done.any(|(_, raw, _)| is_inside(setpoint, &at, &at.value(*raw))) {
+            self.broken(
+                "adopt",
+                format_args!("agent {agent}: nobody did {}", event.payload),
+            );
         }
     }
 

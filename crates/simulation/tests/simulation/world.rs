@@ -8,8 +8,8 @@ use std::{
     fmt,
 };
 
-use holdfast_domain::{HealthStatus, PointId, SensorId};
-use holdfast_edge::machine::{Effect, Event};
+use holdfast_domain::{HealthStatus, SensorId};
+use holdfast_edge::machine::{CommandEffect, Effect, Event};
 use holdfast_ports::{clock::Entropy as _, hub_link::HubError};
 use holdfast_testkit::world::SeededEntropy;
 
@@ -256,6 +256,7 @@ impl World {
                     agent: of, write, ..
                 } if of == agent => {
                     if self.random.chance(50) {
+                        let write = write.cut_short(self.random.chance(30));
                         write.apply(&mut self.agents[agent].disk);
                     }
                 }
@@ -271,6 +272,7 @@ impl World {
             }
         }
         self.waiting.retain(|_, poll| poll.agent != agent);
+        self.site_uncertain(agent);
         let agent = &mut self.agents[agent];
         agent.machine = None;
         agent.bus.clear();
@@ -281,6 +283,7 @@ impl World {
     pub(crate) fn boot(&mut self, agent: usize) {
         self.say(format_args!("agent {agent} starts"));
         let now = self.now;
+        self.check_site_kept(agent);
         self.agents[agent].boot(now);
         self.tell(agent, Event::Tick);
     }
@@ -294,6 +297,7 @@ impl World {
             agent.revoked_until = 0;
             agent.restart_at = agent.restart_at.min(self.now);
         }
+        self.lift_on_site();
         let units: Vec<Unit> = self.instruments.keys().cloned().collect();
         for unit in units {
             let instrument = self.instruments.get_mut(&unit).expect("listed");
@@ -354,26 +358,6 @@ impl World {
         HubError::Unreachable("connection refused".into())
     }
 
-    /// All points that can be set, as `(agent, point)`, by what the hub wants now.
-    pub(crate) fn outputs(&self, agent: usize) -> Vec<(SensorId, PointId)> {
-        let state = self.hub.state(self.agents[agent].device);
-        let sensors = state.target.items.iter().map(|item| &item.sensor);
-        sensors
-            .flat_map(|sensor| {
-                let binding = &sensor.content().binding;
-                let points = binding.point_names().into_iter();
-                points
-                    .filter(|(point, _)| {
-                        binding
-                            .point_rules(*point)
-                            .is_some_and(|rules| rules.writable)
-                    })
-                    .map(|(point, _)| (sensor.id(), point))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
-    }
-
     /// Is an effect one that touches what runs, or hardware?
     pub(crate) fn counts(&mut self, effect: &Effect) {
         match effect {
@@ -384,14 +368,18 @@ impl World {
             | Effect::NoteWorked(_)
             | Effect::KeepEstablished(_)
             | Effect::NoteTurnedAway(_)
-            | Effect::Remember(_)
+            | Effect::Command(CommandEffect::Begin { .. } | CommandEffect::End(_))
             | Effect::BookWrites { .. } => self.observer.disk_writes += 1,
-            Effect::WritePoint { .. } => self.observer.hardware_writes += 1,
-            Effect::Poll { .. }
+            Effect::WritePoint { .. } | Effect::Command(CommandEffect::Write { .. }) => {
+                self.observer.hardware_writes += 1;
+            }
+            // What is new in it is counted where it is written: that a day goes on is not.
+            Effect::Remember(_)
+            | Effect::Poll { .. }
             | Effect::Verify
             | Effect::Forget(_)
             | Effect::Answer { .. }
-            | Effect::Command(_)
+            | Effect::Command(CommandEffect::Read { .. })
             | Effect::Report(_)
             | Effect::Reincarnate
             | Effect::ReadPoints { .. } => {}

@@ -154,7 +154,7 @@ impl Loop {
             rules,
             control: Control::Active,
             guards: Ok(()),
-            budget: Budget::from_ledger(0),
+            budget: Budget::default(),
             track: Track::default(),
             reading: None,
             now_ms: 1_000,
@@ -209,8 +209,8 @@ impl Loop {
                     let PointValue::Number(value) = value else {
                         panic!("a number is wanted, {value} is written")
                     };
-                    if let Some(booked) = self.budget.to_reserve(&WriteBudget::DEFAULT) {
-                        self.budget.reserved(booked);
+                    if let Some(booking) = self.budget.to_book(&self.rules.budget, self.now_ms) {
+                        self.budget.booked(&booking, self.now_ms);
                     }
                     self.budget.spend(self.now_ms);
                     self.now_ms += 5;

@@ -8,7 +8,7 @@ use super::{
     client::Client,
     device::Device,
     hub::Hub,
-    process::{Process, command},
+    process::{Process, command_with_a_disk},
 };
 
 /// An agent: its disk stays when its process ends.
@@ -106,7 +106,7 @@ impl Agent {
 
     /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
-        let mut agent = command("holdfast-agent");
+        let mut agent = command_with_a_disk("holdfast-agent");
         agent
             .env("HOLDFAST_AGENT_HUB", &self.hub)
             .env("HOLDFAST_AGENT_DATA_DIR", &self.disk);
@@ -131,6 +131,12 @@ impl Agent {
     /// Freezes it: nothing happens in it any more, and nobody is told.
     pub(crate) async fn freeze(&self) {
         self.process.as_ref().expect("it runs").freeze().await;
+    }
+
+    /// From now on there is no room on its disk, or there is again.
+    pub(crate) async fn disk_is_full(&self, is_full: bool) {
+        let process = self.process.as_ref().expect("it runs");
+        process.disk_is_full(is_full).await;
     }
 
     /// Lets it go on.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{
     client::Client,
     device::Device,
-    process::{Process, Ran, command, run},
+    process::{Process, Ran, command, command_with_a_disk, run},
     tables::psql,
     wait::eventually,
 };
@@ -119,7 +119,7 @@ impl Hub {
     fn server_command(&self) -> tokio::process::Command {
         match &self.database {
             None => {
-                let mut up = command("holdfast");
+                let mut up = command_with_a_disk("holdfast");
                 up.args([
                     "up",
                     "--no-agent",
@@ -259,6 +259,12 @@ impl Hub {
         self.server.take().expect("it runs").kill().await;
     }
 
+    /// From now on there is no room on the disk of the process that serves the API, or there is again. With SQLite only.
+    pub(crate) async fn disk_is_full(&self, is_full: bool) {
+        let server = self.server.as_ref().expect("it runs");
+        server.disk_is_full(is_full).await;
+    }
+
     /// Which store it has.
     pub(crate) fn store(&self) -> Store {
         self.store
@@ -360,6 +366,25 @@ impl Hub {
                 .unwrap_or_default(),
             name,
         )
+    }
+
+    /// Waits until the reconciler says that it is ready, or not. With PostgreSQL only.
+    pub(crate) async fn reconciler_is_ready(&self, wanted: bool) {
+        let addr = self.reconciler_addr.expect("it is a process of its own");
+        let reconciler = Client::new(&format!("http://{addr}"), None);
+        let status = if wanted { 200 } else { 503 };
+        eventually(
+            &format!("the reconciler's /readyz answers {status}"),
+            async || {
+                let ready = reconciler.ask("GET", "/readyz", &Value::Null).await;
+                if ready.status == status {
+                    Ok(())
+                } else {
+                    Err(format!("{} {}", ready.status, ready.body))
+                }
+            },
+        )
+        .await;
     }
 
     /// The value of a metric of the reconciler, all its labels summed up.

@@ -52,6 +52,19 @@ pub(crate) fn command(name: &str) -> Command {
     command
 }
 
+/// The same for a program whose disk may be [full](Process::disk_is_full): writing to it then fails, instead of ending it.
+pub(crate) fn command_with_a_disk(name: &str) -> Command {
+    let plain = command(name);
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=XFSZ").arg(program(name));
+    for (key, value) in plain.as_std().get_envs() {
+        if value.is_none() {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
 /// A running process.
 pub(crate) struct Process {
     name: &'static str,
@@ -184,11 +197,29 @@ impl Process {
         self.signal("CONT").await;
     }
 
-    async fn signal(&self, signal: &str) {
-        let id = self
-            .child
+    /// From now on there is no room on its disk, or there is again. For [`command_with_a_disk`].
+    pub(crate) async fn disk_is_full(&self, is_full: bool) {
+        let most = if is_full { "0" } else { "unlimited" };
+        let limited = Command::new("prlimit")
+            .arg(format!("--pid={}", self.id()))
+            .arg(format!("--fsize={most}:unlimited"))
+            .status()
+            .await;
+        assert!(
+            limited.is_ok_and(|status| status.success()),
+            "prlimit --fsize={most} ({})",
+            self.name
+        );
+    }
+
+    fn id(&self) -> u32 {
+        self.child
             .id()
-            .unwrap_or_else(|| panic!("{} has ended already:\n{}", self.name, self.said()));
+            .unwrap_or_else(|| panic!("{} has ended already:\n{}", self.name, self.said()))
+    }
+
+    async fn signal(&self, signal: &str) {
+        let id = self.id();
         let sent = Command::new("kill")
             .arg(format!("-{signal}"))
             .arg(id.to_string())

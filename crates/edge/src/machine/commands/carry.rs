@@ -136,7 +136,7 @@ impl Machine {
         if let Some(end) = objection {
             return self.finish(id, end, now, effects);
         }
-        let booked = self.account(point).to_reserve(&job.rules.budget);
+        let booked = self.account(point).to_book(&job.rules.budget, now.ms);
         let commands = &mut self.commands;
         if commands.docket.begin(id, now.ms).is_none() {
             // It has ended, or is not wanted any more.
@@ -144,7 +144,7 @@ impl Machine {
             return;
         }
         if let Some(job) = commands.jobs.get_mut(&id) {
-            job.stage = Stage::Beginning(booked);
+            job.stage = Stage::Beginning(booked.clone());
         }
         let booking = booked.map(|booked| (point, booked));
         effects.push(Effect::Command(CommandEffect::Begin { id, booking }));
@@ -152,10 +152,7 @@ impl Machine {
 
     /// The account of a point's writes; the value loop may have written to it when it was a level.
     fn account(&self, point: PointId) -> Budget {
-        let booked = self.holding.booked(point);
-        let own = self.commands.budgets.get(&point).copied();
-        own.filter(|own| own.booked >= booked)
-            .unwrap_or_else(|| Budget::from_ledger(booked))
+        self.holding.account(point).cloned().unwrap_or_default()
     }
 
     pub(in crate::machine) fn on_command(
@@ -189,7 +186,7 @@ impl Machine {
         let Some(job) = self.commands.jobs.get(&id) else {
             return;
         };
-        let Stage::Beginning(booked) = job.stage else {
+        let Stage::Beginning(booked) = &job.stage else {
             return;
         };
         let point = job.command.point_id;
@@ -203,12 +200,9 @@ impl Machine {
                 effects,
             );
         }
-        let mut account = self.account(point);
         if let Some(booked) = booked {
-            account.reserved(booked);
-            self.holding.note_booked(point, booked);
+            self.holding.note_booked(point, booked, now);
         }
-        self.commands.budgets.insert(point, account);
         if let Some(end) = self.objection(job, now) {
             return self.finish(id, end, now, effects);
         }
@@ -217,12 +211,20 @@ impl Machine {
             let end = End::unwritten(CommandOutcome::Failed, "its sensor does not run any more");
             return self.finish(id, end, now, effects);
         };
+        let account = self.holding.account_mut(point);
+        if !account.is_booked(now.ms) {
+            // The day has ended meanwhile, or the instrument was replaced.
+            let why = "nothing was written, because its write had to be booked anew";
+            let end = End::unwritten(CommandOutcome::Failed, why);
+            return self.finish(id, end, now, effects);
+        }
         account.spend(now.ms);
-        self.commands.budgets.insert(point, account);
         let Some(job) = self.commands.jobs.get_mut(&id) else {
             return;
         };
         job.stage = Stage::Writing { since: now.ms };
+        // No stop is confirmed while it is under way.
+        self.holding.note_writing(point);
         effects.push(Effect::Command(CommandEffect::Write {
             id,
             sensor,
@@ -244,6 +246,11 @@ impl Machine {
             return;
         };
         let Stage::Writing { since } = job.stage else {
+            return;
+        };
+        let point = job.command.point_id;
+        self.on_wrote(point, outcome.clone(), now, 0, effects);
+        let Some(job) = self.commands.jobs.get_mut(&id) else {
             return;
         };
         let end = match outcome {

@@ -1,7 +1,9 @@
 //! What is done for a command, and what comes of it.
 
 use holdfast_domain::{
-    CommandId, PointId, PointValue, SensorId, document::command::CommandReport, hold::WriteOutcome,
+    CommandId, PointId, PointValue, SensorId,
+    document::command::CommandReport,
+    hold::{Account, WriteOutcome},
 };
 
 use crate::machine::PointsRead;
@@ -13,8 +15,8 @@ pub enum CommandEffect {
     Begin {
         /// Which.
         id: CommandId,
-        /// The point, and the writes of it that count as made.
-        booking: Option<(PointId, u64)>,
+        /// The point, and what counts as written to it.
+        booking: Option<(PointId, Account)>,
     },
     /// Read points of a running sensor now. → [`CommandEvent::Read`]
     Read {

@@ -19,7 +19,7 @@ use holdfast_domain::{
     docket::{Came, Docket, Ending, Waiting},
     document::command::{Command, CommandOutcome, CommandReport},
     event::whole_micros,
-    hold::{Budget, Control, Observed, PointRules, WriteOutcome},
+    hold::{Account, Control, Observed, PointRules, WriteOutcome},
 };
 
 use super::{Effect, Machine, Now};
@@ -35,8 +35,6 @@ pub(in crate::machine) struct Commands {
     jobs: BTreeMap<CommandId, Job>,
     /// What has ended and is not noted in the ledger yet: nobody is told before.
     noting: BTreeSet<CommandId>,
-    /// The accounts of points that were written to.
-    budgets: BTreeMap<PointId, Budget>,
     /// What ended because of a restart, and is to be noted with the next event.
     recalled: Vec<CommandReport>,
     /// Is the next document the first that this disk sees, or the first since it was put back to an earlier state?
@@ -60,7 +58,7 @@ enum Stage {
     /// Its guards are read, at these sensors still.
     Guards(BTreeSet<SensorId>),
     /// Its id is being made durable, and writes are booked so far.
-    Beginning(Option<u64>),
+    Beginning(Option<Account>),
     Writing {
         since: u64,
     },

@@ -129,8 +129,12 @@ impl Holding {
             .peekable();
         let on_site = self.local.stop().is_some();
         if on_site || stops.peek().is_some() {
-            let is_settled = (!on_site || self.local_settled)
-                && stops.all(|pause| self.settled.contains(&pause.id));
+            // Said when it stands on the disk: after a restart nothing is gone to again that was said to be left.
+            let kept = self.notes.kept();
+            let is_settled = (!on_site || self.local_settled && kept.local_settled)
+                && stops.all(|pause| {
+                    self.settled.contains(&pause.id) && kept.settled.contains(&pause.id)
+                });
             return if is_settled {
                 LoopState::Stopped
             } else {
@@ -163,7 +167,9 @@ impl Holding {
 impl Machine {
     /// An output that nobody knew before is not left: it was never gone to. Nor is, after a restart, one that was left.
     pub(super) fn place_new(&mut self, point: PointId, is_boot: bool, now: Now) {
-        let (access, silent) = (self.hub.access(), self.hub.silent_ms(now.ms));
+        let silent = self.hub.silent_ms(now.ms);
+        // Whom the hub has turned away writes nothing; what was left is left all the same.
+        let access = HubAccess::Granted;
         let holding = &mut self.holding;
         let Some(output) = holding.outputs.get(&point) else {
             return;
@@ -282,7 +288,7 @@ impl Output {
     }
 
     /// Takes where it stands, by whether it may be held. Is the way to its safe value what is to be done now?
-    pub(super) fn moves(&mut self, standing: &Standing, is_shadow: bool, now: Now) -> bool {
+    pub(super) fn moves(&mut self, standing: &Standing, stays: bool, now: Now) -> bool {
         let why = match standing.off {
             Off::Forbidden => return false,
             Off::No => None,
@@ -305,21 +311,22 @@ impl Output {
                 *of = why;
                 false
             }
-            (Place::Leaving(_), Some(_)) => true,
-            (Place::Leaving(way), None) => {
+            (Place::Leaving(way), _) => {
                 let is_under_way =
                     self.doing != Doing::Nothing || way.track.stage != Stage::Watching;
-                if !is_under_way {
-                    self.is_moved(Place::Held);
+                if is_under_way || self.still_goes(standing, stays) {
+                    return true;
                 }
-                is_under_way
+                // What is asked for now may be another way, or none.
+                self.is_moved(Place::Held);
+                why.is_some() && self.moves(standing, stays, now)
             }
             (Place::Held, Some(_)) if !is_quiet => false,
             (Place::Held, Some(why)) => {
                 let is_over = self.said.hold == Hold::Expired
                     || self.expires_at.is_some_and(|end| end <= now.ms);
                 let to = safe_value(&self.setpoint, &self.rules, why)
-                    .filter(|_| !is_shadow && !is_over)
+                    .filter(|_| !stays && !is_over)
                     .cloned();
                 let Some(to) = to else {
                     self.place = Place::Left(why);
@@ -337,6 +344,16 @@ impl Output {
         }
     }
 
+    /// Is where it is on its way to still where it is to go? A wish, or a rule of the point, may have changed meanwhile.
+    fn still_goes(&self, standing: &Standing, stays: bool) -> bool {
+        match (&self.place, standing.off) {
+            (Place::Leaving(way), Off::Left(why)) => {
+                !stays && safe_value(&self.setpoint, &self.rules, why) == Some(&way.to)
+            }
+            _ => false,
+        }
+    }
+
     fn is_moved(&mut self, place: Place) {
         self.place = place;
         self.track.moved();
@@ -345,7 +362,7 @@ impl Output {
     /// The next step to its safe value; `None`: the way is over, and it is looked at as ever.
     pub(super) fn leave(&mut self, ask: &Ask<'_>) -> Option<Next> {
         let Ask { standing, now, .. } = *ask;
-        let may_begin = standing.off != Off::No;
+        let may_begin = self.still_goes(standing, ask.stays);
         let Place::Leaving(way) = &self.place else {
             return None;
         };
@@ -355,6 +372,7 @@ impl Output {
             return None;
         }
         let (to, why) = (way.to.clone(), way.why);
+        let is_settling = step.track.stage != Stage::Watching;
         if let Place::Leaving(way) = &mut self.place {
             way.track = step.track;
         }
@@ -366,7 +384,7 @@ impl Output {
             return None;
         }
         self.look_at = step.look_at_ms.map(|at| at.max(now.ms + 1));
-        let changed = self.say_leaving(standing, &to, step.trouble.as_ref(), now);
+        let changed = self.say_leaving(standing, &to, step.trouble.as_ref(), is_settling, now);
         let busy = match step.act {
             Act::Nothing | Act::Adopt(_) => None,
             Act::Read => Some(Busy::Reading),
@@ -410,6 +428,7 @@ impl Output {
         standing: &Standing,
         to: &PointValue,
         trouble: Option<&HoldReason>,
+        is_settling: bool,
         now: Now,
     ) -> Changed {
         let shown = self
@@ -417,7 +436,9 @@ impl Output {
             .as_ref()
             .and_then(|reading| reading.value.as_ref());
         let conformity = match shown.and_then(|shown| self.band.holds(shown)) {
-            Some(true) => Conformity::InSync,
+            // What it showed before it was written to says nothing.
+            Some(true) if !is_settling => Conformity::InSync,
+            Some(true) => Conformity::Unknown,
             Some(false) => Conformity::Drifting,
             None => Conformity::Unknown,
         };

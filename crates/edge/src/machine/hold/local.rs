@@ -202,7 +202,7 @@ impl Machine {
         let local = &mut holding.local;
         let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut local.tickets)
             .into_iter()
-            .partition(|ticket| result.is_err() && ticket.serial <= serial);
+            .partition(|ticket| result.is_err() && ticket.serial <= serial && !ticket.is_kept);
         local.tickets = waiting;
         match result {
             Ok(()) => {

@@ -7,9 +7,11 @@
 //!
 //! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
+//! - `accounts.rs`: how often each point was written to;
 //! - `pass.rs`: when the outputs of a sensor are read;
 //! - `say.rs`: what is said of them.
 
+mod accounts;
 mod leaving;
 mod local;
 mod notes;
@@ -24,17 +26,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_domain::{
     Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
     document::hold::{HoldSettings, LoopState},
-    hold::{Control, LoopMemory, Observed, WriteOutcome, check_guards},
+    hold::{Account, Control, LoopMemory, Observed, WriteOutcome, check_guards},
+    pace::Pressure,
     values::wishes_fingerprint,
 };
 use holdfast_ports::bus::Fresh;
 
 use super::{Effect, Machine, Now, PointsRead};
 use crate::status::HubAccess;
+use accounts::Accounts;
 use local::Local;
 use notes::Notes;
 use outputs::Outputs;
-use pass::Pass;
+use pass::{Pace, Pass};
 use point::{Busy, Output};
 use view::Errors;
 
@@ -51,8 +55,9 @@ pub(super) struct Holding {
     passes: BTreeMap<SensorId, Pass>,
     /// The last readings of points that guards are on.
     guarded_by: BTreeMap<PointId, Observed>,
-    /// Writes booked in the ledger, of points without a setpoint too.
-    booked: BTreeMap<PointId, u64>,
+    /// Writes to points, of those without a setpoint too.
+    accounts: Accounts,
+    pace: Pace,
     /// Passes that took longer than the interval.
     overruns: u64,
     /// Passes that ended.
@@ -83,7 +88,7 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn from_ledger(
-        booked: BTreeMap<PointId, u64>,
+        booked: BTreeMap<PointId, Account>,
         memory: LoopMemory,
         now_ms: u64,
     ) -> Self {
@@ -97,6 +102,7 @@ impl Holding {
             hub_lost_settled: memory.hub_lost_settled,
             said_state: LoopState::Active,
             errors: Errors::default(),
+            accounts: Accounts::from_ledger(booked, &memory, now_ms),
             notes: Notes::from_ledger(memory, now_ms),
             revision: 0,
             settings: HoldSettings::default(),
@@ -104,7 +110,7 @@ impl Holding {
             outputs: Outputs::default(),
             passes: BTreeMap::new(),
             guarded_by: BTreeMap::new(),
-            booked,
+            pace: Pace::default(),
             overruns: 0,
             writing: BTreeSet::new(),
             awaited: BTreeSet::new(),
@@ -129,7 +135,11 @@ impl Holding {
     pub(super) fn next_at(&self) -> Option<u64> {
         let passes = self.passes.values().filter_map(Pass::next_at);
         let look = self.outputs.next_look();
-        let ends = [self.local.ends_at(), self.next_note_at()];
+        let ends = [
+            self.local.ends_at(),
+            self.next_note_at(),
+            self.accounts.next_at(),
+        ];
         passes
             .chain(look)
             .chain(self.ends.values().copied())
@@ -142,14 +152,9 @@ impl Holding {
         self.in_hand.values().copied().min()
     }
 
-    /// Writes of a point that are booked in the ledger.
-    pub(super) fn booked(&self, point: PointId) -> u64 {
-        self.booked.get(&point).copied().unwrap_or(0)
-    }
-
-    /// Writes of a point were booked that no setpoint made.
-    pub(super) fn note_booked(&mut self, point: PointId, booked: u64) {
-        self.booked.insert(point, booked);
+    /// A write that no setpoint asks for is given to an adapter; its end is told ([`Machine::on_wrote`]).
+    pub(super) fn note_writing(&mut self, point: PointId) {
+        self.writing.insert(point);
     }
 
     /// May this point be written to by a command?
@@ -233,7 +238,6 @@ impl Machine {
             let rules = known.map(|before| before.rules.clone());
             let rules = rules.or_else(|| item.sensor.content().binding.point_rules(point));
             let Some(rules) = rules else { continue };
-            let booked = holding.booked.get(&point).copied().unwrap_or(0);
             let kept = holding.notes.kept().setpoints.get(&point);
             let left = kept.filter(|kept| is_boot && kept.revision == setpoint.revision);
             if before.is_none() {
@@ -242,8 +246,9 @@ impl Machine {
             let setpoint = &setpoint.clone().with_at_most(left.map(|left| left.ms));
             let is_writing = holding.writing.contains(&point);
             let place = (sensor, content);
+            let account = || holding.accounts.take(point);
             let (output, is_new) =
-                Output::of(before, setpoint, place, rules, booked, is_writing, now);
+                Output::of(before, setpoint, place, rules, account, is_writing, now);
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
@@ -254,7 +259,11 @@ impl Machine {
             }
             outputs.insert(point, output);
         }
-        holding.outputs = outputs;
+        let released = std::mem::replace(&mut holding.outputs, outputs);
+        for (point, output) in released.into_all() {
+            holding.accounts.put(point, output.budget);
+        }
+        holding.take_resets(&target);
         let outputs = &holding.outputs;
         holding
             .in_hand
@@ -292,6 +301,7 @@ impl Machine {
             self.look_at_output(point, now, random, effects);
         }
         self.settle_stops(now);
+        self.note_resets(now, effects);
         self.write_notes(now, effects);
         self.answer_orders(effects);
     }
@@ -336,9 +346,10 @@ impl Machine {
             |guard| holding.guarded_by.get(&guard),
             now.ms,
         );
-        let interval_ms = u64::from(holding.interval_ms());
+        let interval_ms = holding.kept_interval_ms(sensor);
         let restores = holding.settings.restores_per_hour;
-        let is_shadow = holding.settings.shadow;
+        let is_enabled = |item: &Item| item.sensor.enabled();
+        let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
         let mut output = holding
@@ -351,7 +362,7 @@ impl Machine {
         let ask = point::Ask {
             standing: &standing,
             guards: &guards,
-            is_shadow,
+            stays,
             interval_ms,
             restores_per_hour: restores,
             now,
@@ -364,7 +375,7 @@ impl Machine {
         }
         let has_ended = next.busy.is_none() && output.is_wish_answered();
         let ahead = match next.busy {
-            Some(Busy::Writing { .. }) => output.book_ahead(),
+            Some(Busy::Writing { .. }) => output.book_ahead(now),
             Some(Busy::Reading | Busy::Booking { .. }) | None => None,
         };
         drop(output);
@@ -382,6 +393,7 @@ impl Machine {
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
                 Some(generation) => {
                     self.holding.writing.insert(point);
+                    self.holding.accounts.days_run = true;
                     effects.push(Effect::WritePoint {
                         sensor,
                         generation,
@@ -437,6 +449,15 @@ impl Machine {
         }
     }
 
+    /// An instrument ended its connection, and may be there again: the same, but for what is being read just now, which is
+    /// of use. There are instruments that end it after every answer.
+    pub(in crate::machine) fn broken_off(&mut self, sensor: SensorId, now: Now) {
+        let outputs = &mut self.holding.outputs;
+        for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
+            outputs.change(point, |output| output.broken_off(now));
+        }
+    }
+
     /// What a write came to.
     pub(super) fn on_wrote(
         &mut self,
@@ -462,18 +483,26 @@ impl Machine {
     pub(super) fn on_booked(
         &mut self,
         point: PointId,
-        booked: u64,
+        booked: &Account,
         result: &Result<(), String>,
         now: Now,
         random: u32,
         effects: &mut Vec<Effect>,
     ) {
         if result.is_ok() {
-            self.holding.booked.insert(point, booked);
+            self.holding.note_booked(point, booked, now);
         }
-        let took = |output: &mut Output| output.booked(booked, result, now, random);
+        self.reset_noted(point, result, now, random);
+        let took = |output: &mut Output| output.booked(result, now, random);
         if self.holding.outputs.change(point, took).is_some() {
             self.look_at_output(point, now, random, effects);
+        }
+    }
+
+    /// How busy the machine is; `None`: that is not known.
+    pub(super) fn on_pressure(&mut self, pressure: Option<Pressure>) {
+        if self.holding.pace.stretch.note(pressure) && self.holding.is_used() {
+            self.reporting.header_detail();
         }
     }
 
@@ -491,11 +520,8 @@ impl Machine {
             asked_at,
             shown,
         } = read;
-        let interval = u64::from(self.holding.interval_ms());
-        if let Some(pass) = self.holding.passes.get_mut(&sensor) {
-            let over = pass.ended(now.ms, interval, self.holding.settings.dynamic);
-            self.holding.overruns += u64::from(over);
-            self.holding.passes_ended += 1;
+        if self.holding.pass_ended(sensor, now) {
+            self.reporting.header_detail();
         }
         for (
             point,

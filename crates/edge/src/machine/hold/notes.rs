@@ -58,7 +58,8 @@ impl Notes {
 impl Holding {
     /// When something is to be written, in ms.
     pub(super) fn next_note_at(&self) -> Option<u64> {
-        let runs_down = self.notes.runs_down || self.local.ends_at().is_some();
+        let runs_down =
+            self.notes.runs_down || self.accounts.days_run || self.local.ends_at().is_some();
         self.notes.next_at(runs_down)
     }
 }
@@ -70,6 +71,7 @@ impl Machine {
             return;
         }
         let memory = self.memory(now);
+        self.holding.accounts.days_run = memory.days.values().any(|left| left.ms > 0);
         let local = &self.holding.local;
         let (site, serial) = (local.wanted.clone(), local.serial);
         let notes = &mut self.holding.notes;
@@ -150,6 +152,7 @@ impl Machine {
             settled: holding.settled.clone(),
             local_settled: holding.local_settled,
             hub_lost_settled: holding.hub_lost_settled,
+            days: holding.days(now),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use holdfast_domain::{PointId, SensorId};
+use holdfast_domain::{PointId, SensorId, hold::Budget};
 
 use super::point::Output;
 
@@ -39,9 +39,9 @@ impl Outputs {
         if let Some(at) = output.look_at() {
             self.looks.remove(&(at, point));
         }
-        forget(&mut self.by_sensor, output.sensor(), point);
+        forget(&mut self.by_sensor, &output.sensor(), point);
         for guard in output.guards() {
-            forget(&mut self.by_guard, guard.point_id, point);
+            forget(&mut self.by_guard, &guard.point_id, point);
         }
         Some(output)
     }
@@ -67,6 +67,15 @@ impl Outputs {
             output,
             looks: &mut self.looks,
         })
+    }
+
+    /// The account of its writes, to be changed: when it is to be looked at is not by that.
+    pub(super) fn budget_mut(&mut self, point: PointId) -> Option<&mut Budget> {
+        self.all.get_mut(&point).map(|output| &mut output.budget)
+    }
+
+    pub(super) fn into_all(self) -> BTreeMap<PointId, Output> {
+        self.all
     }
 
     /// Changes one, if it is there.
@@ -134,11 +143,11 @@ impl Outputs {
     }
 }
 
-fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<PointId>>, key: K, point: PointId) {
-    if let Some(points) = index.get_mut(&key) {
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<PointId>>, key: &K, point: PointId) {
+    if let Some(points) = index.get_mut(key) {
         points.remove(&point);
         if points.is_empty() {
-            index.remove(&key);
+            index.remove(key);
         }
     }
 }

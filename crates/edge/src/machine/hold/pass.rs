@@ -1,10 +1,15 @@
-//! When the outputs of a sensor are read.
+//! When the outputs of a sensor are read, and how often: how long that takes, and what is told of it.
 
 use std::collections::BTreeSet;
 
-use holdfast_domain::{Item, PointId, Quality, SensorId, hold::Observed};
+use holdfast_domain::{
+    Item, PointId, Quality, SensorId,
+    hold::Observed,
+    limits,
+    pace::{Figure, Stretch, kept_interval_ms, with_headroom},
+};
 
-use super::{Effect, Machine, Now, point::Output};
+use super::{Effect, Holding, Machine, Now, point::Output};
 
 /// The looks at one sensor.
 #[derive(Debug, Default)]
@@ -17,8 +22,6 @@ pub(super) struct Pass {
     also: BTreeSet<PointId>,
     /// How long the last whole one took, in ms.
     took_ms: Option<u64>,
-    /// How often it is looked at, where the bus carries no more, in ms.
-    slowed_to: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +31,6 @@ struct Begun {
 }
 
 impl Pass {
-    /// The interval is lengthened to this much more than a pass takes, in hundredths.
-    const HEADROOM: u64 = 125;
-
     /// Looks at once.
     pub(super) fn hurry(&mut self, now_ms: u64) {
         self.next_at = self.next_at.min(now_ms);
@@ -54,29 +54,72 @@ impl Pass {
         self.took_ms
     }
 
-    /// An interval in ms that passes which take so long, in ms, keep up with.
-    pub(super) const fn with_headroom(took_ms: u64) -> u64 {
-        took_ms.saturating_mul(Self::HEADROOM) / 100
-    }
-
-    /// The reading has ended. Did a whole pass outlast the interval?
-    pub(super) fn ended(&mut self, now_ms: u64, interval_ms: u64, dynamic: bool) -> bool {
-        let Some(Begun { at, whole }) = self.begun.take() else {
-            return false;
-        };
+    /// The reading has ended. How long did it take, in ms, if it was a whole pass?
+    pub(super) fn ended(&mut self, now_ms: u64) -> Option<u64> {
+        let Begun { at, whole } = self.begun.take()?;
         if !whole {
-            return false;
+            return None;
         }
         let took = now_ms.saturating_sub(at);
         self.took_ms = Some(took);
-        let is_over = took > interval_ms;
-        self.slowed_to = if is_over && dynamic {
-            Self::with_headroom(took)
-        } else {
-            0
-        };
         self.next_at = self.next_at.max(now_ms);
-        is_over
+        Some(took)
+    }
+}
+
+/// What the loop's passes took, and what the machine carries.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    pub(super) stretch: Stretch,
+    /// How long the longest of the sensors' passes take.
+    pub(super) figure: Figure,
+}
+
+impl Pace {
+    /// The shortest interval, in ms, that passes which take so long, in ms, keep up with.
+    pub(super) fn recommended(&self, took_ms: u64) -> u32 {
+        within_range(self.stretch.of(with_headroom(took_ms)))
+    }
+}
+
+/// An interval as it can be set.
+pub(super) fn within_range(interval_ms: u64) -> u32 {
+    let wanted = i64::try_from(interval_ms).unwrap_or(i64::MAX);
+    let range = limits::HOLD_INTERVAL_MS;
+    u32::try_from(wanted.clamp(*range.start(), *range.end())).unwrap_or(u32::MAX)
+}
+
+impl Holding {
+    /// How often the outputs of a sensor are looked at, in ms.
+    pub(super) fn kept_interval_ms(&self, sensor: SensorId) -> u64 {
+        let took = self.passes.get(&sensor).and_then(Pass::took_ms);
+        self.kept_for(took)
+    }
+
+    /// How often outputs are looked at, as it is told, in ms.
+    pub(super) fn told_interval_ms(&self) -> u32 {
+        within_range(self.kept_for(self.pace.figure.told()))
+    }
+
+    fn kept_for(&self, took_ms: Option<u64>) -> u64 {
+        let asked = u64::from(self.interval_ms());
+        kept_interval_ms(asked, took_ms, &self.pace.stretch, self.settings.dynamic)
+    }
+
+    /// A reading of this sensor has ended. Has what is told of passes changed by it?
+    pub(super) fn pass_ended(&mut self, sensor: SensorId, now: Now) -> bool {
+        let interval = u64::from(self.interval_ms());
+        let Some(pass) = self.passes.get_mut(&sensor) else {
+            return false;
+        };
+        self.passes_ended += 1;
+        let Some(took) = pass.ended(now.ms) else {
+            return false;
+        };
+        self.overruns += u64::from(took > interval);
+        let longest = self.passes.values().filter_map(Pass::took_ms).max();
+        // One slow pass counts once, whichever end next.
+        longest == Some(took) && self.pace.figure.note(took)
     }
 }
 
@@ -97,7 +140,7 @@ impl Machine {
 
     fn begin_pass(&mut self, sensor: SensorId, now: Now, effects: &mut Vec<Effect>) {
         let generation = self.generation_of(sensor);
-        let interval = u64::from(self.holding.interval_ms());
+        let interval = self.holding.kept_interval_ms(sensor);
         let holding = &mut self.holding;
         let Some(pass) = holding.passes.get_mut(&sensor) else {
             return;
@@ -106,7 +149,7 @@ impl Machine {
         let mut points = std::mem::take(&mut pass.also);
         if whole {
             // A late pass is not made up for: the next one is an interval later.
-            pass.next_at = now.ms + interval.max(pass.slowed_to);
+            pass.next_at = now.ms + interval;
             let outputs: Vec<PointId> = holding.outputs.of_sensor(sensor).collect();
             for point in &outputs {
                 if generation.is_none() {

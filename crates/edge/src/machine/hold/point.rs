@@ -5,7 +5,7 @@ use holdfast_domain::{
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
-        Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
+        Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
         Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
@@ -33,11 +33,13 @@ pub(super) struct Output {
     /// Was it looked at since then? While a write settles, that says nothing of the end yet.
     saw_end: bool,
     pub(super) track: Track,
-    budget: Budget,
+    pub(super) budget: Budget,
     is_booking_ahead: bool,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
+    /// When its instrument last ended the connection, in ms.
+    broken_off_at: u64,
     /// What is under way.
     pub(super) doing: Doing,
     /// When it is looked at again, in ms.
@@ -56,7 +58,8 @@ pub(super) struct Output {
 pub(super) struct Ask<'a> {
     pub(super) standing: &'a Standing,
     pub(super) guards: &'a Result<(), GuardFailure>,
-    pub(super) is_shadow: bool,
+    /// It goes to no safe value: in shadow mode, and where its sensor is disabled.
+    pub(super) stays: bool,
     pub(super) interval_ms: u64,
     pub(super) restores_per_hour: u32,
     pub(super) now: Now,
@@ -93,7 +96,7 @@ pub(super) fn max_age_ms(interval_ms: u64) -> u64 {
 /// What is to be done for an output.
 pub(super) enum Busy {
     Reading,
-    Booking { booked: u64 },
+    Booking { booked: Account },
     Writing { value: PointValue },
 }
 
@@ -104,14 +107,14 @@ pub(super) struct Next {
 }
 
 impl Output {
-    /// An output by its wish; what is known of `before` is kept. Is the wish a new one? `is_writing`: a write to it is with
-    /// the adapter, perhaps by a wish that was released since.
+    /// An output by its wish; what is known of `before` is kept, else `account` is what of writes to it is. Is the wish a new
+    /// one? `is_writing`: a write to it is with the adapter, perhaps by a wish that was released since.
     pub(super) fn of(
         before: Option<Self>,
         setpoint: &Setpoint,
         (sensor, content): (SensorId, Fingerprint),
         rules: PointRules,
-        booked: u64,
+        account: impl FnOnce() -> Budget,
         is_writing: bool,
         now: Now,
     ) -> (Self, bool) {
@@ -147,7 +150,7 @@ impl Output {
                     ),
                     None => (
                         Track::default(),
-                        Budget::from_ledger(booked),
+                        account(),
                         None,
                         if is_writing {
                             Doing::Writing
@@ -171,6 +174,7 @@ impl Output {
                     is_booking_ahead: false,
                     reading,
                     lost_at: 0,
+                    broken_off_at: 0,
                     doing,
                     place,
                     left_badly: None,
@@ -263,6 +267,12 @@ impl Output {
         self.reading = None;
     }
 
+    /// Its instrument ended the connection, and may have been without power.
+    pub(super) fn broken_off(&mut self, now: Now) {
+        self.track.was_out_of_reach = true;
+        self.broken_off_at = now.ms;
+    }
+
     pub(super) fn read(&mut self, observed: Observed) {
         // What was asked for before the line broke says nothing of what came after.
         if observed.at_ms >= self.lost_at {
@@ -301,17 +311,10 @@ impl Output {
         }
     }
 
-    pub(super) fn booked(
-        &mut self,
-        booked: u64,
-        result: &Result<(), String>,
-        now: Now,
-        random: u32,
-    ) {
+    pub(super) fn booked(&mut self, result: &Result<(), String>, now: Now, random: u32) {
         self.is_booking_ahead = false;
         match result {
             Ok(()) => {
-                self.budget.reserved(booked);
                 if self.doing == Doing::Booking {
                     self.doing = Doing::Nothing;
                     self.track_of_write().take_back();
@@ -344,7 +347,7 @@ impl Output {
     }
 
     fn moves_on(&mut self, ask: &Ask<'_>) -> Option<Next> {
-        if !self.moves(ask.standing, ask.is_shadow, ask.now) {
+        if !self.moves(ask.standing, ask.stays, ask.now) {
             return None;
         }
         self.leave(ask)
@@ -354,7 +357,7 @@ impl Output {
         let Ask {
             standing,
             guards,
-            is_shadow: _,
+            stays: _,
             interval_ms,
             restores_per_hour,
             now,
@@ -386,6 +389,9 @@ impl Output {
             told,
         } = decide(&situation, std::mem::take(&mut self.track));
         self.track = track;
+        // What was asked for before says nothing of what came after.
+        let asked_at = self.reading.as_ref().map_or(0, |reading| reading.at_ms);
+        self.track.was_out_of_reach |= asked_at < self.broken_off_at;
         // What is due now was just looked at.
         self.look_at = look_at_ms.map(|at| at.max(now.ms + 1));
         let adopt = match &act {
@@ -403,7 +409,7 @@ impl Output {
 
     /// Begins a write: books a block of them first, if the last one is used up.
     pub(super) fn begin_write(&mut self, value: PointValue, now: Now) -> Busy {
-        match self.budget.to_reserve(&self.rules.budget) {
+        match self.budget.to_book(&self.rules.budget, now.ms) {
             Some(booked) => {
                 self.doing = Doing::Booking;
                 Busy::Booking { booked }
@@ -417,8 +423,8 @@ impl Output {
     }
 
     /// The next block of writes, if it is to be booked while this one is made.
-    pub(super) fn book_ahead(&mut self) -> Option<u64> {
-        let ahead = self.budget.to_reserve_ahead(&self.rules.budget);
+    pub(super) fn book_ahead(&mut self, now: Now) -> Option<Account> {
+        let ahead = self.budget.to_book_ahead(&self.rules.budget, now.ms);
         let booked = ahead.filter(|_| !self.is_booking_ahead)?;
         self.is_booking_ahead = true;
         Some(booked)

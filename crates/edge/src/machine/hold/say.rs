@@ -13,6 +13,7 @@ impl Holding {
         which: Option<&BTreeSet<PointId>>,
         now: Now,
     ) -> ReportedValues {
+        let pass_ms = self.pace.figure.told();
         let items = self
             .outputs
             .iter()
@@ -28,7 +29,9 @@ impl Holding {
             hold: Some(HoldReport {
                 held_revision: self.in_force.1,
                 state: self.state(),
-                interval_ms: self.interval_ms(),
+                interval_ms: self.told_interval_ms(),
+                pass_ms: pass_ms.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
+                recommended_interval_ms: pass_ms.map(|ms| self.pace.recommended(ms)),
                 overruns: self.overruns,
                 local: self.local.stop().map(|stop| stop.told(now.ms)),
                 local_ended: self.local.wanted.ended.clone(),

@@ -8,7 +8,6 @@ use holdfast_domain::{
         hold::{LoopState, Pause},
         setpoint::{Conformity, Hold},
     },
-    limits,
 };
 
 use super::{Machine, Now, leaving::Place, pass::Pass, point::Output};
@@ -94,7 +93,7 @@ impl Machine {
             interval_ms: holding.interval_ms(),
             hub_interval_ms: holding.settings.interval_ms,
             local_interval_ms: holding.local.wanted.interval_ms,
-            recommended_interval_ms: last_pass_ms.map(recommended),
+            recommended_interval_ms: last_pass_ms.map(|took| holding.pace.recommended(took)),
             last_pass_ms,
             passes: holding.passes_ended,
             overruns: holding.overruns,
@@ -136,11 +135,4 @@ impl Machine {
             Some(item.sensor.name().clone()),
         )
     }
-}
-
-/// The shortest interval that leaves a pass room to take a quarter longer.
-fn recommended(took_ms: u64) -> u32 {
-    let wanted = i64::try_from(Pass::with_headroom(took_ms)).unwrap_or(i64::MAX);
-    let range = limits::HOLD_INTERVAL_MS;
-    u32::try_from(wanted.clamp(*range.start(), *range.end())).unwrap_or(u32::MAX)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use holdfast_domain::{
     CommandId, Fingerprint, Health, HealthStatus, Incarnation, Item, PauseId, PointId, PointValue,
-    Protocol, SensorId,
+    Protocol, ResetId, SensorId,
     document::{
         command::{Command, CommandOutcome, CommandReport},
         hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
@@ -15,7 +15,10 @@ use holdfast_domain::{
     row::{Actor, Audit, DeploymentStatus, SensorRow},
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
     trouble::{Noted, Trouble, TroubleKind},
-    values::{CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues, Values, Wish},
+    values::{
+        CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues, ResetWish, Values,
+        Wish,
+    },
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
 use jiff::{SignedDuration, Timestamp};
@@ -115,6 +118,7 @@ fn full_values(at: Timestamp) -> Values {
     Values {
         revision: i64::MAX as u64,
         wishes: wishes.map(|wish| (wish.setpoint.point_id, wish)).into(),
+        resets: ["a", "pulse"].map(|name| full_reset(name, at)).into(),
         hold: HoldWish {
             revision: i64::MAX as u64,
             shadow: true,
@@ -137,6 +141,20 @@ fn full_values(at: Timestamp) -> Values {
             records: ["one", "other"].map(|name| full_command(name, at)).into(),
         },
     }
+}
+
+/// A reset of a write budget; one of them has every optional field.
+fn full_reset(name: &str, at: Timestamp) -> (PointId, ResetWish) {
+    let point_id = PointId(uuid_of(name));
+    let reset = ResetWish {
+        point_id,
+        id: ResetId(uuid_of("reset")),
+        by: Actor::named("anna"),
+        reason: "new valve \0 ✓".to_owned(),
+        at,
+        key: (name == "a").then(|| "request ✓".to_owned()),
+    };
+    (point_id, reset)
 }
 
 /// A command; one of them has every optional field.
@@ -204,10 +222,13 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
     ReportedValues {
         held_revision: 1 << 52,
         items: BTreeMap::from([(PointId(uuid_of("a")), item), (PointId(uuid_of("b")), bare)]),
+        resets: [(PointId(uuid_of("a")), ResetId(uuid_of("reset")))].into(),
         hold: Some(HoldReport {
             held_revision: 7,
             state: LoopState::Shadow,
             interval_ms: u32::MAX,
+            pass_ms: Some(50),
+            recommended_interval_ms: Some(100),
             overruns: 9,
             local: Some(LocalStop {
                 by: Actor::named("a technician ✓"),
