@@ -1,12 +1,12 @@
 //! One output: its wish, what it showed last, what is under way, and how it stands.
 
 use holdfast_domain::{
-    Fingerprint, PointValue, SensorId,
+    Fingerprint, PointValue, Quality, SensorId,
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
         Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
-        Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Instead, Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
 use jiff::Timestamp;
@@ -51,6 +51,8 @@ pub(super) struct Output {
     pub(super) left_badly: Option<String>,
     /// Was it noted that its time is over?
     is_end_noted: bool,
+    /// Was it noted what its instrument makes of its value?
+    is_learned_noted: bool,
 }
 
 /// What a look at an output is made with.
@@ -86,6 +88,10 @@ pub(super) struct Said {
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
+}
+
+fn is_good(reading: &Observed) -> bool {
+    reading.quality == Quality::Good && reading.value.is_some()
 }
 
 /// From what age on a reading says nothing any more, in ms.
@@ -144,7 +150,8 @@ impl Output {
                     Some(before) => (
                         before.track.of_new_wish(),
                         before.budget,
-                        before.reading,
+                        // That it could not be read before is no answer to this wish.
+                        before.reading.filter(is_good),
                         before.doing,
                         before.place,
                     ),
@@ -179,6 +186,7 @@ impl Output {
                     place,
                     left_badly: None,
                     is_end_noted: false,
+                    is_learned_noted: false,
                     look_at: None,
                     said: Said {
                         conformity: Conformity::Unknown,
@@ -194,6 +202,36 @@ impl Output {
                 (output, true)
             }
         }
+    }
+
+    /// What an earlier life of the agent learned of its instrument.
+    pub(super) fn remember(&mut self, learned: &Learned) {
+        let instead = Instead::remembered(learned.found.clone(), learned.how);
+        self.track = Track::from_ledger(Some(instead));
+        self.is_learned_noted = true;
+    }
+
+    /// What its instrument is known to make of its value.
+    pub(super) fn learned(&self) -> Option<Learned> {
+        let instead = self.track.instead.as_ref()?;
+        instead.is_learned().then(|| Learned {
+            revision: self.setpoint.revision,
+            found: instead.found().clone(),
+            how: instead.how(),
+        })
+    }
+
+    /// Is there something to note of that?
+    pub(super) fn has_just_learned(&mut self) -> bool {
+        let instead = self.track.instead.as_ref();
+        let is_learned = instead.is_some_and(Instead::is_learned);
+        std::mem::replace(&mut self.is_learned_noted, is_learned) != is_learned
+    }
+
+    /// Somebody asks for a look at everything.
+    pub(super) fn look_again(&mut self) {
+        self.track.try_once_more();
+        self.look_now();
     }
 
     /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
@@ -262,8 +300,14 @@ impl Output {
 
     /// Its instrument was out of reach, for a moment at least.
     pub(super) fn lost_touch(&mut self, now: Now) {
-        self.track.was_out_of_reach = true;
+        self.track.lost_touch();
         self.lost_at = now.ms;
+        self.reading = None;
+    }
+
+    /// It can't be looked at yet: its sensor is being started, say. That says nothing of its instrument.
+    pub(super) fn is_not_there_yet(&mut self) {
+        self.track.lost_touch();
         self.reading = None;
     }
 
@@ -284,7 +328,7 @@ impl Output {
     pub(super) fn can_not_be_read(&mut self, why: String, now: Now) {
         self.reading = Some(Observed {
             value: None,
-            quality: holdfast_domain::Quality::Bad,
+            quality: Quality::Bad,
             at_ms: now.ms,
             reason: Some(why),
         });
