@@ -7,6 +7,9 @@ above the first), input registers 10000 more, coils are on at multiples of 3, di
     {"unit": 1, "table": "holding", "address": 100, "type": "float32", "value": 21.5, "wordOrder": "big"}
 with type one of int16, uint16, int32, uint32, int64, uint64, float32, float64, bool (coils and discrete inputs).
 
+`--habit UNIT:HABIT` says what a unit makes of what functions 6 and 16 write, and `--journal PATH` what is written down of
+all that arrives; both are the same for the libmodbus server: see README.md.
+
 Prints `PORT n` first (0: a serial port); ends when standard input closes. See README.md beside this file.
 """
 
@@ -35,8 +38,8 @@ def build_tables(offset):
     return {
         "coil": [address % 3 == 0 for address in range(SIZE)],
         "discrete": [address % 2 == 0 for address in range(SIZE)],
-        "holding": [offset + address for address in range(SIZE)],
-        "input": [10000 + offset + address for address in range(SIZE)],
+        "holding": [(offset + address) % 65536 for address in range(SIZE)],
+        "input": [(10000 + offset + address) % 65536 for address in range(SIZE)],
     }
 
 
@@ -55,16 +58,66 @@ def put(tables, item):
     table[address:address + len(words)] = words
 
 
-def device(unit, tables, arguments):
-    """The simulated device: pymodbus keeps the registers, we only refuse and delay."""
+class Habit:
+    """What a unit makes of what is written to its holding registers."""
+
+    def __init__(self, text="obey"):
+        self.name, *numbers = text.split(":")
+        self.numbers = [int(number) for number in numbers]
+        if (self.name, len(numbers)) not in HABITS:
+            raise SystemExit(f"--habit: {text} is none of {HABITS}")
+        # Values on their way, by address, with the reads that they come after; addresses that are not read any more.
+        self.coming, self.hidden = {}, set()
+
+    def write(self, address, shown, written):
+        """What `address`, which shows a value, shows after another was written."""
+        match self.name:
+            case "ignore":
+                return shown
+            case "round":
+                return written - written % self.numbers[0]
+            case "limit":
+                return min(max(written, self.numbers[0]), self.numbers[1])
+            case "late":
+                self.coming[address] = (written, self.numbers[0])
+                return shown
+            case "hide":
+                self.hidden.add(address)
+        return written
+
+    def read(self, address, shown):
+        """What `address` shows this time and the next; none: it can't be read."""
+        if address in self.hidden:
+            return None
+        value, left = self.coming.pop(address, (shown, 0))
+        if left == 0:
+            return value
+        self.coming[address] = (value, left - 1)
+        return shown
+
+
+HABITS = [("obey", 0), ("ignore", 0), ("round", 1), ("limit", 2), ("late", 1), ("hide", 0), ("dead", 1)]
+
+
+def device(unit, tables, habit, arguments):
+    """The simulated device: pymodbus keeps the registers, we only refuse, delay, and have habits."""
     refused = [tuple(int(part) for part in text.split(":")) for text in arguments.refuse]
 
-    async def action(_function, _start, address, count, _registers, _values):
+    async def action(function, start, address, count, registers, values):
         if arguments.delay_ms:
             await asyncio.sleep(arguments.delay_ms / 1000)
         for first, length in refused:
             if address < first + length and first < address + count:
                 return ExcCodes.ILLEGAL_ADDRESS
+        for position in range(count if function in (3, 6, 16) else 0):
+            place = address - start + position
+            if values is not None:
+                values[position] = habit.write(address + position, registers[place], values[position])
+            elif function == 3:  # with the others pymodbus looks at what it has written
+                shown = habit.read(address + position, registers[place])
+                if shown is None:
+                    return ExcCodes.DEVICE_FAILURE
+                registers[place] = shown
         return None
 
     def block(name, datatype):
@@ -82,12 +135,33 @@ def device(unit, tables, arguments):
     )
 
 
-def cutter(every):
-    """Cuts each `every`-th answer in half; the rest of the frame never comes."""
+def journal(path):
+    """Writes down what arrives: a connection as `C`, a request as `R` or `W`, unit, function, address."""
+    file = open(path, "a", buffering=1, encoding="ascii")
+
+    def connected(is_connected):
+        if is_connected:
+            file.write("C\n")
+
+    def arrived(sending, pdu):
+        if not sending:
+            kind = "W" if pdu.function_code in (5, 6, 15, 16, 22, 23) else "R"
+            file.write(f"{kind} {pdu.dev_id} {pdu.function_code} {pdu.address}\n")
+        return pdu
+
+    return {"trace_connect": connected, "trace_pdu": arrived}
+
+
+def cutter(every, dead):
+    """Cuts each `every`-th answer in half, and those of units away that are dead after so many; the rest never comes."""
     count = 0
 
     def trace(sending, data):
         nonlocal count
+        if sending and len(data) > 6 and data[6] in dead:
+            dead[data[6]] -= 1
+            if dead[data[6]] < 0:
+                return b""
         if sending and every:
             count += 1
             if count % every == 0:
@@ -114,6 +188,8 @@ async def main():
     parser.add_argument("--refuse", action="append", default=[], metavar="FIRST:COUNT")
     parser.add_argument("--delay-ms", type=int, default=0, help="wait this long before each answer")
     parser.add_argument("--half-frame-every", type=int, default=0, metavar="N")
+    parser.add_argument("--habit", action="append", default=[], metavar="UNIT:HABIT")
+    parser.add_argument("--journal", metavar="PATH")
     arguments = parser.parse_args()
 
     units = [int(unit) for unit in arguments.units.split(",")]
@@ -121,14 +197,20 @@ async def main():
     for item in json.loads(arguments.set):
         put(tables[item.get("unit", units[0])], item)
 
-    devices = [device(unit, tables[unit], arguments) for unit in units]
-    cut = cutter(arguments.half_frame_every)
+    habits = {unit: Habit() for unit in units}
+    for text in arguments.habit:
+        unit, _, habit = text.partition(":")
+        habits[int(unit)] = Habit(habit)
+    devices = [device(unit, tables[unit], habits[unit], arguments) for unit in units]
+    dead = {unit: habits[unit].numbers[0] for unit in units if habits[unit].name == "dead"}
+    cut = cutter(arguments.half_frame_every, dead)
+    traces = journal(arguments.journal) if arguments.journal else {}
     if arguments.serial:
-        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut)
+        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut, **traces)
     else:
         framer = FramerType.RTU if arguments.rtu else FramerType.SOCKET
         server = ModbusTcpServer(
-            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut
+            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut, **traces
         )
     await server.serve_forever(background=True)
     print("PORT", 0 if arguments.serial else server.transport.sockets[0].getsockname()[1], flush=True)

@@ -15,9 +15,10 @@ use crate::{
         command::{Command, CommandOutcome, CommandReport, Commands},
         point::PointKind,
     },
-    hold::PointRules,
+    hold::{Observed, PointRules, number, reaches},
     ids::{CommandId, PointId},
     limits,
+    value::Quality,
 };
 
 /// What an agent knows of commands.
@@ -272,4 +273,42 @@ pub fn forbids(rules: &PointRules, command: &Command) -> Option<String> {
         ));
     }
     crate::wish::outside(&command.value, rules.limits.as_ref()).map(|problems| problems.to_string())
+}
+
+/// Must be known what the point shows before this is written? Where a largest step is declared, and a number is written.
+#[must_use]
+pub fn needs_shown(rules: &PointRules, command: &Command) -> bool {
+    let step = rules.limits.as_ref().and_then(|limits| limits.max_step);
+    step.is_some() && number(&command.value).is_some()
+}
+
+/// Why a command is further than the point's largest step from what the point shows, if it is, or that is not known. What is
+/// written once can't go there in steps.
+#[must_use]
+pub fn too_far(rules: &PointRules, command: &Command, shown: Option<&Observed>) -> Option<String> {
+    if !needs_shown(rules, command) {
+        return None;
+    }
+    let limits = rules.limits.as_ref();
+    let step = limits.and_then(|limits| limits.max_step)?;
+    let value = &command.value;
+    let good = shown
+        .filter(|shown| shown.quality == Quality::Good)
+        .and_then(|shown| shown.value.as_ref());
+    match good {
+        Some(shown) if number(shown).is_none() => Some(alloc::format!(
+            "{value} can be at most {step} from what the point shows (maxStep), and it shows {shown}"
+        )),
+        Some(shown) if reaches(limits, shown, value) => None,
+        Some(shown) => Some(alloc::format!(
+            "{value} is further than {step} (maxStep) from {shown}, which the point shows: give it in steps"
+        )),
+        None => {
+            let why = shown.and_then(|shown| shown.reason.as_deref());
+            Some(alloc::format!(
+                "{value} can be at most {step} from what the point shows (maxStep), and it can't be read: {}",
+                why.unwrap_or("no good reading")
+            ))
+        }
+    }
 }

@@ -73,10 +73,9 @@ impl Shown {
             | Hold::Expired => true,
             Hold::Pending | Hold::Writing => false,
             Hold::Active => match self.conformity {
-                Conformity::InSync => true,
-                Conformity::Drifting | Conformity::Deviates => {
-                    self.wish.setpoint.policy == Policy::Observe
-                }
+                // What an instrument makes of a value is said when a second write has ended so too.
+                Conformity::InSync | Conformity::Deviates => true,
+                Conformity::Drifting => self.wish.setpoint.policy == Policy::Observe,
                 Conformity::Unknown | Conformity::AcknowledgedUnverified => false,
             },
         }

@@ -22,7 +22,7 @@ use crate::{
     document::{
         hold::Scope,
         point::PointKind,
-        setpoint::{Hold, Policy, Setpoint, Tolerance},
+        setpoint::{Conformity, Hold, Policy, Setpoint, Tolerance},
     },
     event::{Context, EventKind},
     fields::Problems,
@@ -204,7 +204,8 @@ fn is_given_up(state: &DeviceState, wish: &Wish) -> bool {
         .and_then(|reported| reported.values.items.get(&wish.setpoint.point_id));
     said.is_some_and(|said| {
         said.revision >= wish.revision
-            && matches!(said.hold, Hold::Overridden | Hold::Refused | Hold::Expired)
+            && (matches!(said.hold, Hold::Overridden | Hold::Refused | Hold::Expired)
+                || said.conformity == Conformity::Deviates)
     })
 }
 

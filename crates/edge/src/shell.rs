@@ -30,6 +30,10 @@ use crate::{
     status::AgentStatus,
 };
 
+/// How long commands that were begun may take to come to their end when the agent ends: a write, its settle time, the
+/// read-back, and the report. Short of what supervisors wait before they kill.
+const FINISH_LIMIT: Duration = Duration::from_secs(8);
+
 /// An agent at work.
 pub(crate) struct Shell {
     machine: Machine,
@@ -110,31 +114,67 @@ impl Shell {
     ) {
         let mut events = VecDeque::from([Event::Tick]);
         loop {
-            while let Some(event) = events.pop_front() {
-                let effects = self
-                    .machine
-                    .handle(event, self.now(), self.entropy.jitter());
-                events.extend(
-                    effects
-                        .into_iter()
-                        .filter_map(|effect| self.carry_out(effect)),
-                );
-            }
+            self.work_off(&mut events);
             self.publish(status);
             match self.next(cancel).await {
                 Input::Cancelled => break,
-                Input::Done(done) => self.take_done(done, &mut events),
-                Input::Asked(asked) => events.extend(self.take_asked(asked)),
-                Input::Health => events.extend(self.calls.health.take()),
-                Input::Load => {
-                    self.load_at = Instant::now() + LOAD_EACH;
-                    let pressure = self.load.as_ref().and_then(|load| load.pressure());
-                    events.push_back(Event::Pressure(pressure));
-                }
-                Input::Tick => events.push_back(Event::Tick),
+                input => self.take(input, &mut events),
             }
         }
+        self.finish_what_was_begun().await;
         self.shut_down(stop_limit).await;
+    }
+
+    /// Tells the machine what happened, and starts what it wants done.
+    fn work_off(&mut self, events: &mut VecDeque<Event>) {
+        while let Some(event) = events.pop_front() {
+            let effects = self
+                .machine
+                .handle(event, self.now(), self.entropy.jitter());
+            events.extend(
+                effects
+                    .into_iter()
+                    .filter_map(|effect| self.carry_out(effect)),
+            );
+        }
+    }
+
+    fn take(&mut self, input: Input, events: &mut VecDeque<Event>) {
+        match input {
+            Input::Cancelled => {}
+            Input::Done(done) => self.take_done(done, events),
+            Input::Asked(asked) => events.extend(self.take_asked(asked)),
+            Input::Health => events.extend(self.calls.health.take()),
+            Input::Load => {
+                self.load_at = Instant::now() + LOAD_EACH;
+                let pressure = self.load.as_ref().and_then(|load| load.pressure());
+                events.push_back(Event::Pressure(pressure));
+            }
+            Input::Tick => events.push_back(Event::Tick),
+        }
+    }
+
+    /// Commands that were begun are carried through and told: an orderly end leaves nobody in doubt.
+    async fn finish_what_was_begun(&mut self) {
+        self.machine.wind_down();
+        let never = CancellationToken::new();
+        let finished = async {
+            let mut events = VecDeque::from([Event::Tick]);
+            loop {
+                self.work_off(&mut events);
+                if self.machine.is_at_rest() {
+                    return;
+                }
+                let input = self.next(&never).await;
+                self.take(input, &mut events);
+            }
+        };
+        if tokio::time::timeout(FINISH_LIMIT, finished).await.is_err() {
+            tracing::warn!(
+                limit_s = FINISH_LIMIT.as_secs(),
+                "a command that was begun did not come to its end in time: it is told as unknown after the next start"
+            );
+        }
     }
 
     async fn next(&mut self, cancel: &CancellationToken) -> Input {

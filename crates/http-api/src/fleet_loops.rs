@@ -97,30 +97,36 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use futures::future::join_all;
+    use tokio::{
+        sync::Semaphore,
+        time::{advance, pause},
+    };
 
     use super::*;
 
-    const LOOK: Duration = Duration::from_millis(100);
-
-    /// A look that takes a while, and says which one it was.
-    async fn look(looks: &AtomicU32) -> ApiResult<FleetReconciliation> {
-        let failed = looks.fetch_add(1, Ordering::SeqCst) + 1;
-        tokio::time::sleep(LOOK).await;
-        Ok(FleetReconciliation {
-            failed,
+    fn figures(look: u32) -> FleetReconciliation {
+        FleetReconciliation {
+            failed: look,
             ..FleetReconciliation::default()
-        })
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_who_ask_at_once_share_a_look() {
-        let (loops, looks) = (FleetLoops::default(), AtomicU32::new(0));
-        let first = async { loops.now(look(&looks)).await };
-        let others = async {
-            tokio::time::sleep(LOOK / 2).await;
-            join_all((0..100).map(|_| loops.now(look(&looks)))).await
+        let (loops, looks, gate) = (FleetLoops::default(), AtomicU32::new(0), Semaphore::new(0));
+        let look = async || {
+            let look = looks.fetch_add(1, Ordering::SeqCst) + 1;
+            gate.acquire().await.expect("it stays").forget();
+            Ok(figures(look))
         };
-        let (first, others) = tokio::join!(first, others);
+        let others = async {
+            advance(Duration::from_millis(1)).await;
+            let mut asking = join_all((0..100).map(|_| loops.now(look())));
+            assert!(futures::poll!(&mut asking).is_pending(), "one at a time");
+            gate.add_permits(2);
+            asking.await
+        };
+        let (first, others) = tokio::join!(loops.now(look()), others);
         assert_eq!(first.expect("looked").failed, 1);
         for other in others {
             // Not the one that had begun before they asked.
@@ -129,22 +135,30 @@ mod tests {
         assert_eq!(looks.load(Ordering::SeqCst), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn pages_take_figures_of_a_moment_ago_unless_something_was_changed() {
-        let (loops, looks) = (FleetLoops::default(), AtomicU32::new(0));
-        let recent = async || loops.recent(look(&looks)).await.expect("looked").failed;
-        assert_eq!((recent().await, recent().await), (1, 1));
-        tokio::time::sleep(19 * LOOK).await;
-        assert_eq!(recent().await, 1);
-        tokio::time::sleep(LOOK).await;
-        assert_eq!(recent().await, 2);
-        // Changed while somebody looks: what they see may be from before.
-        tokio::time::sleep(20 * LOOK).await;
-        let change = async {
-            tokio::time::sleep(LOOK / 2).await;
-            loops.forget();
+        const HALF: Duration = Duration::from_millis(50);
+        pause();
+        let loops = FleetLoops::default();
+        let recent = async |look: u32, change: bool| {
+            let look = async {
+                advance(HALF).await;
+                if change {
+                    loops.forget();
+                }
+                advance(HALF).await;
+                Ok(figures(look))
+            };
+            loops.recent(look).await.expect("looked").failed
         };
-        assert_eq!(tokio::join!(recent(), change).0, 3);
-        assert_eq!(recent().await, 4);
+        assert_eq!((recent(1, false).await, recent(2, false).await), (1, 1));
+        advance(38 * HALF).await;
+        assert_eq!(recent(2, false).await, 1);
+        advance(2 * HALF).await;
+        assert_eq!(recent(2, false).await, 2);
+        // Changed while somebody looks: what they see may be from before.
+        advance(40 * HALF).await;
+        assert_eq!(recent(3, true).await, 3);
+        assert_eq!(recent(4, false).await, 4);
     }
 }

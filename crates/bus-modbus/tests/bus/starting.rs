@@ -228,16 +228,3 @@ async fn after_a_stop_nothing_is_sent_and_the_connection_is_closed() {
     );
     assert_eq!(sim.unit_counts(1).requests(), requests);
 }
-
-#[tokio::test]
-async fn a_line_with_seven_data_bits_is_refused() {
-    let line = json!({ "type": "rtu", "serialPort": "/dev/ttyS0", "dataBits": 7, "unitId": 1 });
-    let document = Document::new(1, 502).with("connection", line);
-    let error = start(&bus(quick()), &document, &Witness::new())
-        .await
-        .err()
-        .unwrap();
-    let expected =
-        "/dev/ttyS0: Modbus RTU has 8 data bits a character, and dataBits is 7".to_owned();
-    assert_eq!(error, StartError::Unsupported(expected));
-}

@@ -179,8 +179,8 @@ fn next(facts: &Facts, setpoint: &SetpointView) -> String {
                 format!("it is looked at every {every} ms; a change made at the hardware becomes the new wish")
             }
             (Conformity::Deviates, _) => {
-                "nothing is written while the instrument shows what it made of the value; what it ignored is tried again with \
-                 growing pauses"
+                "what it ignores is tried some times more, with growing pauses; then nothing is written while the instrument shows \
+                 what it made of the value. Set the value again, or `holdfast reconcile` the device, to have it tried once more"
                     .to_owned()
             }
             (Conformity::Unknown | Conformity::Drifting | Conformity::AcknowledgedUnverified, _) => {

@@ -32,12 +32,12 @@ const LOOK: Duration = Duration::from_secs(10);
 /// the process goes on.
 pub(super) async fn run(hub: Hub, device: DeviceId, ports: &Path, cancel: &CancellationToken) {
     let started = Instant::now();
-    let tour = async {
+    let tour = Box::pin(async {
         let tour = Tour::start(hub, device, ports, started).await?;
         tour.show().await?;
         std::future::pending::<anyhow::Result<()>>().await
-    };
-    if let Some(Err(error)) = Box::pin(cancel.run_until_cancelled(tour)).await {
+    });
+    if let Some(Err(error)) = cancel.run_until_cancelled(tour).await {
         println!("The demo ended: {error:#}");
         cancel.cancelled().await;
     }

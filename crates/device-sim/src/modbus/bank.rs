@@ -32,10 +32,27 @@ impl Table {
     }
 }
 
+/// What becomes of an address that was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken<T> {
+    /// It stays as it is.
+    Not,
+    /// It becomes this.
+    Now(T),
+    /// It becomes this after so many more reads.
+    After(T, u64),
+    /// It becomes this, and can't be read any more.
+    Hidden(T),
+}
+
 /// One mapped address.
 #[derive(Clone, Copy, Debug)]
 struct Cell<T> {
     value: T,
+    /// A value that was written, and the reads that it comes after.
+    coming: Option<(T, u64)>,
+    /// Reading it earns an exception.
+    hidden: bool,
     factory: T,
     reads: u64,
     writes: u64,
@@ -62,6 +79,8 @@ impl<T: Copy> Cells<T> {
             address,
             Cell {
                 value,
+                coming: None,
+                hidden: false,
                 factory: value,
                 reads: 0,
                 writes: 0,
@@ -73,7 +92,7 @@ impl<T: Copy> Cells<T> {
     pub(crate) fn set(&mut self, address: u16, value: T) -> bool {
         self.cells
             .get_mut(&address)
-            .map(|cell| cell.value = value)
+            .map(|cell| (cell.value, cell.coming) = (value, None))
             .is_some()
     }
 
@@ -102,25 +121,39 @@ impl<T: Copy> Cells<T> {
     /// Reads for a client: all of the span or nothing, counted.
     pub(crate) fn read(&mut self, span: Span, mut each: impl FnMut(T)) -> Result<(), Exception> {
         self.check(span)?;
+        let mut cells = self.cells.range(span.addresses());
+        if cells.any(|(_, cell)| cell.hidden) {
+            return Err(Exception::ServerDeviceFailure);
+        }
         for (_, cell) in self.cells.range_mut(span.addresses()) {
             cell.reads += 1;
+            cell.coming = match cell.coming.take() {
+                Some((value, 0)) => {
+                    cell.value = value;
+                    None
+                }
+                coming => coming.map(|(value, left)| (value, left - 1)),
+            };
             each(cell.value);
         }
         Ok(())
     }
 
-    /// Writes for a client: all of the span or nothing, counted. `new` gives the value to store for the
-    /// position in the span and the value there now; none leaves it as it is (still a counted write).
+    /// Writes for a client: all of the span or nothing, counted. `new` says what becomes of the
+    /// position in the span and the value there now (it is a counted write in any case).
     pub(crate) fn write(
         &mut self,
         span: Span,
-        mut new: impl FnMut(usize, T) -> Option<T>,
+        mut new: impl FnMut(usize, T) -> Taken<T>,
     ) -> Result<(), Exception> {
         self.check(span)?;
         for (position, (_, cell)) in self.cells.range_mut(span.addresses()).enumerate() {
             cell.writes += 1;
-            if let Some(value) = new(position, cell.value) {
-                cell.value = value;
+            match new(position, cell.value) {
+                Taken::Not => {}
+                Taken::Now(value) => (cell.value, cell.coming) = (value, None),
+                Taken::After(value, reads) => cell.coming = Some((value, reads)),
+                Taken::Hidden(value) => (cell.value, cell.hidden) = (value, true),
             }
         }
         Ok(())
@@ -129,7 +162,7 @@ impl<T: Copy> Cells<T> {
     /// Every value as it left the factory; counters go on.
     pub(crate) fn restore_factory_values(&mut self) {
         for cell in self.cells.values_mut() {
-            cell.value = cell.factory;
+            (cell.value, cell.coming, cell.hidden) = (cell.factory, None, false);
         }
     }
 }

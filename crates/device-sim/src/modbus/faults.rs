@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::bank::Table;
+use super::bank::{Table, Taken};
 use super::codes::{Exception, Function};
 use super::pdu::{Request, Span};
 
@@ -186,24 +186,32 @@ pub enum WriteRule {
     RoundDownTo(u16),
     /// It takes the nearest value in this range.
     Limit(RangeInclusive<u16>),
+    /// It takes it after so many more reads, which show what was before. A coil takes it at once.
+    Late(u64),
+    /// It takes it, and reading it earns exception 4 from then on. A coil takes it and shows it.
+    Hide,
 }
 
 impl WriteRule {
-    /// What a register becomes; none: it stays.
-    pub(super) fn register(&self, written: u16) -> Option<u16> {
+    /// What becomes of a register.
+    pub(super) fn register(&self, written: u16) -> Taken<u16> {
         match self {
-            Self::Obey => Some(written),
-            Self::Ignore => None,
-            Self::RoundDownTo(step) => Some(written - written % (*step).max(1)),
-            Self::Limit(range) => Some(written.min(*range.end()).max(*range.start())),
+            Self::Obey => Taken::Now(written),
+            Self::Ignore => Taken::Not,
+            Self::RoundDownTo(step) => Taken::Now(written - written % (*step).max(1)),
+            Self::Limit(range) => Taken::Now(written.min(*range.end()).max(*range.start())),
+            Self::Late(reads) => Taken::After(written, *reads),
+            Self::Hide => Taken::Hidden(written),
         }
     }
 
-    /// What a coil becomes; none: it stays.
-    pub(super) fn bit(&self, written: bool) -> Option<bool> {
+    /// What becomes of a coil.
+    pub(super) fn bit(&self, written: bool) -> Taken<bool> {
         match self {
-            Self::Obey | Self::RoundDownTo(_) | Self::Limit(_) => Some(written),
-            Self::Ignore => None,
+            Self::Obey | Self::RoundDownTo(_) | Self::Limit(_) | Self::Late(_) | Self::Hide => {
+                Taken::Now(written)
+            }
+            Self::Ignore => Taken::Not,
         }
     }
 }

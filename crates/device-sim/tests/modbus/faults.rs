@@ -337,3 +337,29 @@ async fn the_answer_to_another_write_names_another_address() {
     assert_eq!(raw.receive().await.unwrap().pdu, [6, 0, 1, 0, 9]);
     assert_eq!(instrument.registers(1, Table::Holding, 0, 1), Ok(vec![9]));
 }
+
+#[tokio::test]
+async fn a_value_can_come_late_or_be_hidden_once_it_is_written() {
+    let instrument = instrument().await;
+    instrument.set_unit_faults(1, Faults::writing(WriteRule::Late(2)));
+    let mut client = client(instrument.local_addr(), 1).await;
+    client.write_single_register(0, 77).await.unwrap().unwrap();
+    let before = client.read_holding_registers(0, 1).await.unwrap().unwrap();
+    assert_ne!(before, [77]);
+    for expected in [before, vec![77], vec![77]] {
+        let shown = client.read_holding_registers(0, 1).await.unwrap().unwrap();
+        assert_eq!(shown, expected);
+    }
+
+    instrument.set_unit_faults(1, Faults::writing(WriteRule::Hide));
+    client.write_single_register(0, 78).await.unwrap().unwrap();
+    let hidden = client.read_holding_registers(0, 2).await.unwrap();
+    assert_eq!(
+        hidden,
+        Err(tokio_modbus::ExceptionCode::ServerDeviceFailure)
+    );
+    client.read_holding_registers(1, 1).await.unwrap().unwrap();
+    assert_eq!(instrument.registers(1, Table::Holding, 0, 1), Ok(vec![78]));
+    instrument.restore_factory_values();
+    client.read_holding_registers(0, 1).await.unwrap().unwrap();
+}

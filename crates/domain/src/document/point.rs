@@ -29,7 +29,8 @@ pub struct Point<A> {
     pub unit: Option<String>,
     /// May it be written at all?
     pub writable: bool,
-    /// What may be written. Apart, as what follows: most points are only read, and there are tens of thousands in memory.
+    // Apart, as what follows: most points are only read, and there are tens of thousands in memory.
+    /// What may be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Box<Limits>>,
     /// What must hold of other points of the device before it is written; checked on the device, offline.

@@ -1,11 +1,13 @@
 //! The decision.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::vec::Vec;
 
 use super::{
-    band::number,
+    band::Band,
+    instead::Instead,
     settle::{Settled, good, settle},
     situation::{Act, Control, Decision, HoldReason, HoldStatus, Situation, Told},
+    step::{limit_of, next_step, reaches},
     track::{Stage, Track, Write},
 };
 use crate::{
@@ -132,9 +134,11 @@ fn seen<'a>(situation: &Situation<'a>) -> Seen<'a> {
 
 /// Nothing is known of the instrument: nothing is ever written on that.
 fn blind(situation: &Situation<'_>, track: &mut Track, why: HoldReason) -> Look {
-    track.shows = None;
     let is_out_of_reach = matches!(why, HoldReason::Bad(_));
-    track.was_out_of_reach |= matches!(why, HoldReason::Bad(_) | HoldReason::Old(_));
+    if matches!(why, HoldReason::Bad(_) | HoldReason::Old(_)) {
+        track.lost_touch();
+    }
+    track.shows = None;
     let act = match why {
         HoldReason::NotRead | HoldReason::Old(_) => Act::Read,
         _ => Act::Nothing,
@@ -171,6 +175,8 @@ fn in_sync(
     track.failures = 0;
     track.retry_at_ms = 0;
     track.trouble = None;
+    track.instead = None;
+    track.step = None;
     track.was_out_of_reach = false;
     track.told_of = None;
     track.shows = None;
@@ -218,11 +224,20 @@ fn outside(
         _ => now,
     };
     track.shows = Some((value.clone(), since));
-    if let Some(deviates) = deviation(track, value) {
-        let (hold, reason) = forbidden(situation).unwrap_or((Hold::Active, deviates));
+    if let Some(deviates) = deviation(situation, track, value) {
+        // That is how it stands: what is shown next is a change.
+        track.was_out_of_reach = false;
+        track.told_of = None;
+        let enough = || HoldReason::FoughtEnough(situation.restores_per_hour);
+        let (hold, reason) = match forbidden(situation) {
+            Some(forbidden) => forbidden,
+            None if track.is_overridden => (Hold::Overridden, enough()),
+            None => (Hold::Active, deviates),
+        };
         return Look::of(Conformity::Deviates, hold, Some(reason));
     }
-    if let Some(before) = &track.verified
+    let left = left_by_hand(situation, track, value);
+    if let Some(before) = &left
         && track.told_of.as_ref() != Some(value)
     {
         told.push(Told::Drifted {
@@ -234,43 +249,88 @@ fn outside(
     if let Some((hold, reason)) = forbidden(situation) {
         return Look::of(Conformity::Drifting, hold, Some(reason));
     }
-    let by_hand = track
-        .verified
-        .clone()
-        .map(|before| HoldReason::ChangedByHand {
-            before,
-            after: value.clone(),
-        });
-    match (situation.setpoint.policy, by_hand) {
-        (Policy::Observe, by_hand) => return Look::of(Conformity::Drifting, Hold::Active, by_hand),
-        (Policy::Adopt, Some(by_hand)) if may_be_a_wish(situation, track, value) => {
+    let by_hand = left.clone().map(|before| HoldReason::ChangedByHand {
+        before,
+        after: value.clone(),
+    });
+    match (situation.setpoint.policy, left, by_hand) {
+        (Policy::Observe, _, by_hand) => {
+            return Look::of(Conformity::Drifting, Hold::Active, by_hand);
+        }
+        (Policy::Adopt, Some(before), Some(by_hand))
+            if may_be_a_wish(situation, track, &before, value) =>
+        {
             return adopt(situation, value, since, by_hand);
         }
-        (Policy::Enforce | Policy::Adopt, Some(_)) => {
-            if let Some(look) = enough(situation, track, told) {
-                return look;
-            }
-        }
-        (Policy::Enforce | Policy::Adopt, None) => {}
+        (Policy::Enforce | Policy::Adopt, ..) => {}
     }
-    write(situation, track, value)
+    let is_step = is_own_step(situation, track, value);
+    // Who puts a value back, by hand or not, is counted; the steps of one way back are one.
+    let is_restore = (track.verified.is_some() || by_hand_again(track)) && !is_step;
+    if is_restore && let Some(look) = enough(situation, track, told) {
+        return look;
+    }
+    write(situation, track, value, is_restore)
 }
 
-/// The value that the instrument took instead of the one written, if it still shows that.
-fn deviation(track: &Track, value: &PointValue) -> Option<HoldReason> {
-    let trouble = track.trouble.as_ref()?;
-    match trouble {
-        HoldReason::Rounded { found, .. } | HoldReason::Limited { found, .. } => {
-            (found == value).then(|| trouble.clone())
-        }
-        _ => None,
+/// What the instrument makes of the wanted value, if it still shows that.
+fn deviation(
+    situation: &Situation<'_>,
+    track: &mut Track,
+    value: &PointValue,
+) -> Option<HoldReason> {
+    let wanted = situation.band.wanted();
+    let instead = track.instead.as_ref()?;
+    if instead.is_shown(situation, value) {
+        let told = || instead.how().told(wanted.clone(), instead.found().clone());
+        return instead.is_sure().then(told);
     }
+    if instead.is_passed_by(wanted, value) {
+        // It is slow, and still on its way.
+        track.instead = None;
+    }
+    None
+}
+
+/// Was it moved away from where it stood by our doing, by somebody else? From which value?
+fn left_by_hand(
+    situation: &Situation<'_>,
+    track: &Track,
+    value: &PointValue,
+) -> Option<PointValue> {
+    if is_own_step(situation, track, value) {
+        return None;
+    }
+    match &track.instead {
+        Some(instead) if instead.is_shown(situation, value) => None,
+        Some(instead) if instead.is_learned() => Some(instead.found().clone()),
+        Some(_) | None => track.verified.clone(),
+    }
+}
+
+/// Is this a step on the way to the wanted value, which was written here?
+fn is_own_step(situation: &Situation<'_>, track: &Track, value: &PointValue) -> bool {
+    track.step.as_ref().is_some_and(|step| {
+        let (tolerance, resolution) = (situation.setpoint.tolerance, situation.rules.resolution);
+        Band::of(step.clone(), tolerance, resolution).holds(value) == Some(true)
+    })
+}
+
+/// Was it told of a change by hand of what the instrument had made of the wanted value?
+fn by_hand_again(track: &Track) -> bool {
+    track.instead.as_ref().is_some_and(Instead::is_learned) && track.told_of.is_some()
 }
 
 /// Can a change at the hardware be somebody's wish? Not after the instrument was out of reach: it may have lost its power
-/// and started with a value that nobody chose. Nor outside the point's limits.
-fn may_be_a_wish(situation: &Situation<'_>, track: &Track, value: &PointValue) -> bool {
-    !track.was_out_of_reach && limit_of(situation, value).is_none()
+/// and started with a value that nobody chose. Nor outside the point's limits, nor further away than its largest step.
+fn may_be_a_wish(
+    situation: &Situation<'_>,
+    track: &Track,
+    before: &PointValue,
+    value: &PointValue,
+) -> bool {
+    let limits = situation.rules.limits.as_ref();
+    !track.was_out_of_reach && limit_of(limits, value).is_none() && reaches(limits, before, value)
 }
 
 fn adopt(situation: &Situation<'_>, value: &PointValue, since: u64, by_hand: HoldReason) -> Look {
@@ -311,15 +371,26 @@ fn enough(situation: &Situation<'_>, track: &mut Track, told: &mut Vec<Told>) ->
 }
 
 /// Writes, if nothing forbids it now.
-fn write(situation: &Situation<'_>, track: &mut Track, value: &PointValue) -> Look {
+fn write(
+    situation: &Situation<'_>,
+    track: &mut Track,
+    value: &PointValue,
+    is_restore: bool,
+) -> Look {
     let now = situation.now_ms;
     let drifting = |hold, reason| Look::of(Conformity::Drifting, hold, Some(reason));
     let wanted = situation.band.wanted();
-    if let Some(limit) = limit_of(situation, wanted) {
+    if let Some(limit) = limit_of(situation.rules.limits.as_ref(), wanted) {
         return drifting(Hold::Blocked, limit);
     }
     if let Err(guard) = situation.guards {
-        return drifting(Hold::Blocked, HoldReason::Guard(guard.clone()));
+        // What was not looked at yet blocks nothing yet, and allows nothing either.
+        let hold = if guard.is_unread {
+            Hold::Active
+        } else {
+            Hold::Blocked
+        };
+        return drifting(hold, HoldReason::Guard(guard.clone()));
     }
     if !situation.budget.allows(false) {
         let super::budget::BudgetView {
@@ -339,7 +410,17 @@ fn write(situation: &Situation<'_>, track: &mut Track, value: &PointValue) -> Lo
     {
         let (conformity, hold) = match trouble {
             HoldReason::Refused { .. } => (Conformity::Drifting, Hold::Refused),
-            HoldReason::KeptItsOwn { .. } => (Conformity::Deviates, Hold::Active),
+            HoldReason::Rounded { .. }
+            | HoldReason::Limited { .. }
+            | HoldReason::KeptItsOwn { .. } => {
+                // One write says little: somebody may have turned the knob in between.
+                let is_confirmed = |instead: &Instead| instead.is_confirmed();
+                if track.failures > 1 || track.instead.as_ref().is_some_and(is_confirmed) {
+                    (Conformity::Deviates, Hold::Active)
+                } else {
+                    (Conformity::Drifting, Hold::Writing)
+                }
+            }
             _ => (Conformity::Drifting, Hold::Unreachable),
         };
         return Look {
@@ -347,7 +428,10 @@ fn write(situation: &Situation<'_>, track: &mut Track, value: &PointValue) -> Lo
             ..Look::of(conformity, hold, Some(trouble.clone()))
         };
     }
-    let next = stepped(situation, value);
+    let next = match next_step(situation, value) {
+        Ok(next) => next,
+        Err(why) => return drifting(Hold::Blocked, why),
+    };
     if *situation.control == Control::Shadow {
         return drifting(Hold::Paused, HoldReason::Shadow(next));
     }
@@ -361,62 +445,17 @@ fn write(situation: &Situation<'_>, track: &mut Track, value: &PointValue) -> Lo
             ..Look::of(Conformity::Drifting, Hold::Active, None)
         };
     }
-    if track.verified.is_some() {
+    if is_restore {
         track.restores.push(now);
     }
     track.stage = Stage::Writing(Write {
         value: next.clone(),
         before: value.clone(),
         begun_ms: now,
+        is_restore,
     });
     Look {
         act: Act::Write(next),
         ..Look::of(Conformity::Drifting, Hold::Writing, None)
     }
-}
-
-/// The next value on the way to the wanted one: no further than the point's largest step.
-fn stepped(situation: &Situation<'_>, value: &PointValue) -> PointValue {
-    let wanted = situation.band.wanted();
-    let step = situation
-        .rules
-        .limits
-        .as_ref()
-        .and_then(|limits| limits.max_step);
-    let (Some(step), Some(from), Some(to)) = (step, number(value), number(wanted)) else {
-        return wanted.clone();
-    };
-    if (to - from).abs() <= step {
-        return wanted.clone();
-    }
-    let next = if to > from { from + step } else { from - step };
-    match wanted {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "between two whole numbers that fit"
-        )]
-        PointValue::Integer(_) => PointValue::from_i64(next as i64),
-        _ => PointValue::Number(next),
-    }
-}
-
-/// Which limit `value` is outside of.
-fn limit_of(situation: &Situation<'_>, value: &PointValue) -> Option<HoldReason> {
-    let limits = situation.rules.limits.as_ref()?;
-    let number = number(value)?;
-    let is_below = limits.min.is_some_and(|min| number < min);
-    let is_above = limits.max.is_some_and(|max| number > max);
-    if !is_below && !is_above {
-        return None;
-    }
-    let words: String = match (limits.min, limits.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!("at least {min}"),
-        (None, Some(max)) => format!("at most {max}"),
-        (None, None) => String::new(),
-    };
-    Some(HoldReason::Limit {
-        value: value.clone(),
-        limits: words,
-    })
 }

@@ -125,6 +125,8 @@ pub struct GuardFailure {
     pub point: PointId,
     /// Why it does not hold.
     pub why: String,
+    /// Was it only not looked at yet?
+    pub is_unread: bool,
 }
 
 /// Do all of `guards` hold at `now_ms`? Else the first that does not.
@@ -137,10 +139,12 @@ pub fn check_guards<'a>(
     now_ms: u64,
 ) -> Result<(), GuardFailure> {
     for guard in guards {
-        if let Some(why) = guard.refuses(reading(guard.point_id), now_ms) {
+        let observed = reading(guard.point_id);
+        if let Some(why) = guard.refuses(observed, now_ms) {
             return Err(GuardFailure {
                 point: guard.point_id,
                 why,
+                is_unread: observed.is_none(),
             });
         }
     }

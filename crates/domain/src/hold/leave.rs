@@ -6,6 +6,7 @@
 use super::{
     band::Band,
     decide::decide,
+    instead::How,
     situation::{Act, Control, HoldReason, PointRules, Situation},
     track::{Stage, Track},
 };
@@ -81,6 +82,15 @@ pub fn leave(
         ..situation.setpoint.clone()
     };
     let rules = situation.rules;
+    let mut track = track;
+    if track
+        .instead
+        .as_ref()
+        .is_some_and(|instead| instead.how() == How::KeptItsOwn)
+    {
+        // On the way to a safe value it is tried as often as is allowed.
+        track.try_again();
+    }
     let decision = decide(
         &Situation {
             setpoint: &setpoint,
@@ -98,10 +108,12 @@ pub fn leave(
         },
         track.clone(),
     );
-    let took_what_it_can = matches!(
-        decision.track.trouble,
-        Some(HoldReason::Rounded { .. } | HoldReason::Limited { .. })
-    ) && decision.status.conformity == Conformity::Deviates;
+    let took_what_it_can = decision.status.conformity == Conformity::Deviates
+        && decision
+            .track
+            .instead
+            .as_ref()
+            .is_some_and(|instead| instead.is_sure() && instead.how() != How::KeptItsOwn);
     let is_settled = decision.track.stage == Stage::Watching;
     if matches!(decision.act, Act::Write(_)) && writes >= MOST_WRITES {
         return Leaving {

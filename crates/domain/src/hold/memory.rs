@@ -4,15 +4,17 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::instead::How;
 use crate::{
     document::hold::{LocalEnd, LocalStop},
     hold::DayLeft,
     ids::{PauseId, PointId},
+    value::PointValue,
 };
 
 /// What stands on the agent's disk of its value loop. What it counts in ms goes on from there after a restart: there is no
 /// clock to be trusted that ran meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoopMemory {
     /// The stop on site that is in force, with what remains of it.
@@ -23,6 +25,8 @@ pub struct LoopMemory {
     pub interval_ms: Option<u32>,
     /// What remains of setpoints that end; 0 for those that have ended.
     pub setpoints: BTreeMap<PointId, Left>,
+    /// What instruments are known to make of the values that are set: it is not learned anew by writes after each restart.
+    pub learned: BTreeMap<PointId, Learned>,
     /// What remains of the hub's stops and pauses, in ms; 0 for those that have ended.
     pub pauses: BTreeMap<PauseId, u64>,
     /// How long the hub had not been heard, in ms.
@@ -35,6 +39,18 @@ pub struct LoopMemory {
     pub hub_lost_settled: bool,
     /// What remains of the days that write budgets count by, where that is less than a whole one.
     pub days: BTreeMap<PointId, DayLeft>,
+}
+
+/// What an instrument made of a setpoint's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Learned {
+    /// Which wish for the point it was.
+    pub revision: u64,
+    /// What it shows instead.
+    pub found: PointValue,
+    /// How that differs.
+    pub how: How,
 }
 
 /// What remains of a setpoint.

@@ -10,16 +10,19 @@
 //! - `budget`: how often a point may be written;
 //! - `leave`: going to the safe value; `memory`: what the loop must know after a restart;
 //! - `situation`: what is decided from and what comes of it; `decide`: the decision; `settle`: what a read-back means;
-//! - `told`: what became of writes, as the loop is told it.
+//! - `instead`: what an instrument makes of a value; `step`: limits, and the largest step;
+//! - `track`: what the loop remembers, and what became of writes.
 
 mod band;
 mod budget;
 mod decide;
 mod guard;
+mod instead;
 mod leave;
 mod memory;
 mod settle;
 mod situation;
+mod step;
 mod track;
 
 pub(crate) use band::number;
@@ -27,9 +30,11 @@ pub use band::{Band, NotRepresentable, Resolution};
 pub use budget::{Account, Budget, BudgetView, DayLeft, WriteBudget};
 pub use decide::decide;
 pub use guard::{Guard, GuardFailure, check_guards};
+pub use instead::{How, Instead};
 pub use leave::{Interruption, Leaving, leave, safe_value};
-pub use memory::{Left, LoopMemory};
+pub use memory::{Learned, Left, LoopMemory};
 pub use situation::{
     Act, Control, Decision, HoldReason, HoldStatus, Observed, PointRules, Situation, Told,
 };
+pub use step::reaches;
 pub use track::{Stage, Track, WriteOutcome};

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    band::{Band, number},
+    band::Band,
+    instead::Instead,
     situation::{Act, HoldReason, Observed, Situation, Told},
     track::{Stage, Track, Write},
 };
@@ -71,7 +72,17 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
         return Settled::Wait(Act::Nothing, next.max(now + 1));
     }
     let why = match found {
-        Some(found) => deviation(&write, found),
+        // It did not say yes, and nothing came of it: the write was lost, as far as anybody can know.
+        Some(found) if !acknowledged && *found == write.before => {
+            let why = alloc::format!("no answer to the write, and it shows {found} as before");
+            HoldReason::Unreachable(why)
+        }
+        Some(found) => {
+            let instead = Instead::after(track.instead.take(), situation, &write, found);
+            let why = instead.how().told(write.value, instead.found().clone());
+            track.instead = Some(instead);
+            why
+        }
         None if acknowledged => HoldReason::NotReadBack(write.value),
         None => {
             HoldReason::Unreachable(reading.reason.clone().unwrap_or_else(|| "no answer".into()))
@@ -84,7 +95,9 @@ fn taken(track: &mut Track, write: &Write, found: &PointValue, now: u64) -> Vec<
     track.stage = Stage::Watching;
     track.failures = 0;
     track.trouble = None;
+    track.instead = None;
     track.retry_at_ms = 0;
+    track.step = Some(found.clone());
     // Nobody else changed it.
     track.told_of = Some(found.clone());
     alloc::vec![Told::Verified {
@@ -99,40 +112,4 @@ pub(super) fn good(reading: &Observed) -> Option<&PointValue> {
         .value
         .as_ref()
         .filter(|_| reading.quality == Quality::Good)
-}
-
-/// What an instrument did that shows `found` after `write`.
-fn deviation(write: &Write, found: &PointValue) -> HoldReason {
-    let (wrote, found) = (write.value.clone(), found.clone());
-    let numbers = (number(&wrote), number(&write.before), number(&found));
-    let (Some(to), Some(from), Some(at)) = numbers else {
-        return HoldReason::KeptItsOwn { wrote, found };
-    };
-    #[allow(clippy::float_cmp, reason = "it did not move at all")]
-    if at == from {
-        return HoldReason::KeptItsOwn { wrote, found };
-    }
-    let off = (at - to).abs();
-    // Whole steps of 1, or a few per cent: what instruments of fewer digits make of a value.
-    if off < 1.0 && is_whole(at) || off <= to.abs() * 0.005 {
-        return HoldReason::Rounded { wrote, found };
-    }
-    let (low, high) = if from < to { (from, to) } else { (to, from) };
-    if at > low && at < high {
-        HoldReason::Limited { wrote, found }
-    } else {
-        HoldReason::KeptItsOwn { wrote, found }
-    }
-}
-
-fn is_whole(number: f64) -> bool {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::float_cmp,
-        reason = "below 2^53"
-    )]
-    let is_whole = number.abs() >= EXACT || (number as i64) as f64 == number;
-    is_whole
 }

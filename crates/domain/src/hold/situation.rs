@@ -155,6 +155,21 @@ pub enum HoldReason {
         /// The limits, in words.
         limits: String,
     },
+    /// The next step on the way to the value is outside the point's limits.
+    #[error(
+        "the next step towards the value, {value}, is outside the point's limits, {limits}: bring the instrument inside them by hand"
+    )]
+    StepOutside {
+        /// The step.
+        value: PointValue,
+        /// The limits, in words.
+        limits: String,
+    },
+    /// The point's largest step is less than what it can tell apart.
+    #[error(
+        "the point's largest step, {0}, is less than the smallest by which it can be moved: make maxStep larger"
+    )]
+    StepTooSmall(f64),
     /// A guard does not hold.
     #[error("a guard on point {} does not hold: {}", .0.point, .0.why)]
     Guard(GuardFailure),

@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::situation::{HoldReason, Told};
+use super::{
+    instead::Instead,
+    situation::{HoldReason, Told},
+};
 use crate::{backoff::Backoff, value::PointValue};
 
 /// What the loop remembers of one point. A new wish begins with a new one ([`Track::of_new_wish`]).
@@ -18,6 +21,10 @@ pub struct Track {
     pub retry_at_ms: u64,
     /// Why the last write came to nothing.
     pub trouble: Option<HoldReason>,
+    /// What the instrument took instead of the wanted value, as far as that is known.
+    pub instead: Option<Instead>,
+    /// The step on the way to the wanted value that was read back last: nobody changed that by hand.
+    pub step: Option<PointValue>,
     /// Was the line broken, or the agent restarted, since the instrument last showed the wanted value? Then a change is
     /// not taken for somebody's wish: it may be what the instrument starts with.
     pub was_out_of_reach: bool,
@@ -61,6 +68,8 @@ pub struct Write {
     pub before: PointValue,
     /// When it was decided, in ms of the loop's clock.
     pub begun_ms: u64,
+    /// Does it count as putting the value back?
+    pub is_restore: bool,
 }
 
 /// What became of a write, as its adapter says it.
@@ -83,6 +92,13 @@ impl Track {
         limit_ms: 300_000,
     };
 
+    /// How a write that an instrument is known to make something else of is tried again after the line broke: lines break
+    /// often, and each write wears.
+    const RELEARN: Backoff = Backoff {
+        base_ms: 1_000,
+        limit_ms: 86_400_000,
+    };
+
     /// Of a value that was just set: it is written at once, and what was before is forgotten, but for what is under way
     /// and for how often it was put back.
     #[must_use]
@@ -93,13 +109,37 @@ impl Track {
         }
     }
 
-    /// After a restart: what the ledger says was verified. The loop looks before it acts.
+    /// After a restart: what was learned of the instrument. The loop looks before it acts.
     #[must_use]
-    pub fn from_ledger(verified: Option<PointValue>) -> Self {
+    pub fn from_ledger(instead: Option<Instead>) -> Self {
         Self {
-            verified,
+            instead,
             was_out_of_reach: true,
             ..Self::default()
+        }
+    }
+
+    /// The instrument was out of reach, for a moment at least: what it shows next is nobody's wish, and what it made of
+    /// the wanted value before is learned anew, by one write, if it was seen at all since the agent started.
+    pub fn lost_touch(&mut self) {
+        self.was_out_of_reach = true;
+        if self.shows.take().is_some() {
+            self.try_again();
+        }
+    }
+
+    /// What the instrument made of the value does not end the tries.
+    pub(super) fn try_again(&mut self) {
+        if let Some(instead) = &mut self.instead {
+            instead.doubt();
+        }
+    }
+
+    /// Somebody asks for a look at everything: what was given up is tried once more, at once.
+    pub fn try_once_more(&mut self) {
+        if self.instead.is_some() {
+            self.try_again();
+            self.retry_at_ms = 0;
         }
     }
 
@@ -110,6 +150,8 @@ impl Track {
         self.told_of = None;
         self.shows = None;
         self.trouble = None;
+        self.step = None;
+        self.try_again();
         self.failures = 0;
         self.retry_at_ms = 0;
     }
@@ -122,11 +164,11 @@ impl Track {
 
     /// A write that was decided is not begun after all: nothing was given to the adapter, and it is decided anew.
     pub fn take_back(&mut self) {
-        if matches!(self.stage, Stage::Writing(_)) {
-            self.stage = Stage::Watching;
-            if self.verified.is_some() {
+        if let Stage::Writing(write) = &self.stage {
+            if write.is_restore {
                 self.restores.pop();
             }
+            self.stage = Stage::Watching;
         }
     }
 
@@ -163,7 +205,13 @@ impl Track {
     pub(super) fn fail(&mut self, why: HoldReason, now_ms: u64, random: u32) -> Vec<Told> {
         self.stage = Stage::Watching;
         self.failures = self.failures.saturating_add(1);
-        self.retry_at_ms = now_ms + Self::RETRY.delay_ms(self.failures, random);
+        let is_learned = self.instead.as_ref().is_some_and(Instead::is_learned);
+        let retry = if is_learned {
+            Self::RELEARN
+        } else {
+            Self::RETRY
+        };
+        self.retry_at_ms = now_ms + retry.delay_ms(self.failures, random);
         let is_new = self.trouble.as_ref() != Some(&why);
         self.trouble = Some(why.clone());
         if is_new {

@@ -84,6 +84,9 @@ pub enum Link {
     },
 }
 
+/// Data bits of a character of RTU (Modbus over Serial Line V1.02, section 2.5.1).
+const DATA_BITS: u8 = 8;
+
 /// Speed and character format of a serial line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,8 +98,8 @@ pub struct SerialLine {
         schema(minimum = 300, maximum = 4000000, default = 19200)
     )]
     pub baud_rate: u32,
-    /// Data bits, 7 or 8.
-    #[cfg_attr(feature = "openapi", schema(minimum = 7, maximum = 8, default = 8))]
+    /// Data bits: 8, as RTU has it.
+    #[cfg_attr(feature = "openapi", schema(minimum = 8, maximum = 8, default = 8))]
     pub data_bits: u8,
     /// Parity; even unless stated, as the standard asks.
     pub parity: Parity,
@@ -190,7 +193,13 @@ fn tcp(fields: &mut Fields<'_>) -> Option<(String, u16)> {
 impl SerialLine {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let baud_rate = fields.int("baudRate", &(300..=4_000_000), Some(19_200));
-        let data_bits = fields.int("dataBits", &(7..=8), Some(8));
+        let data_bits = fields.int("dataBits", &(7..=8), Some(DATA_BITS));
+        if data_bits == Some(7) {
+            let expected = "8: characters of Modbus RTU have 8 data bits (Modbus over Serial Line V1.02, 2.5.1; 7 are for ASCII \
+                            framing); set the instruments of the line to RTU with 8 data bits";
+            fields.problem("dataBits", expected, 7);
+            return None;
+        }
         let parity = fields.choice("parity", Some(Parity::Even));
         let stop_bits = fields.int("stopBits", &(1..=2), Some(1));
         Some(Self {

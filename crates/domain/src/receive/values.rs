@@ -3,7 +3,7 @@
 
 mod local;
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, format, string::String};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{
     },
     event::{Context, EventKind},
     fields::{Path, Problems},
+    hold::reaches,
     ids::PointId,
     state::{Change, DeviceState, Reported, TargetChange, TargetChangeKind},
     value::PointValue,
@@ -279,6 +280,58 @@ pub(super) fn go_above(
     });
 }
 
+/// What the agent asked to be adopted before, and for which wish.
+fn said_before(state: &DeviceState, point: PointId) -> Option<(&PointValue, u64)> {
+    let said = state.reported.as_ref()?.values.items.get(&point)?;
+    Some((said.adopt.as_ref()?, said.revision))
+}
+
+/// Why a value at the hardware can't be the new wish, if it can't. The agent has looked at what only it can know: unbroken
+/// communication, and a steady reading.
+fn not_adopted(
+    state: &DeviceState,
+    wish: &Wish,
+    item: &SetpointReport,
+    value: &PointValue,
+) -> Option<String> {
+    let setpoint = &wish.setpoint;
+    if item.revision != wish.revision {
+        return Some("a newer value was set meanwhile".into());
+    }
+    if setpoint.policy != Policy::Adopt {
+        return Some(format!("its policy is {}", setpoint.policy));
+    }
+    let point = setpoint.point_id;
+    let bindings = state
+        .target
+        .items
+        .iter()
+        .map(|item| &item.sensor.content().binding);
+    let place = bindings
+        .into_iter()
+        .find_map(|binding| Some((binding, binding.point_rules(point)?)));
+    let Some((binding, rules)) = place else {
+        return Some("the target has no such point any more".into());
+    };
+    if setpoint.bound_to != rules.identity {
+        return Some("the point was redefined (pointRedefined)".into());
+    }
+    if let Some(Err(refused)) = binding.check_value(point, value) {
+        return Some(format!("{refused}"));
+    }
+    if let Some(problems) = crate::wish::outside(value, rules.limits.as_ref()) {
+        return Some(format!("{problems}"));
+    }
+    let change = item
+        .last_change
+        .as_ref()
+        .filter(|change| change.after == *value);
+    let before = change.map_or(&setpoint.value, |change| &change.before);
+    (!reaches(rules.limits.as_ref(), before, value)).then(|| {
+        format!("{value} is further from {before} than the point's largest step (maxStep)")
+    })
+}
+
 /// Makes values at the hardware the new wish, where the policy says so and the agent speaks of the wish that stands.
 pub(super) fn adopt(
     change: &mut Change,
@@ -296,11 +349,21 @@ pub(super) fn adopt(
         let Some(wish) = values.wishes.get_mut(point) else {
             continue;
         };
-        let is_meant = is_one(value)
-            && wish.setpoint.policy == Policy::Adopt
-            && item.revision >= wish.revision
-            && wish.setpoint.value != *value;
-        if !is_meant {
+        if !is_one(value) || wish.setpoint.value == *value {
+            continue;
+        }
+        if let Some(why) = not_adopted(state, wish, item, value) {
+            let payload = json!({
+                "pointId": point,
+                "wanted": wish.setpoint.value,
+                "setBy": wish.setpoint.set_by,
+                "value": value,
+                "reason": format!("a change at the hardware is not adopted: {why}"),
+                "revision": wish.revision,
+            });
+            if said_before(state, *point) != Some((value, item.revision)) {
+                change.event(state, context, EventKind::SetpointRefused, None, payload);
+            }
             continue;
         }
         if values.revision == state.target.values.revision {

@@ -135,20 +135,20 @@ fn what_an_instrument_starts_with_is_not_adopted() {
     holding.passes(&mut boiler, 2);
     assert_eq!((holding.adopted.len(), boiler.value), (0, 72.5));
     // The same after a restart of the agent.
-    holding.track = Track::from_ledger(holding.track.verified.clone());
+    holding.track = Track::from_ledger(None);
     boiler.turn(0.0);
     holding.passes(&mut boiler, 2);
     assert_eq!((holding.adopted.len(), boiler.value), (0, 72.5));
 }
 
 #[test]
-fn an_instrument_that_rounds_is_told_of_once_and_not_written_again() {
+fn an_instrument_that_rounds_is_told_of_once_and_left_alone_when_a_second_write_ends_so_too() {
     let mut holding = Loop::new(72.5, Policy::Enforce);
     let mut boiler = Instrument::new(20.0, Habit::Rounds);
     holding.passes(&mut boiler, 500);
     assert_eq!(holding.status(), (Conformity::Deviates, Hold::Active));
     assert!(matches!(holding.reason(), Some(HoldReason::Rounded { .. })));
-    assert_eq!(boiler.writes.len(), 1);
+    assert_eq!(boiler.writes.len(), 2);
     assert_eq!(holding.told.len(), 1);
 }
 
@@ -159,7 +159,7 @@ fn an_instrument_that_limits_silently_is_told_of() {
     holding.passes(&mut boiler, 500);
     assert_eq!(holding.status(), (Conformity::Deviates, Hold::Active));
     assert!(matches!(holding.reason(), Some(HoldReason::Limited { .. })));
-    assert_eq!(boiler.writes.len(), 1);
+    assert_eq!(boiler.writes.len(), 2);
     // It moves by itself: that is no deviation any more.
     boiler.habit = Habit::Takes;
     boiler.turn(30.0);
@@ -306,6 +306,7 @@ fn guards_limits_budget_and_redefinition_block() {
         holding.guards = Err(GuardFailure {
             point: PointId(Uuid::from_u128(2)),
             why: "it must be at least 3, and is 2".into(),
+            is_unread: false,
         });
     });
     assert!(matches!(guard, HoldReason::Guard(_)));
@@ -446,7 +447,7 @@ proptest! {
         }
         let band = Band::of(wanted.clone(), tolerance, holding.rules.resolution);
         let guards = if guarded {
-            Err(GuardFailure { point: PointId(Uuid::from_u128(2)), why: "no".into() })
+            Err(GuardFailure { point: PointId(Uuid::from_u128(2)), why: "no".into(), is_unread: false })
         } else {
             Ok(())
         };

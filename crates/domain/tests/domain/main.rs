@@ -2,13 +2,16 @@
 //!
 //! [`documents`] reading and writing, [`ranges`] every bound, [`refusals`] what is said of bad input, [`planning`],
 //! [`editing`], [`reporting`], [`projecting`] the status table and the read model, [`watching`] what time brings about,
-//! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments,
+//! [`checking`] what is doubtful, [`holding`] the value loop in a closed loop with instruments, [`deviating`] those that take other values,
+//! [`adopting`] changes at the hardware as wishes,
 //! [`commanding`] what happens once, [`wishes`] what is wanted of outputs, [`held`] what an agent holds of it, [`budgets`] how often they may be written, [`on_site`] what is stopped at the agent,
 //! [`resuming`] what starting a stopped loop would move. What they share is in [`support`].
 
+mod adopting;
 mod budgets;
 mod checking;
 mod commanding;
+mod deviating;
 mod documents;
 mod editing;
 mod held;

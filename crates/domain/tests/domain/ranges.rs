@@ -214,7 +214,8 @@ fn modbus_connections() {
     range(&modbus(), "/connection/timeoutMs", 10, 60_000);
     range(&modbus(), "/connection/maxGap", 0, 124);
     range(&line(), "/connection/baudRate", 300, 4_000_000);
-    range(&line(), "/connection/dataBits", 7, 8);
+    refused(&line(), "/connection/dataBits", json!(7));
+    refused(&line(), "/connection/dataBits", json!(9));
     range(&line(), "/connection/stopBits", 1, 2);
     words(&line(), "/connection/parity", &["even", "odd", "none"]);
     refused(&modbus(), "/connection/type", json!("udp"));

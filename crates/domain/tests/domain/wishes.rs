@@ -304,46 +304,6 @@ fn what_is_booked_ahead_is_no_write_after_a_restart() {
 }
 
 #[test]
-fn a_value_from_the_hardware_is_adopted_only_for_the_wish_that_stands() {
-    let (mut life, mut agent, _, point) = boiler();
-    let adopting = SetRequest {
-        policy: Policy::Adopt,
-        ..request(72.5)
-    };
-    let revision = wish(&mut life, point, adopting).expect("it is new");
-    let proposal = |revision| SetpointReport {
-        adopt: Some(PointValue::Number(80.0)),
-        ..item(Conformity::Drifting, Hold::Active, 80.0, revision)
-    };
-    says(&mut agent, &mut life, point, proposal(revision - 1));
-    assert_eq!(
-        life.state.target.values.wishes[&point].setpoint.value,
-        PointValue::Number(72.5)
-    );
-    says(&mut agent, &mut life, point, proposal(revision));
-    let adopted = &life.state.target.values.wishes[&point];
-    assert_eq!(adopted.setpoint.value, PointValue::Number(80.0));
-    assert_eq!(
-        (adopted.revision, adopted.setpoint.set_by.as_str()),
-        (revision + 1, "agent")
-    );
-    assert_eq!(
-        life.log.last().map(|event| event.kind),
-        Some(EventKind::SetpointAdopted)
-    );
-    let values = life.state.target.values.clone();
-    says(&mut agent, &mut life, point, proposal(revision));
-    assert_eq!(life.state.target.values, values, "once");
-    // An enforced value is never adopted.
-    let revision = wish(&mut life, point, request(72.5)).expect("it is new");
-    says(&mut agent, &mut life, point, proposal(revision));
-    assert_eq!(
-        life.state.target.values.wishes[&point].setpoint.value,
-        PointValue::Number(72.5)
-    );
-}
-
-#[test]
 fn what_is_left_out_of_a_report_is_unchanged_and_of_what_is_released_nothing_is_kept() {
     let (mut life, mut agent, _, point) = boiler();
     let revision = wish(&mut life, point, request(72.5)).expect("it is new");

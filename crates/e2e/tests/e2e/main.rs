@@ -49,6 +49,7 @@ mod reconciler;
 mod refusals;
 mod replicas;
 mod reports;
+mod rules;
 mod support;
 mod values;
 mod worked_examples;

@@ -65,6 +65,8 @@ pub struct Machine {
     hub: HubView,
     holding: Holding,
     commands: Commands,
+    /// Nothing is begun any more: the agent is about to end.
+    is_ending: bool,
 }
 
 /// The agent has no identity: it must be registered first.
@@ -109,6 +111,7 @@ impl Machine {
             hub: HubView::of(device, turned_away, memory.hub_silent_ms, now.ms),
             holding: Holding::from_ledger(booked, memory, now.ms),
             commands,
+            is_ending: false,
             settings,
         };
         machine.retarget();
@@ -122,6 +125,8 @@ impl Machine {
         let mut effects = Vec::new();
         match event {
             Event::Tick => {}
+            // What comes now is for the agent's next life.
+            Event::Polled(_) if self.is_ending => {}
             Event::Polled(result) => self.on_polled(result, now, random, &mut effects),
             Event::Held(result) => self.on_held(&result, now, random, &mut effects),
             Event::Started {
@@ -173,6 +178,10 @@ impl Machine {
 
     /// Does whatever is due.
     fn drive(&mut self, now: Now, random: u32, effects: &mut Vec<Effect>) {
+        if self.is_ending {
+            self.command(now, effects);
+            return self.report(now, effects);
+        }
         while let Some(&(at, sensor)) = self.retries.first()
             && at <= now.ms
         {
@@ -192,6 +201,10 @@ impl Machine {
     /// than the event handled last.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
+        if self.is_ending {
+            let wakes = [self.next_report_at(), self.commands.next_at()];
+            return wakes.into_iter().flatten().min();
+        }
         let retry = self.retries.first().map(|(at, _)| *at);
         let wakes = [
             retry,
@@ -205,6 +218,19 @@ impl Machine {
             self.next_hub_lost_at(),
         ];
         wakes.into_iter().flatten().min()
+    }
+
+    /// The agent is about to end: from now on nothing is begun. Commands that were begun are carried through; what only
+    /// waited is left to the next life, in which it has expired.
+    pub fn wind_down(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Can the agent end, so that of no command it is unknown what became of it? Not while one that was begun is under way
+    /// or its word is not durable; nor, as long as the hub can be reached, while it was not told.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        !self.commands.are_under_way() && !self.reporting.owes_a_word()
     }
 
     /// What the agent knows of itself.

@@ -192,6 +192,13 @@ impl Reporting {
         self.pending.awaited = true;
     }
 
+    /// Is there a word on a command that the hub was not told, and could be?
+    pub(super) fn owes_a_word(&self) -> bool {
+        let of = |pending: &Pending| !pending.commands.is_empty();
+        let owes = of(&self.pending) || self.in_flight.as_ref().is_some_and(of);
+        owes && self.failures == 0
+    }
+
     pub(super) const fn header_changed(&mut self) {
         self.pending.header = true;
         self.pending.prompt = true;

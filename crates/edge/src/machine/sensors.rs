@@ -215,6 +215,7 @@ impl Machine {
                 self.reporting.outcome_changed(Changed::Yes);
                 self.reporting.health_changed(id, Changed::Yes);
                 self.note_established(&item, noted);
+                self.holding.is_there(id, now);
             }
             Err(error) => self.has_failed(&item, &error, now, random),
         }
@@ -240,6 +241,7 @@ impl Machine {
             Ok(noted) => {
                 self.note_established(&item, noted);
                 self.run(id, item);
+                self.holding.is_there(id, now);
             }
             Err(UpdateFailure { error, lost }) => {
                 if lost {
@@ -345,6 +347,7 @@ impl Machine {
                 self.awake.insert(*id);
             }
         }
+        self.holding.look_again(now);
         self.target.has_looked();
         self.reporting.want_full();
     }

@@ -87,6 +87,12 @@ impl Slot {
         })
     }
 
+    /// Can its points not be read only because it is being started or stopped? That passes by itself.
+    pub(super) fn is_coming(&self) -> bool {
+        let is_enabled = |item: &Item| item.sensor.enabled();
+        !self.is_readable() && self.failed.is_none() && self.running.as_ref().is_none_or(is_enabled)
+    }
+
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }

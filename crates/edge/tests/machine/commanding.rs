@@ -5,10 +5,12 @@ use holdfast_domain::{
     document::{command::CommandOutcome, hold::HoldSettings},
     hold::WriteOutcome,
 };
+use holdfast_edge::machine::{CommandEffect, Effect, Event};
 use serde_json::{Value, json};
 
 use crate::{
     command_world::{READY, START, World, guarded, id, plant},
+    on_site::stop,
     support::{changed, identity, ledger::Disk, point_id, target},
 };
 
@@ -123,6 +125,40 @@ fn rules_are_looked_at_before_it_is_begun() {
     world.give(1, 3_000);
     world.run(5_000);
     assert_eq!(world.word(1).0, CommandOutcome::Verified, "the guard holds");
+}
+
+/// Takes the first effect of a kind that is open.
+fn take(world: &mut World, is_meant: impl Fn(&Effect) -> bool) -> Option<Effect> {
+    let place = world.open.iter().position(is_meant)?;
+    world.open.remove(place)
+}
+
+#[test]
+fn a_stop_is_not_confirmed_while_a_command_is_being_written() {
+    let mut world = World::of(plant(json!({})));
+    world.give(1, 3_000);
+    let write = loop {
+        let is_write =
+            |effect: &Effect| matches!(effect, Effect::Command(CommandEffect::Write { .. }));
+        match take(&mut world, is_write) {
+            Some(write) => break write,
+            None => world.run(1),
+        }
+    };
+    world.tell(Event::Ordered {
+        number: 1,
+        order: stop(None),
+    });
+    let is_confirmed = |world: &mut World| {
+        while take(world, |effect| matches!(effect, Effect::Remember(_))).is_some() {
+            world.tell(Event::Remembered(Ok(())));
+        }
+        take(world, |effect| matches!(effect, Effect::Answer { .. })).is_some()
+    };
+    assert!(!is_confirmed(&mut world), "it may still move something");
+    let wrote = world.carry_out(write).expect("it is answered");
+    world.tell(wrote);
+    assert!(is_confirmed(&mut world));
 }
 
 #[test]

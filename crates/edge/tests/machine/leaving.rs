@@ -6,14 +6,14 @@ use holdfast_domain::{
     document::setpoint::{Conformity, Hold, Policy},
 };
 use holdfast_edge::machine::Event;
-use holdfast_ports::hub_link::Polled;
+use holdfast_ports::{hub_link::Polled, ledger::TurnedAway};
 use serde_json::{Value, json};
 
 use crate::{
     holding::{HELD, Mood, Plant, last, output, run, set, stopped},
     on_site::{hold_of, order, restarted, start, stop},
-    rig::{Rig, away},
-    support::{at, changed, point_id, target},
+    rig::{Rig, away, held},
+    support::{at, changed, point_id, sensor_id, target},
 };
 
 /// An output that is to hold 72.5, with these fields of its point.
@@ -132,6 +132,23 @@ fn what_is_wanted_on_the_way_to_the_safe_value_counts() {
     run(&mut rig, &mut plant, 60_000);
     assert_eq!(plant.writes.len(), 0, "what is only observed goes nowhere");
     assert_eq!(plant.answered, [(1, Ok(()))]);
+}
+
+#[test]
+fn what_was_left_is_left_also_when_the_hub_had_turned_the_agent_away() {
+    let (mut rig, mut plant) = settled(to_20_on_stop());
+    order(&mut rig, 1, stop(None));
+    run(&mut rig, &mut plant, 1_000);
+    assert_eq!((plant.writes.len(), plant.answered.len()), (1, 1));
+    plant.values.insert(point_id(1), 55.0);
+    plant.forget_what_is_under_way();
+    let mut disk = held(Some(to_20_on_stop()));
+    disk.memory = plant.memory.clone().expect("it was kept");
+    disk.turned_away = Some(TurnedAway::Revoked);
+    let mut rig = Rig::boot(disk);
+    rig.succeed(sensor_id(1));
+    run(&mut rig, &mut plant, 300_000);
+    assert_eq!(plant.writes.len(), 1);
 }
 
 #[test]

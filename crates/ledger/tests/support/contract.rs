@@ -12,7 +12,7 @@ use holdfast_domain::{
         hold::{HoldSettings, LocalEnd, LocalStop},
         setpoint::Setpoints,
     },
-    hold::{Account, DayLeft, Left, LoopMemory},
+    hold::{Account, DayLeft, How, Learned, Left, LoopMemory},
     limits,
     row::Actor,
 };
@@ -79,6 +79,15 @@ pub(crate) fn memory() -> LoopMemory {
             count: 2,
         }),
         interval_ms: Some(1_000),
+        learned: [(
+            point,
+            Learned {
+                revision: 3,
+                found: PointValue::Number(80.0),
+                how: How::Limited,
+            },
+        )]
+        .into(),
         setpoints: [(
             point,
             Left {

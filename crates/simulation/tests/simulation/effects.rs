@@ -1,8 +1,11 @@
 //! How what an agent asks for gets under way: requests that may get lost or come twice, writes to a disk that may be full,
 //! calls of adapters that take their time. One place for each effect.
 
-use holdfast_domain::{PointId, PointValue, hold::LoopMemory};
-use holdfast_edge::machine::{CommandEffect, CommandEvent, Effect, Event};
+use holdfast_domain::{PointId, PointValue, hold::LoopMemory, row::Actor};
+use holdfast_edge::{
+    LocalOrder,
+    machine::{CommandEffect, CommandEvent, Effect, Event},
+};
 
 use crate::{arrivals::Delivery, disk::DiskWrite, line::Call, world::World};
 
@@ -11,7 +14,7 @@ const FULL: &str = "no space left on device";
 impl World {
     /// Sends an effect of an agent on its way.
     pub(crate) fn send(&mut self, agent: usize, effect: Effect) {
-        self.counts(&effect);
+        self.counts(agent, &effect);
         self.may_kill_at(agent, &effect);
         let life = self.agents[agent].life;
         let asked_at = self.now;
@@ -262,6 +265,14 @@ impl World {
             | Effect::Hold(_) => 1,
             _ => return,
         };
+        // Somebody stops it on site in that very moment.
+        if matches!(effect, Effect::Command(CommandEffect::Write { .. })) && self.goes_wrong(15) {
+            let delay = self.below(30);
+            let (by, reason) = (Actor::named("technician"), "now".to_owned());
+            let for_ms = Some(1_000 + self.below(10_000));
+            let order = LocalOrder::Stop { by, reason, for_ms };
+            self.deliver_in(delay, Delivery::Order { agent, order });
+        }
         if self.goes_wrong(percent) {
             let (delay, life) = (self.below(30), self.agents[agent].life);
             self.deliver_in(delay, Delivery::Kill { agent, life });

@@ -81,6 +81,16 @@ impl Instrument {
         register.raw
     }
 
+    /// What it shows when it has taken what was written last.
+    pub(crate) fn will_show(&mut self, register: u16, now: u64) -> i64 {
+        let shown = self.raw(register, now);
+        let next = self
+            .registers
+            .get(&register)
+            .and_then(|register| register.next);
+        next.map_or(shown, |(_, raw)| raw)
+    }
+
     /// Somebody turns the knob.
     pub(crate) fn turn(&mut self, register: u16, raw: i64) {
         self.registers

@@ -3,15 +3,19 @@
 //! sockets. A run is a seed: for five minutes things go wrong, then nothing does, and then nothing more may happen.
 //!
 //! What goes wrong: requests and answers lost, late, out of order and twice; wake-ups between the hub's processes late;
-//! partitions; agents killed between any two effects, their last writes to the disk and to the line done or not; full disks;
-//! disks and the hub's store restored from older backups, and what was lost asked for again; processes of the hub killed;
-//! wall clocks that jump; a hub that turns an agent away. People edit, redefine, roll back, set, release, stop, pause,
-//! start, tune, and turn knobs. Instruments go away and come back, lose their power, round, limit, ignore, refuse, show late, lose
-//! requests and answers, and are written by another master.
+//! partitions; agents killed between any two effects, their last writes to the disk and to the line done or not; full disks,
+//! and disks that say so and are not; disks and the hub's store restored from older backups, and what was lost asked for
+//! again; processes of the hub killed; wall clocks that jump; a hub that turns an agent away. People edit, redefine, roll
+//! back, set, release, command, guard, limit, stop, pause, start, tune, stop and start on site, and turn knobs and
+//! interlocks. Instruments go away and come back, lose their power, round, limit, ignore, refuse, show late, lose requests
+//! and answers, and are written by another master.
 //!
-//! What must never be is in `observer.rs` and `words.rs`, what must be at the end in `verdict.rs`, what goes wrong in
-//! `mischief.rs`. A new effect of the machine has one place in `effects.rs`, a new input one in `arrivals.rs`; both are
-//! matched whole.
+//! In the end everybody stops on site, and starts; and the hub is away for long, and comes back.
+//!
+//! What must never be is in `observer.rs`, `writes.rs` (outputs), `once.rs` (commands), `site.rs` (stops on site) and
+//! `words.rs` (what is said), what must be at the end in `verdict.rs` and `epilogue.rs`, what goes wrong in `mischief.rs`,
+//! what people ask of the hub in `people.rs`. A new effect of the machine has one place in `effects.rs`, a new input one in
+//! `arrivals.rs`; both are matched whole.
 //!
 //! `cargo xtask sim --seed N` replays one, step by step; `cargo xtask sim --runs N` tries fresh ones. A seed that fails goes
 //! into `failed_once.txt` with what it found.
@@ -37,6 +41,18 @@
 //! | nobody is fought for ever | restores are not counted | `by hand` | 7 |
 //! | 10 old never overwrites new | a late report is taken | `10 old over new` | 1 |
 //! | 14 revoked | an agent that was turned away writes on | `14 revoked` | 4 |
+//! | 7 at most once | a command that was not answered is sent again | `7 at most once` | 2 |
+//! | 7 never late | a command is held to be valid for longer | `7 never late` | 1 |
+//! | 7 | one that was not answered is said to have failed | `7 its word is true` | 8 |
+//! | 17 stop | commands are carried out though stopped | `17 stop` | 1 |
+//! | 17 stop on site | it is forgotten over a restart | `17 stop` | 1 |
+//! | 17 the safe value once | what was left is gone to again after a restart | `17 stop` | 1 |
+//! | 17 the safe value | a hub that is lost means nothing | `17 safe value` | 1 |
+//! | guards | not looked at before a level is written | `guards` | 2 |
+//! | guards | not looked at before a command is written | `guards` | 3 |
+//!
+//! A disk that is put back while its hub has heard of no later boot forgets commands without anybody being able to know: there
+//! a command can be carried out twice, which the observer counts (`commands that nobody could know of`) and lets pass.
 //!
 //! What it does not see: how long things take (rules 12, 13), readings, tokens and bodies (14, 18), which have tests elsewhere.
 
@@ -73,7 +89,7 @@ const CALM_MS: u64 = 900_000;
 const QUIET_MS: u64 = 400_000;
 
 /// Seeds that every run of the tests tries, half of them in each of two tests.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 36;
 
 /// Seeds that failed once, one a line, with what they found.
 const FAILED_ONCE: &str = include_str!("failed_once.txt");
@@ -136,10 +152,15 @@ fn all_pass(seeds: impl IntoIterator<Item = u64>) -> BTreeMap<&'static str, u64>
 
 /// A simulation that never gets there shows nothing.
 fn came_across(reached: &BTreeMap<&'static str, u64>) {
-    const EVERYTHING: [&str; 22] = [
+    const EVERYTHING: [&str; 34] = [
         "agents killed",
         "agents turned away",
         "clocks jump",
+        "commands carried out",
+        "commands expired",
+        "commands refused",
+        "commands verified",
+        "commands with unknown outcome",
         "disks full",
         "disks restored",
         "edits",
@@ -147,17 +168,24 @@ fn came_across(reached: &BTreeMap<&'static str, u64>) {
         "hubs killed",
         "hubs restored",
         "instruments away",
+        "interlocks turned",
         "knobs turned",
         "new lives",
         "other masters",
+        "outputs left on a stop",
+        "outputs left without a hub",
         "partitions",
         "points redefined",
         "power lost",
         "reports late",
         "requests repeated",
         "rollbacks",
+        "rules of points changed",
+        "safe values written",
         "stops",
+        "stops on site confirmed",
         "targets refused",
+        "values adopted",
         "writes",
     ];
     let missing: Vec<&str> = EVERYTHING

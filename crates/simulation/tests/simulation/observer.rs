@@ -222,7 +222,7 @@ impl World {
         self.check_nothing_moves(agent, sensor, point, true);
         self.observer.written_at.insert((agent, point), self.now);
         let (now, register) = (self.now, at.place.register);
-        let raw = self.instrument(&at.place.unit).raw(register, now);
+        let raw = self.instrument(&at.place.unit).will_show(register, now);
         let by = (at.place.clone(), raw, Some(point));
         self.observer.by_hand.insert(by);
         // Two points can be the same register: then their wishes fight.
@@ -265,6 +265,10 @@ impl World {
         let Some(said) = state.reported.as_ref().map(|reported| &reported.values) else {
             return;
         };
+        // What a restored hub says before it has heard the agent is of another time.
+        if !self.observer.taken.contains_key(&agent) {
+            return;
+        }
         let values = &state.target.values;
         let confirmed = said.hold.as_ref().map_or(0, |hold| hold.held_revision);
         let is_stopped = said

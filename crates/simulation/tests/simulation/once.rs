@@ -170,7 +170,7 @@ impl World {
         let Call { agent, sensor, .. } = call;
         self.disturbed(&at.place);
         let (now, register) = (self.now, at.place.register);
-        let raw = self.instrument(&at.place.unit).raw(register, now);
+        let raw = self.instrument(&at.place.unit).will_show(register, now);
         self.observer
             .by_hand
             .insert((at.place.clone(), raw, Some(point)));

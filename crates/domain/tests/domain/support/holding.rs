@@ -28,6 +28,8 @@ pub(crate) enum Habit {
     Refuses,
     /// Takes the value, and loses the answer.
     LosesAnswers,
+    /// Never gets the value, and does not answer.
+    LosesRequests,
     /// Takes the value, and can't be read afterwards.
     GoesBlind,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Instrument {
     pub(crate) habit: Habit,
     pub(crate) readable: bool,
     pub(crate) writes: Vec<f64>,
+    /// Somebody turns the knob right after the next writes, to these values, the last one first.
+    pub(crate) turned_after: Vec<f64>,
 }
 
 impl Instrument {
@@ -50,6 +54,7 @@ impl Instrument {
             habit,
             readable: true,
             writes: Vec::new(),
+            turned_after: Vec::new(),
         }
     }
 
@@ -58,7 +63,7 @@ impl Instrument {
         let before = self.value;
         match self.habit {
             Habit::Refuses => return WriteOutcome::Refused("exception 4".into()),
-            Habit::Ignores => {}
+            Habit::Ignores | Habit::LosesRequests => {}
             Habit::Rounds => self.value = value.floor(),
             Habit::LimitsTo(most) => self.value = value.min(most),
             Habit::GoesBlind => {
@@ -72,9 +77,12 @@ impl Instrument {
         } else {
             0
         };
+        if let Some(turned) = self.turned_after.pop() {
+            self.value = turned;
+        }
         self.shown = if self.late > 0 { before } else { self.value };
         match self.habit {
-            Habit::LosesAnswers => WriteOutcome::Unknown("no answer".into()),
+            Habit::LosesAnswers | Habit::LosesRequests => WriteOutcome::Unknown("no answer".into()),
             _ => WriteOutcome::Acknowledged,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! - [`hub`], [`agent`]: the programs; [`process`] starts and ends them; [`gate`] is the network between them, [`tls`] the
 //!   same with encryption;
-//! - [`instrument`]: what agents read, which checks at its end that nobody wrote to it;
+//! - [`instrument`]: what agents read, which checks at its end that nobody wrote to it; [`makes`]: the same of three makes;
 //! - [`client`], [`device`], [`stream`]: HTTP as a stranger speaks it; [`hand_made`]: an agent made of plain requests;
 //! - [`tables`]: what stands in the database; [`page`]: a browser; [`wait`]: waiting with a deadline.
 
@@ -14,6 +14,7 @@ pub(crate) mod gate;
 pub(crate) mod hand_made;
 pub(crate) mod hub;
 pub(crate) mod instrument;
+pub(crate) mod makes;
 pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod random;

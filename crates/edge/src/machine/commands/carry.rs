@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     CommandId, PointId, Quality, SensorId,
-    docket::{Waiting, forbids},
+    docket::{Waiting, forbids, needs_shown, too_far},
     document::command::CommandOutcome,
     hold::{Band, Budget, HoldReason, Observed, WriteOutcome, check_guards},
 };
@@ -69,6 +69,12 @@ impl Machine {
                 }
             }
         }
+        if needs_shown(&job.rules, &job.command) {
+            let points = by_sensor.entry(job.sensor).or_default();
+            if !points.contains(&job.command.point_id) {
+                points.push(job.command.point_id);
+            }
+        }
         let mut asked = BTreeSet::new();
         for (sensor, points) in by_sensor {
             if let Some(generation) = self.generation_of(sensor) {
@@ -111,9 +117,11 @@ impl Machine {
             }
         }
         let guards = check_guards(&job.rules.guards, |point| job.inputs.get(&point), now.ms);
-        guards
-            .err()
-            .and_then(|failure| refused(HoldReason::Guard(failure).to_string()))
+        if let Err(failure) = guards {
+            return refused(HoldReason::Guard(failure).to_string());
+        }
+        let shown = job.inputs.get(&job.command.point_id);
+        too_far(&job.rules, &job.command, shown).and_then(refused)
     }
 
     /// All guards are read: its id is made durable, if it may be written.
@@ -122,6 +130,11 @@ impl Machine {
             return;
         };
         let point = job.command.point_id;
+        if self.is_ending {
+            // It was not begun, and will not be.
+            self.commands.jobs.remove(&id);
+            return;
+        }
         let objection = self.objection(job, now).or_else(|| {
             let left = self.account(point).view(&job.rules.budget, now.ms);
             (!left.allows(false)).then(|| {
@@ -223,6 +236,8 @@ impl Machine {
             return;
         };
         job.stage = Stage::Writing { since: now.ms };
+        // No stop is confirmed while it is under way.
+        self.holding.note_writing(point);
         effects.push(Effect::Command(CommandEffect::Write {
             id,
             sensor,
@@ -244,6 +259,11 @@ impl Machine {
             return;
         };
         let Stage::Writing { since } = job.stage else {
+            return;
+        };
+        let point = job.command.point_id;
+        self.on_wrote(point, outcome.clone(), now, 0, effects);
+        let Some(job) = self.commands.jobs.get_mut(&id) else {
             return;
         };
         let end = match outcome {

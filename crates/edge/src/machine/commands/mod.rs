@@ -137,6 +137,12 @@ impl Commands {
         settled.chain(self.docket.next_end()).min()
     }
 
+    /// Is one under way that was begun, or a word on one on its way to the disk?
+    pub(in crate::machine) fn are_under_way(&self) -> bool {
+        let is_begun = |job: &Job| !matches!(job.stage, Stage::Guards(_));
+        !self.noting.is_empty() || self.jobs.values().any(is_begun)
+    }
+
     /// Is there anything to say of commands?
     pub(in crate::machine) const fn is_used(&self) -> bool {
         self.revision > 0
@@ -215,7 +221,7 @@ impl Machine {
             self.end_what_is_over(now, effects);
             self.read_back_what_has_settled(now, effects);
         }
-        if self.commands.docket.is_idle() {
+        if self.commands.docket.is_idle() || self.is_ending {
             return;
         }
         let turns: Vec<Waiting> = self.commands.docket.turns().into_iter().cloned().collect();

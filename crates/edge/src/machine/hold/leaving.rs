@@ -167,7 +167,9 @@ impl Holding {
 impl Machine {
     /// An output that nobody knew before is not left: it was never gone to. Nor is, after a restart, one that was left.
     pub(super) fn place_new(&mut self, point: PointId, is_boot: bool, now: Now) {
-        let (access, silent) = (self.hub.access(), self.hub.silent_ms(now.ms));
+        let silent = self.hub.silent_ms(now.ms);
+        // Whom the hub has turned away writes nothing; what was left is left all the same.
+        let access = HubAccess::Granted;
         let holding = &mut self.holding;
         let Some(output) = holding.outputs.get(&point) else {
             return;

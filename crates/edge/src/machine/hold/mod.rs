@@ -8,7 +8,7 @@
 //! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `accounts.rs`: how often each point was written to;
-//! - `pass.rs`: when the outputs of a sensor are read;
+//! - `pass.rs`: when the outputs of a sensor are read; `written.rs`: what came of writes;
 //! - `say.rs`: what is said of them.
 
 mod accounts;
@@ -20,13 +20,14 @@ mod pass;
 mod point;
 mod say;
 mod view;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
+    Fingerprint, Item, PauseId, PointId, SensorId,
     document::hold::{HoldSettings, LoopState},
-    hold::{Account, Control, LoopMemory, Observed, WriteOutcome, check_guards},
+    hold::{Account, Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
     pace::Pressure,
     values::wishes_fingerprint,
 };
@@ -37,7 +38,7 @@ use crate::status::HubAccess;
 use accounts::Accounts;
 use local::Local;
 use notes::Notes;
-use outputs::Outputs;
+use outputs::{Outputs, places_of};
 use pass::{Pace, Pass};
 use point::{Busy, Output};
 use view::Errors;
@@ -53,8 +54,8 @@ pub(super) struct Holding {
     outputs: Outputs,
     /// By sensor; also of sensors that do not run.
     passes: BTreeMap<SensorId, Pass>,
-    /// The last readings of points that guards are on.
-    guarded_by: BTreeMap<PointId, Observed>,
+    /// The last readings of points that guards are on; `None`: not looked at yet.
+    guarded_by: BTreeMap<PointId, Option<Observed>>,
     /// Writes to points, of those without a setpoint too.
     accounts: Accounts,
     pace: Pace,
@@ -152,6 +153,11 @@ impl Holding {
         self.in_hand.values().copied().min()
     }
 
+    /// A write that no setpoint asks for is given to an adapter; its end is told ([`Machine::on_wrote`]).
+    pub(super) fn note_writing(&mut self, point: PointId) {
+        self.writing.insert(point);
+    }
+
     /// May this point be written to by a command?
     pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
         // Commands come from the hub: it is not lost.
@@ -170,9 +176,32 @@ impl Holding {
         self.settled.retain(|id| pauses.contains(id));
     }
 
+    /// Looks at the outputs of a sensor that can be read from now on.
+    pub(super) fn is_there(&mut self, sensor: SensorId, now: Now) {
+        if let Some(pass) = self.passes.get_mut(&sensor) {
+            pass.hurry(now.ms);
+        }
+    }
+
+    /// Somebody asks for a look at everything: what was given up is tried once more.
+    pub(super) fn look_again(&mut self, now: Now) {
+        self.outputs.change_all(Output::look_again);
+        for pass in self.passes.values_mut() {
+            pass.hurry(now.ms);
+        }
+    }
+
     fn look_at_all(&mut self) {
         self.outputs.change_all(Output::look_now);
     }
+}
+
+/// Why a point can't be read.
+#[derive(Debug)]
+enum Absent {
+    /// Its sensor is being started or changed: that passes by itself, and says nothing of the instrument.
+    NotYet,
+    Because(String),
 }
 
 impl Machine {
@@ -242,8 +271,14 @@ impl Machine {
             let is_writing = holding.writing.contains(&point);
             let place = (sensor, content);
             let account = || holding.accounts.take(point);
-            let (output, is_new) =
+            let (mut output, is_new) =
                 Output::of(before, setpoint, place, rules, account, is_writing, now);
+            let learned = holding.notes.kept().learned.get(&point);
+            if let Some(learned) =
+                learned.filter(|learned| is_boot && learned.revision == setpoint.revision)
+            {
+                output.remember(learned);
+            }
             if is_new {
                 holding.passes.entry(sensor).or_default().hurry(now.ms);
                 self.reporting.output_changed(point, true);
@@ -325,6 +360,9 @@ impl Machine {
 
     /// Decides about one output, and begins what is to be done.
     fn look_at_output(&mut self, point: PointId, now: Now, random: u32, effects: &mut Vec<Effect>) {
+        if self.is_ending {
+            return;
+        }
         let access = self.hub.access();
         let holding = &mut self.holding;
         let Some(output) = holding.outputs.get(&point) else {
@@ -338,21 +376,29 @@ impl Machine {
         let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
         let guards = check_guards(
             output.guards(),
-            |guard| holding.guarded_by.get(&guard),
+            |guard| holding.guarded_by.get(&guard)?.as_ref(),
             now.ms,
         );
         let interval_ms = holding.kept_interval_ms(sensor);
         let restores = holding.settings.restores_per_hour;
         let is_enabled = |item: &Item| item.sensor.enabled();
         let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
+        // A point that is not there will not be looked at.
+        let guards = guards.map_err(|failure| GuardFailure {
+            is_unread: failure.is_unread && self.is_wanted(failure.point),
+            ..failure
+        });
         let absent = self.why_not_readable(sensor, point);
         let holding = &mut self.holding;
         let mut output = holding
             .outputs
             .get_mut(&point)
             .expect("it was there a moment ago");
-        if let Some(why) = absent {
-            output.can_not_be_read(why, now);
+        let is_absent = absent.is_some();
+        match absent {
+            None => {}
+            Some(Absent::NotYet) => output.is_not_there_yet(),
+            Some(Absent::Because(why)) => output.can_not_be_read(why, now),
         }
         let ask = point::Ask {
             standing: &standing,
@@ -365,17 +411,26 @@ impl Machine {
         };
         let next = output.look(&ask);
         holding.errors.note(point, &output, now);
-        if output.has_just_expired() {
+        if output.has_just_expired() | output.has_just_learned() {
             holding.notes.dirty();
         }
         let has_ended = next.busy.is_none() && output.is_wish_answered();
+        let ahead = match next.busy {
+            Some(Busy::Writing { .. }) => output.book_ahead(now),
+            Some(Busy::Reading | Busy::Booking { .. }) | None => None,
+        };
         drop(output);
         self.reporting.output_changed_as(point, next.changed);
         if has_ended && self.holding.in_hand.remove(&point).is_some() {
             self.reporting.wish_ended(point);
         }
+        if let Some(booked) = ahead {
+            effects.push(Effect::BookWrites { point, booked });
+        }
         match next.busy {
             None => {}
+            // It is looked at as soon as it is there.
+            Some(Busy::Reading) if is_absent => {}
             Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
             Some(Busy::Booking { booked }) => effects.push(Effect::BookWrites { point, booked }),
             Some(Busy::Writing { value }) => match self.generation_of(sensor) {
@@ -400,14 +455,29 @@ impl Machine {
         }
     }
 
+    /// Does the target have this point?
+    fn is_wanted(&self, point: PointId) -> bool {
+        let has = |item: &Item| {
+            let names = item.sensor.content().binding.point_names();
+            names.iter().any(|(id, _)| *id == point)
+        };
+        self.wanted.values().any(has)
+    }
+
     /// Why this point can't be read or written, if it can't: its sensor does not run, or what runs of it still is another
     /// point than the one wanted.
-    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<String> {
+    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<Absent> {
         let (Some(slot), Some(wanted)) = (self.slots.get(&sensor), self.wanted.get(&sensor)) else {
-            return Some("its sensor is not wanted any more".to_owned());
+            return Some(Absent::Because(
+                "its sensor is not wanted any more".to_owned(),
+            ));
         };
         if let Some(why) = slot.why_not_readable() {
-            return Some(why);
+            return Some(if slot.is_coming() {
+                Absent::NotYet
+            } else {
+                Absent::Because(why)
+            });
         }
         let identity = |item: &Item| {
             let rules = item.sensor.content().binding.point_rules(point);
@@ -418,9 +488,7 @@ impl Machine {
                 && identity(item) != identity(wanted)
         };
         let mut there = slot.with_adapter();
-        there
-            .any(is_another)
-            .then(|| "its sensor is being changed".to_owned())
+        there.any(is_another).then_some(Absent::NotYet)
     }
 
     /// The number of the start of a sensor that is with an adapter.
@@ -443,47 +511,6 @@ impl Machine {
         let outputs = &mut self.holding.outputs;
         for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
             outputs.change(point, |output| output.broken_off(now));
-        }
-    }
-
-    /// What a write came to.
-    pub(super) fn on_wrote(
-        &mut self,
-        point: PointId,
-        outcome: WriteOutcome,
-        now: Now,
-        random: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        let holding = &mut self.holding;
-        holding.writing.remove(&point);
-        holding.awaited.remove(&point);
-        if holding.come_into_force() {
-            self.reporting.header_changed();
-        }
-        let wrote = |output: &mut Output| output.wrote(outcome, now, random);
-        if self.holding.outputs.change(point, wrote).is_some() {
-            self.look_at_output(point, now, random, effects);
-        }
-    }
-
-    /// A block of writes is booked in the ledger, or could not be.
-    pub(super) fn on_booked(
-        &mut self,
-        point: PointId,
-        booked: &Account,
-        result: &Result<(), String>,
-        now: Now,
-        random: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        if result.is_ok() {
-            self.holding.note_booked(point, booked, now);
-        }
-        self.reset_noted(point, result, now, random);
-        let took = |output: &mut Output| output.booked(result, now, random);
-        if self.holding.outputs.change(point, took).is_some() {
-            self.look_at_output(point, now, random, effects);
         }
     }
 
@@ -531,7 +558,9 @@ impl Machine {
                 reason,
             };
             if self.holding.guarded_by.contains_key(point) {
-                self.holding.guarded_by.insert(*point, observed.clone());
+                self.holding
+                    .guarded_by
+                    .insert(*point, Some(observed.clone()));
             }
             let outputs = &mut self.holding.outputs;
             outputs.change(*point, |output| output.read(observed));
@@ -541,23 +570,4 @@ impl Machine {
             self.look_at_output(point, now, random, effects);
         }
     }
-}
-
-/// Of the points that something is set on, the sensor of each.
-fn places_of(target: &TargetState) -> BTreeMap<PointId, &Item> {
-    let set: BTreeSet<PointId> = target
-        .setpoints
-        .items
-        .iter()
-        .map(|setpoint| setpoint.point_id)
-        .collect();
-    let mut places = BTreeMap::new();
-    for item in target.items.iter().filter(|_| !set.is_empty()) {
-        for (point, _) in item.sensor.content().binding.point_names() {
-            if set.contains(&point) {
-                places.entry(point).or_insert(item);
-            }
-        }
-    }
-    places
 }

@@ -134,6 +134,10 @@ impl Machine {
             let ms = end.saturating_sub(now.ms);
             Some((*point, Left { revision, ms }))
         });
+        let learned = holding
+            .outputs
+            .iter()
+            .filter_map(|(point, output)| Some((*point, output.learned()?)));
         let silent = self.hub.silent_ms(now.ms);
         let counts =
             !holding.hub_limits.is_empty() && silent >= EACH_MS.min(holding.soonest_lost());
@@ -147,6 +151,7 @@ impl Machine {
             local_ended: holding.local.wanted.ended.clone(),
             interval_ms: holding.local.wanted.interval_ms,
             setpoints: setpoints.collect(),
+            learned: learned.collect(),
             pauses: pauses.collect(),
             hub_silent_ms: if counts { silent } else { 0 },
             settled: holding.settled.clone(),

@@ -10,6 +10,7 @@ use holdfast_domain::{
 };
 
 use super::{Effect, Holding, Machine, Now, point::Output};
+use crate::machine::slot::Slot;
 
 /// The looks at one sensor.
 #[derive(Debug, Default)]
@@ -158,7 +159,10 @@ impl Machine {
             }
             points.extend(outputs);
         }
-        let Some(generation) = generation else { return };
+        let Some(generation) = generation else {
+            self.can_not_read_guards(sensor, now);
+            return;
+        };
         points.extend(self.guards_of(sensor));
         if points.is_empty() {
             return;
@@ -189,17 +193,27 @@ impl Machine {
             .filter(|point| holding.outputs.is_guard(*point))
             .collect();
         for point in &guards {
-            holding
-                .guarded_by
-                .entry(*point)
-                .or_insert_with(|| Observed {
-                    value: None,
-                    quality: Quality::Bad,
-                    at_ms: 0,
-                    reason: Some("it was not read yet".into()),
-                });
+            holding.guarded_by.entry(*point).or_default();
         }
         guards
+    }
+
+    /// A sensor that does not run can't be looked at: what guards are on there is not good. One that is being started will be.
+    fn can_not_read_guards(&mut self, sensor: SensorId, now: Now) {
+        let slot = self.slots.get(&sensor);
+        if slot.is_some_and(Slot::is_coming) {
+            return;
+        }
+        let reason = slot.and_then(Slot::why_not_readable);
+        for point in self.guards_of(sensor) {
+            let observed = Observed {
+                value: None,
+                quality: Quality::Bad,
+                at_ms: now.ms,
+                reason: reason.clone(),
+            };
+            self.holding.guarded_by.insert(point, Some(observed));
+        }
     }
 
     /// Reads these points as soon as nothing of their sensor is being read.

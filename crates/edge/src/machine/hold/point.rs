@@ -1,12 +1,12 @@
 //! One output: its wish, what it showed last, what is under way, and how it stands.
 
 use holdfast_domain::{
-    Fingerprint, PointValue, SensorId,
+    Fingerprint, PointValue, Quality, SensorId,
     document::setpoint::{Conformity, HandChange, Hold, Setpoint, SetpointReport},
     event::whole_micros,
     hold::{
         Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
-        Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Instead, Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
 use jiff::Timestamp;
@@ -34,6 +34,7 @@ pub(super) struct Output {
     saw_end: bool,
     pub(super) track: Track,
     pub(super) budget: Budget,
+    is_booking_ahead: bool,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
@@ -50,6 +51,8 @@ pub(super) struct Output {
     pub(super) left_badly: Option<String>,
     /// Was it noted that its time is over?
     is_end_noted: bool,
+    /// Was it noted what its instrument makes of its value?
+    is_learned_noted: bool,
 }
 
 /// What a look at an output is made with.
@@ -85,6 +88,10 @@ pub(super) struct Said {
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
+}
+
+fn is_good(reading: &Observed) -> bool {
+    reading.quality == Quality::Good && reading.value.is_some()
 }
 
 /// From what age on a reading says nothing any more, in ms.
@@ -143,7 +150,8 @@ impl Output {
                     Some(before) => (
                         before.track.of_new_wish(),
                         before.budget,
-                        before.reading,
+                        // That it could not be read before is no answer to this wish.
+                        before.reading.filter(is_good),
                         before.doing,
                         before.place,
                     ),
@@ -169,6 +177,8 @@ impl Output {
                     saw_end: false,
                     track,
                     budget,
+                    // One that is under way may be asked for again: it says the same.
+                    is_booking_ahead: false,
                     reading,
                     lost_at: 0,
                     broken_off_at: 0,
@@ -176,6 +186,7 @@ impl Output {
                     place,
                     left_badly: None,
                     is_end_noted: false,
+                    is_learned_noted: false,
                     look_at: None,
                     said: Said {
                         conformity: Conformity::Unknown,
@@ -191,6 +202,36 @@ impl Output {
                 (output, true)
             }
         }
+    }
+
+    /// What an earlier life of the agent learned of its instrument.
+    pub(super) fn remember(&mut self, learned: &Learned) {
+        let instead = Instead::remembered(learned.found.clone(), learned.how);
+        self.track = Track::from_ledger(Some(instead));
+        self.is_learned_noted = true;
+    }
+
+    /// What its instrument is known to make of its value.
+    pub(super) fn learned(&self) -> Option<Learned> {
+        let instead = self.track.instead.as_ref()?;
+        instead.is_learned().then(|| Learned {
+            revision: self.setpoint.revision,
+            found: instead.found().clone(),
+            how: instead.how(),
+        })
+    }
+
+    /// Is there something to note of that?
+    pub(super) fn has_just_learned(&mut self) -> bool {
+        let instead = self.track.instead.as_ref();
+        let is_learned = instead.is_some_and(Instead::is_learned);
+        std::mem::replace(&mut self.is_learned_noted, is_learned) != is_learned
+    }
+
+    /// Somebody asks for a look at everything.
+    pub(super) fn look_again(&mut self) {
+        self.track.try_once_more();
+        self.look_now();
     }
 
     /// The output by these rules. If they make it another point, what is known of the one before says nothing of it.
@@ -259,8 +300,14 @@ impl Output {
 
     /// Its instrument was out of reach, for a moment at least.
     pub(super) fn lost_touch(&mut self, now: Now) {
-        self.track.was_out_of_reach = true;
+        self.track.lost_touch();
         self.lost_at = now.ms;
+        self.reading = None;
+    }
+
+    /// It can't be looked at yet: its sensor is being started, say. That says nothing of its instrument.
+    pub(super) fn is_not_there_yet(&mut self) {
+        self.track.lost_touch();
         self.reading = None;
     }
 
@@ -281,7 +328,7 @@ impl Output {
     pub(super) fn can_not_be_read(&mut self, why: String, now: Now) {
         self.reading = Some(Observed {
             value: None,
-            quality: holdfast_domain::Quality::Bad,
+            quality: Quality::Bad,
             at_ms: now.ms,
             reason: Some(why),
         });
@@ -292,6 +339,10 @@ impl Output {
         if !self.track_of_write().is_writing() {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
+        }
+        // What was read before it ended is no read-back, in the same ms neither.
+        if let Some(reading) = &mut self.reading {
+            reading.at_ms = reading.at_ms.min(now.ms.saturating_sub(1));
         }
         self.track_of_write().written(outcome, now.ms, random);
     }
@@ -305,6 +356,7 @@ impl Output {
     }
 
     pub(super) fn booked(&mut self, result: &Result<(), String>, now: Now, random: u32) {
+        self.is_booking_ahead = false;
         match result {
             Ok(()) => {
                 if self.doing == Doing::Booking {
@@ -412,6 +464,14 @@ impl Output {
                 Busy::Writing { value }
             }
         }
+    }
+
+    /// The next block of writes, if it is to be booked while this one is made.
+    pub(super) fn book_ahead(&mut self, now: Now) -> Option<Account> {
+        let ahead = self.budget.to_book_ahead(&self.rules.budget, now.ms);
+        let booked = ahead.filter(|_| !self.is_booking_ahead)?;
+        self.is_booking_ahead = true;
+        Some(booked)
     }
 
     /// What is left of its budget.
