@@ -77,8 +77,9 @@ impl Guard {
         };
         let age = now_ms.saturating_sub(observed.at_ms);
         if age > u64::from(self.max_age_ms) {
+            // Not how old: that would be news with every look.
             return Some(format!(
-                "its last reading is {age} ms old, at most {} are allowed",
+                "its last reading is more than {} ms old",
                 self.max_age_ms
             ));
         }

@@ -383,9 +383,7 @@ impl World {
             Effect::WritePoint { .. } | Effect::Command(CommandEffect::Write { .. }) => {
                 self.observer.hardware_writes += 1;
             }
-            // What is new in it is counted where it is written: that a day goes on is not.
-            Effect::Remember(_)
-            | Effect::Poll { .. }
+            Effect::Poll { .. }
             | Effect::Verify
             | Effect::Forget(_)
             | Effect::Answer { .. }
