@@ -77,7 +77,7 @@ impl Guard {
         };
         let age = now_ms.saturating_sub(observed.at_ms);
         if age > u64::from(self.max_age_ms) {
-            // Not how old: that would be news with every look.
+            // Without the age itself: while nothing is read, nothing new is said.
             return Some(format!(
                 "its last reading is more than {} ms old",
                 self.max_age_ms
@@ -150,4 +150,32 @@ pub fn check_guards<'a>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_reading_is_told_of_in_the_same_words_however_old_it_gets() {
+        let point = PointId(uuid::Uuid::from_u128(1));
+        let guard = Guard {
+            point_id: point,
+            equals: None,
+            at_least: None,
+            at_most: Some(0.0),
+            max_age_ms: 1_000,
+            extra: Map::new(),
+        };
+        let read = Observed {
+            value: Some(PointValue::Integer(0)),
+            quality: Quality::Good,
+            at_ms: 0,
+            reason: None,
+        };
+        let says = |now_ms| check_guards(core::slice::from_ref(&guard), |_| Some(&read), now_ms);
+        assert_eq!(says(1_000), Ok(()));
+        assert!(says(1_001).is_err());
+        assert_eq!(says(1_001), says(900_000));
+    }
 }

@@ -14,7 +14,7 @@ const FULL: &str = "no space left on device";
 impl World {
     /// Sends an effect of an agent on its way.
     pub(crate) fn send(&mut self, agent: usize, effect: Effect) {
-        self.counts(agent, &effect);
+        self.counts(&effect);
         self.may_kill_at(agent, &effect);
         let life = self.agents[agent].life;
         let asked_at = self.now;

@@ -359,18 +359,8 @@ impl World {
     }
 
     /// Is an effect one that touches what runs, or hardware?
-    pub(crate) fn counts(&mut self, agent: usize, effect: &Effect) {
+    pub(crate) fn counts(&mut self, effect: &Effect) {
         match effect {
-            Effect::Remember(memory) => {
-                // That a day of the budgets goes on is written down now and then.
-                let kept = &self.agents[agent].disk.0.memory;
-                let days = memory.days.clone();
-                let kept = holdfast_domain::hold::LoopMemory {
-                    days,
-                    ..kept.clone()
-                };
-                self.observer.disk_writes += u64::from(kept != **memory);
-            }
             Effect::Start { .. } | Effect::Update { .. } | Effect::Stop { .. } => {
                 self.observer.adapter_calls += 1;
             }
