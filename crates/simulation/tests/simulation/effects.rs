@@ -1,7 +1,7 @@
 //! How what an agent asks for gets under way: requests that may get lost or come twice, writes to a disk that may be full,
 //! calls of adapters that take their time. One place for each effect.
 
-use holdfast_domain::{PointId, PointValue, row::Actor};
+use holdfast_domain::{PointId, PointValue, hold::LoopMemory, row::Actor};
 use holdfast_edge::{
     LocalOrder,
     machine::{CommandEffect, CommandEvent, Effect, Event},
@@ -87,6 +87,14 @@ impl World {
                 self.write(agent, DiskWrite::Book(point, booked), &booked_as);
             }
             Effect::Remember(memory) => {
+                let kept = &self.agents[agent].disk.0.memory;
+                let days = kept.days.clone();
+                let is_new = *kept
+                    != (LoopMemory {
+                        days,
+                        ..(*memory).clone()
+                    });
+                self.observer.disk_writes += u64::from(is_new);
                 self.write(agent, DiskWrite::Remember(memory), &Event::Remembered);
             }
             Effect::Answer { .. } => {}

@@ -373,7 +373,9 @@ impl World {
             Effect::WritePoint { .. } | Effect::Command(CommandEffect::Write { .. }) => {
                 self.observer.hardware_writes += 1;
             }
-            Effect::Poll { .. }
+            // What is new in it is counted where it is written: that a day goes on is not.
+            Effect::Remember(_)
+            | Effect::Poll { .. }
             | Effect::Verify
             | Effect::Forget(_)
             | Effect::Answer { .. }
