@@ -104,7 +104,7 @@ static int reply(modbus_t *context, modbus_mapping_t *map, const uint8_t *query,
     int count = function == 6 ? 1 : query[head + 3] << 8 | query[head + 4];
     int reads = function == 3, writes = function == 6 || function == 16;
     uint16_t before[SIZE];
-    if (units[unit].habit == DEAD) return 1;
+    if (units[unit].habit == DEAD && units[unit].a-- <= 0) return 1;
     if (first + count > SIZE || !(reads || writes)) return modbus_reply(context, query, length, map) >= 0;
     for (int i = first; reads && i < first + count; i++) {
         if (places[i].is_hidden) return modbus_reply_exception(context, query, MODBUS_EXCEPTION_SLAVE_OR_SERVER_FAILURE) >= 0;

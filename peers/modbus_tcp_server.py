@@ -96,7 +96,7 @@ class Habit:
         return shown
 
 
-HABITS = [("obey", 0), ("ignore", 0), ("round", 1), ("limit", 2), ("late", 1), ("hide", 0), ("dead", 0)]
+HABITS = [("obey", 0), ("ignore", 0), ("round", 1), ("limit", 2), ("late", 1), ("hide", 0), ("dead", 1)]
 
 
 def device(unit, tables, habit, arguments):
@@ -153,13 +153,15 @@ def journal(path):
 
 
 def cutter(every, dead):
-    """Cuts each `every`-th answer in half, and those of dead units away; the rest of the frame never comes."""
+    """Cuts each `every`-th answer in half, and those of units away that are dead after so many; the rest never comes."""
     count = 0
 
     def trace(sending, data):
         nonlocal count
         if sending and len(data) > 6 and data[6] in dead:
-            return b""
+            dead[data[6]] -= 1
+            if dead[data[6]] < 0:
+                return b""
         if sending and every:
             count += 1
             if count % every == 0:
@@ -200,7 +202,8 @@ async def main():
         unit, _, habit = text.partition(":")
         habits[int(unit)] = Habit(habit)
     devices = [device(unit, tables[unit], habits[unit], arguments) for unit in units]
-    cut = cutter(arguments.half_frame_every, [unit for unit in units if habits[unit].name == "dead"])
+    dead = {unit: habits[unit].numbers[0] for unit in units if habits[unit].name == "dead"}
+    cut = cutter(arguments.half_frame_every, dead)
     traces = journal(arguments.journal) if arguments.journal else {}
     if arguments.serial:
         server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut, **traces)

@@ -9,14 +9,14 @@ use anyhow::{Result, ensure};
 use holdfast_bench::{
     Effort,
     figures::{Pairs, Table, Target, median},
-    http::Connection,
-    instruments::{FIRST, REGISTERS},
+    instruments::FIRST,
+    lone_hub::{self, Wish},
     outputs::{CALM, Outputs},
-    plant::{Plant, unit},
-    process::{MEASURED, Memory, OTHER, cpu, memory_mb, stay_on},
-    rig::Hub,
+    plant::{self, unit},
+    process::{MEASURED, Memory, OTHER, Process, cpu, memory_mb, stay_on},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
+use tempfile::TempDir;
 
 const UNITS: usize = 100;
 const POINTS: f64 = 10_000.0;
@@ -32,7 +32,6 @@ fn main() -> Result<()> {
 
 async fn measure(effort: Effort) -> Result<()> {
     stay_on(OTHER)?;
-    let hub = Hub::start(Some(OTHER))?;
     let outputs = Outputs::start(UNITS).await?;
     let lasting = Duration::from_secs(effort.choose(30, 6));
     let sensors: Vec<Value> = outputs
@@ -40,36 +39,17 @@ async fn measure(effort: Effort) -> Result<()> {
         .enumerate()
         .map(|(number, addr)| unit(number, addr, 1, POLL_MS, |_| true))
         .collect();
-    let mut operator = Connection::to(hub.addr()).await?;
 
-    let mut plain = Plant::prepare(&hub, &sensors).await?;
-    let reader = plain.start(&hub, Some(MEASURED))?;
-    in_stride(&outputs).await?;
-    let polls = watch(reader, &outputs, lasting).await?;
-    drop(plain);
-
-    let mut plant = Plant::prepare(&hub, &sensors).await?;
-    let tuned = json!({ "intervalMs": INTERVAL_MS, "restoresPerHour": 3_600 });
-    let path = plant.path("/reconciliation");
-    operator.json("PATCH", &path, &hub.token, &tuned).await?;
-    let began = Instant::now();
-    for number in 0..UNITS {
-        for address in FIRST..FIRST + REGISTERS {
-            let path = plant.path(&format!("/setpoints/unit-{number}/r-{address}"));
-            let wish = json!({ "value": CALM });
-            operator.json("PUT", &path, &hub.token, &wish).await?;
-        }
-    }
-    println!(
-        "10,000 setpoints set in {:.1} s",
-        began.elapsed().as_secs_f64()
-    );
-    let holder = plant.start(&hub, Some(MEASURED))?;
-    in_stride(&outputs).await?;
-    let holds = watch(holder, &outputs, lasting).await?;
+    let (polls, reader) = started(&sensors, None, &outputs, lasting).await?;
+    drop(reader);
+    let wish = Wish {
+        value: CALM,
+        interval_ms: INTERVAL_MS,
+    };
+    let (holds, holder) = started(&sensors, Some(wish), &outputs, lasting).await?;
     println!(
         "without setpoints {polls:?}; with them {holds:?}; {:.1} MB",
-        memory_mb(holder, Memory::Now)
+        memory_mb(holder.process.id(), Memory::Now)
     );
     ensure!(
         holds.writes == 0,
@@ -111,6 +91,28 @@ async fn measure(effort: Effort) -> Result<()> {
     Ok(())
 }
 
+struct Agent {
+    process: Process,
+    _disk: TempDir,
+}
+
+/// An agent in its stride, and what it did.
+async fn started(
+    sensors: &[Value],
+    wish: Option<Wish>,
+    outputs: &Outputs,
+    lasting: Duration,
+) -> Result<(Watched, Agent)> {
+    let hub = lone_hub::start(sensors.to_vec(), wish).await?;
+    let disk = tempfile::tempdir()?;
+    let key = "hfp_lone-hub-takes-any-key-0123456789";
+    let process = plant::agent(hub, key, "gateway", disk.path(), Some(MEASURED))?;
+    in_stride(outputs).await?;
+    let watched = watch(process.id(), outputs, lasting).await?;
+    let _disk = disk;
+    Ok((watched, Agent { process, _disk }))
+}
+
 /// What an agent did.
 #[derive(Debug)]
 struct Watched {
@@ -130,8 +132,10 @@ async fn watch(agent: u32, outputs: &Outputs, lasting: Duration) -> Result<Watch
     })
 }
 
-/// Waits until what is done only once is done: every unit was read some times.
+/// Waits until what is done only once is done: every unit was read some times, and what the first looks found was told, which
+/// takes ten seconds.
 async fn in_stride(outputs: &Outputs) -> Result<()> {
+    const TOLD: Duration = Duration::from_secs(12);
     const READS: usize = 12 * UNITS;
     let before = outputs.seen().reads;
     let until = Instant::now() + Duration::from_secs(60);
@@ -143,6 +147,7 @@ async fn in_stride(outputs: &Outputs) -> Result<()> {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    tokio::time::sleep(TOLD).await;
     Ok(())
 }
 

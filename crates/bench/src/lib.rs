@@ -2,7 +2,7 @@
 //! HTTP handler, a bare Modbus loop) does on this machine in this minute. `cargo xtask bench` runs them; what was measured
 //! is in `docs/benchmarks.md`. They say whether a target is reached and never fail for being slow.
 //!
-//! Here is what the benchmarks share: [`rig`] (a hub and its devices), [`plant`] (a device whose agent runs), [`process`] (programs, cores, CPU time, memory),
+//! Here is what the benchmarks share: [`rig`] (a hub and its devices), [`lone_hub`], [`plant`] (a device whose agent runs), [`process`] (programs, cores, CPU time, memory),
 //! [`http`] and [`load`] (a client so lean that it is not what is measured), [`postgres`](mod@postgres) and [`bare`] (the limits),
 //! [`instruments`] and [`outputs`], [`figures`] (the tables). The measurements are `benches/*.rs`.
 
@@ -16,6 +16,7 @@ pub mod figures;
 pub mod http;
 pub mod instruments;
 pub mod load;
+pub mod lone_hub;
 pub mod outputs;
 pub mod plant;
 pub mod postgres;

@@ -1,6 +1,6 @@
 //! A device whose agent is the one that is shipped: its sensors, its agent's process, and what its operator asks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -53,15 +53,8 @@ impl Plant {
     /// # Errors
     /// If it can't be started.
     pub fn start(&mut self, hub: &Hub, core: Option<u32>) -> Result<u32> {
-        let mut agent = program("holdfast-agent", core)?;
-        agent
-            .env("HOLDFAST_AGENT_HUB", format!("http://{}", hub.addr()))
-            .env("HOLDFAST_AGENT_DATA_DIR", self.disk.path())
-            .env("HOLDFAST_AGENT_PROVISIONING_KEY", &self.key)
-            .env("HOLDFAST_AGENT_NAME", &self.name)
-            .env("HOLDFAST_AGENT_LOCAL__LISTEN", "127.0.0.1:0");
-        let agent = self.agent.insert(Process::start(agent)?);
-        Ok(agent.id())
+        let agent = agent(hub.addr(), &self.key, &self.name, self.disk.path(), core)?;
+        Ok(self.agent.insert(agent).id())
     }
 
     /// A path of its interface.
@@ -98,6 +91,27 @@ impl Plant {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Starts an agent that keeps what it knows in a folder.
+///
+/// # Errors
+/// If it can't be started.
+pub fn agent(
+    hub: SocketAddr,
+    key: &str,
+    name: &str,
+    disk: &Path,
+    core: Option<u32>,
+) -> Result<Process> {
+    let mut agent = program("holdfast-agent", core)?;
+    agent
+        .env("HOLDFAST_AGENT_HUB", format!("http://{hub}"))
+        .env("HOLDFAST_AGENT_DATA_DIR", disk)
+        .env("HOLDFAST_AGENT_PROVISIONING_KEY", key)
+        .env("HOLDFAST_AGENT_NAME", name)
+        .env("HOLDFAST_AGENT_LOCAL__LISTEN", "127.0.0.1:0");
+    Process::start(agent)
 }
 
 /// A Modbus TCP unit of 100 registers; each is a point `r-N`, which can be written where `writable` says so.

@@ -8,7 +8,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,11 +41,14 @@ pub const PART: &str = "restoring";
 
 const WANTED: i64 = 725;
 
-/// How often the output is looked at, by the clock that is put forward: a minute, so that it is put back 60 times an hour.
-const INTERVAL: Duration = Duration::from_secs(60);
+/// How often the output is looked at, by the clock that is put forward: it is put back 120 times an hour.
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// So many intervals are a tenth of a second of the real clock, about: the time for which reports are merged.
 const INTERVALS_IN_A_TENTH: u32 = 4_000;
+
+/// How often the clock is put forward by a second until the first value was read back.
+const WHILE_STARTING: Duration = Duration::from_millis(20);
 
 /// Runs until it is killed.
 ///
@@ -71,7 +77,8 @@ async fn run(addr: SocketAddr) -> Result<()> {
         key: None,
     };
     ledger.set_identity(&identity).await?;
-    let verified = Arc::new(Notify::new());
+    let (verified, answered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let asking = Arc::new(AtomicUsize::new(0));
     let modbus = ModbusBus::new(
         Arc::new(SystemClock),
         Arc::new(SystemEntropy),
@@ -80,7 +87,14 @@ async fn run(addr: SocketAddr) -> Result<()> {
     let parts = AgentParts {
         hub: Arc::new(Hub(Mutex::new(Some(Box::new(target(device, addr)?))))),
         ledger: Arc::new(ledger),
-        buses: vec![Arc::new(Bus(modbus, verified.clone()))],
+        buses: vec![Arc::new(Bus(
+            modbus,
+            Watch {
+                verified: verified.clone(),
+                asking: asking.clone(),
+                answered: answered.clone(),
+            },
+        ))],
         readings: Vec::new(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -94,19 +108,33 @@ async fn run(addr: SocketAddr) -> Result<()> {
     settings.machine.full_report_ms = 36_000 * apart;
     settings.readings.interval = 10 * tenth;
     let agent = Agent::new(parts, settings).run(CancellationToken::new());
-    let forward = async {
+    let starting = async {
         loop {
-            verified.notified().await;
-            // The agent takes what was read.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-            tokio::time::advance(INTERVAL).await;
+            let _ = tokio::task::spawn_blocking(|| std::thread::sleep(WHILE_STARTING)).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
         }
     };
-    tokio::select! {
-        ended = agent => Ok(ended?),
-        () = forward => Ok(()),
-    }
+    let forward = async move {
+        tokio::select! {
+            () = verified.notified() => {}
+            () = starting => {}
+        }
+        verified.notify_one();
+        loop {
+            verified.notified().await;
+            // The agent takes what was read; and nothing that it asks shall seem to take as long as the clock is put forward.
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+            }
+            while asking.load(Ordering::Relaxed) > 0 {
+                answered.notified().await;
+            }
+            tokio::time::advance(INTERVAL + Duration::from_millis(1)).await;
+        }
+    };
+    // As tasks, as in the agent's program.
+    tokio::spawn(forward);
+    Ok(tokio::spawn(agent).await??)
 }
 
 fn target(device: DeviceId, addr: SocketAddr) -> Result<TargetState> {
@@ -120,7 +148,7 @@ fn target(device: DeviceId, addr: SocketAddr) -> Result<TargetState> {
     let mut body = json!({
         "schemaVersion": 1, "version": 1,
         "config": { "protocolAdapterDevices": [sensor] },
-        "hold": { "revision": 1, "intervalMs": INTERVAL.as_millis() as u64, "restoresPerHour": 3_600 },
+        "hold": { "revision": 1, "intervalMs": INTERVAL.as_millis() as u64, "dynamic": false, "restoresPerHour": 3_600 },
     });
     let (_, target) = TargetState::from_json(json!({ device.to_string(): body.clone() }))?;
     let item = target.items.first().context("one sensor")?;
@@ -160,10 +188,31 @@ impl HubLink for Hub {
     }
 }
 
-/// The adapter, which says when the wanted value was read.
-struct Bus(ModbusBus, Arc<Notify>);
+/// The adapter, watched.
+struct Bus(ModbusBus, Watch);
 
-struct Running(Box<dyn RunningSensor>, Arc<Notify>);
+struct Running(Box<dyn RunningSensor>, Watch);
+
+#[derive(Clone)]
+struct Watch {
+    /// Rings when the wanted value was read.
+    verified: Arc<Notify>,
+    /// Requests under way.
+    asking: Arc<AtomicUsize>,
+    /// Rings when there is none.
+    answered: Arc<Notify>,
+}
+
+impl Watch {
+    async fn during<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.asking.fetch_add(1, Ordering::Relaxed);
+        let answer = asked.await;
+        if self.asking.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.answered.notify_one();
+        }
+        answer
+    }
+}
 
 #[async_trait]
 impl FieldBus for Bus {
@@ -180,16 +229,16 @@ impl FieldBus for Bus {
 #[async_trait]
 impl RunningSensor for Running {
     async fn read(&self, points: &[PointId]) -> Vec<Fresh> {
-        let shown = self.0.read(points).await;
+        let shown = self.1.during(self.0.read(points)).await;
         let wanted = Some(PointValue::Integer(WANTED));
         if shown.iter().all(|fresh| fresh.value == wanted) {
-            self.1.notify_one();
+            self.1.verified.notify_one();
         }
         shown
     }
 
     async fn write(&self, point: PointId, value: &PointValue) -> WriteOutcome {
-        self.0.write(point, value).await
+        self.1.during(self.0.write(point, value)).await
     }
 
     async fn update(&self, sensor: Arc<Sensor>) -> Result<(), StartError> {

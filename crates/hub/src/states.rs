@@ -20,7 +20,7 @@ use holdfast_domain::{
     state::{Change, DeviceState},
 };
 use holdfast_ports::{
-    store::{CommitError, DeviceStore},
+    store::{CommitError, DeviceStore, Glance},
     wakeups::Wakeups,
 };
 use jiff::Timestamp;
@@ -34,13 +34,15 @@ use crate::{HubError, readings, same_again::SameAgain};
 
 /// A device's state as this process last knew it, with what is made of it again and again.
 pub(crate) struct Known {
+    /// What was counted of what makes a state old, when this one was the newest.
+    generation: u64,
     pub(crate) state: Arc<DeviceState>,
     /// Entity tag of the target.
     pub(crate) etag: String,
     /// The target document, made when first asked for; not where what it says depends on the time.
     document: OnceLock<Bytes>,
     /// The sensor of each point, made when first asked for.
-    points: OnceLock<HashMap<PointId, SensorId>>,
+    points: OnceLock<Arc<HashMap<PointId, SensorId>>>,
     /// The last report that said nothing new.
     pub(crate) seen: Arc<std::sync::Mutex<Seen>>,
 }
@@ -56,13 +58,34 @@ pub(crate) struct Seen {
 }
 
 impl Known {
-    fn new(state: DeviceState, slot: &Slot) -> Self {
+    fn new(state: DeviceState, slot: &Slot, generation: u64) -> Self {
         Self {
+            generation,
             etag: state.target.etag(),
             state: Arc::new(state),
             document: OnceLock::new(),
             points: OnceLock::new(),
             seen: slot.seen.clone(),
+        }
+    }
+
+    /// The same state, found to be the newest still; what was made of it is kept.
+    fn renewed(&self, glance: &Glance, generation: u64) -> Self {
+        let state = if glance.is_of(&self.state) {
+            self.state.clone()
+        } else {
+            let mut state = DeviceState::clone(&self.state);
+            state.presence.last_seen_at = glance.last_seen_at;
+            state.seen = glance.seen;
+            Arc::new(state)
+        };
+        Self {
+            generation,
+            state,
+            etag: self.etag.clone(),
+            document: self.document.clone(),
+            points: self.points.clone(),
+            seen: self.seen.clone(),
         }
     }
 
@@ -123,7 +146,8 @@ impl Known {
                         .into_iter()
                         .map(|(point, _)| (point, item.sensor.id()))
                 })
-                .collect()
+                .collect::<HashMap<_, _>>()
+                .into()
         })
     }
 }
@@ -215,7 +239,7 @@ impl States {
             .clone()
     }
 
-    /// What is known of a device may be old: the next one who asks loads it, and who waits looks again.
+    /// What is known of a device may be old: the next one who asks looks whether it is, and who waits looks again.
     pub(crate) fn forget(&self, device: DeviceId) {
         let slot = self
             .slots
@@ -225,16 +249,11 @@ impl States {
             .cloned();
         if let Some(slot) = slot {
             slot.generation.fetch_add(1, Ordering::SeqCst);
-            self.known.invalidate(&device);
             slot.desired.notify_waiters();
         }
     }
 
-    /// The next one who asks loads the state; nobody is woken.
-    fn forget_quietly(&self, device: DeviceId) {
-        self.known.invalidate(&device);
-    }
-
+    /// Everything may be old, and nothing may be what it seems: the store may be another one now.
     pub(crate) fn forget_all(&self) {
         let devices: Vec<DeviceId> = self
             .slots
@@ -246,11 +265,13 @@ impl States {
         for device in devices {
             self.forget(device);
         }
+        self.known.invalidate_all();
     }
 
     /// The device is gone.
     pub(crate) fn remove(&self, device: DeviceId) {
         self.forget(device);
+        self.known.invalidate(&device);
         self.slots
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -259,38 +280,56 @@ impl States {
 
     /// The state of a device, from memory where that may be used.
     pub(crate) async fn get(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
+        let generation = self.slot(device).generation.load(Ordering::SeqCst);
         match self
             .known
             .get(&device)
-            .filter(|_| self.wakeups.is_connected())
+            .filter(|known| known.generation == generation && self.wakeups.is_connected())
         {
             Some(known) => Ok(known),
             None => self.load(device).await,
         }
     }
 
-    /// The state of a device, from the store.
+    /// The state of a device as it is in the store; the one in memory, if the store has no other.
     pub(crate) async fn load(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
         let slot = self.slot(device);
         let generation = slot.generation.load(Ordering::SeqCst);
-        let Some(state) = self.devices.load(device).await? else {
-            self.remove(device);
-            return Err(HubError::DeviceGone(device));
+        let known = match self.renewed(device, generation).await? {
+            Some(known) => known,
+            None => {
+                let Some(state) = self.devices.load(device).await? else {
+                    self.remove(device);
+                    return Err(HubError::DeviceGone(device));
+                };
+                Known::new(state, &slot, generation)
+            }
         };
-        let known = Arc::new(Known::new(state, &slot));
-        self.remember(device, &slot, generation, known.clone());
+        let known = Arc::new(known);
+        self.remember(device, &slot, known.clone());
         Ok(known)
     }
 
-    /// Keeps a state unless something made it old since `generation`.
-    fn remember(&self, device: DeviceId, slot: &Slot, generation: u64, known: Arc<Known>) {
+    /// What is in memory, if that is the newest. A large device's documents are a megabyte, which takes a tenth of a second
+    /// to load; to look whether they are others now takes a thousandth of that.
+    async fn renewed(&self, device: DeviceId, generation: u64) -> Result<Option<Known>, HubError> {
+        let Some(known) = self.known.get(&device) else {
+            return Ok(None);
+        };
+        let glance = self.devices.glance(device).await?;
+        let glance = glance.filter(|glance| glance.renews(&known.state));
+        Ok(glance.map(|glance| known.renewed(&glance, generation)))
+    }
+
+    /// Keeps a state unless something made it old since.
+    fn remember(&self, device: DeviceId, slot: &Slot, known: Arc<Known>) {
+        let generation = known.generation;
         let is_old = || slot.generation.load(Ordering::SeqCst) != generation;
         if is_old() {
             return;
         }
         self.known.insert(device, known);
         if is_old() {
-            self.known.invalidate(&device);
             // Who was woken in between may have found this one, and waits again.
             slot.desired.notify_waiters();
         }
@@ -303,19 +342,31 @@ impl States {
         device: DeviceId,
         decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
     ) -> Result<T, HubError> {
-        self.forget_quietly(device);
-        self.change_from_memory(device, decide).await
+        let slot = self.slot(device);
+        let _one_at_a_time = slot.writing.lock().await;
+        let known = self.load(device).await?;
+        self.change_from(device, &slot, known, decide).await
     }
 
     /// The same, beginning with the state in memory: for who knows that nothing was missed.
     pub(crate) async fn change_from_memory<T>(
         &self,
         device: DeviceId,
-        mut decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
+        decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
     ) -> Result<T, HubError> {
         let slot = self.slot(device);
         let _one_at_a_time = slot.writing.lock().await;
-        let mut known = self.get(device).await?;
+        let known = self.get(device).await?;
+        self.change_from(device, &slot, known, decide).await
+    }
+
+    async fn change_from<T>(
+        &self,
+        device: DeviceId,
+        slot: &Slot,
+        mut known: Arc<Known>,
+        mut decide: impl FnMut(&Known) -> Result<Decided<T>, HubError>,
+    ) -> Result<T, HubError> {
         for attempt in 0..Self::ATTEMPTS {
             let Decided { change, answer } = decide(&known)?;
             let Some(change) = change else {
@@ -364,8 +415,7 @@ impl States {
         self.remember(
             device,
             &slot,
-            generation,
-            Arc::new(Known::new(after, &slot)),
+            Arc::new(Known::new(after, &slot, generation)),
         );
         unsure.sure = true;
         if !vanished.is_empty()

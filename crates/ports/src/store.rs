@@ -46,6 +46,13 @@ pub trait DeviceStore: Send + Sync {
     /// Everything known of a device; `None` if there is none.
     async fn load(&self, device: DeviceId) -> Result<Option<DeviceState>, StoreError>;
 
+    /// Whether a state that was loaded or committed before is still the newest, and what of it may be another without that:
+    /// with [`Glance::renews`] it is as if it were loaded now. Costs the same however many sensors there are. `None`: there is
+    /// no such device, or this store can't tell; then load it.
+    async fn glance(&self, _device: DeviceId) -> Result<Option<Glance>, StoreError> {
+        Ok(None)
+    }
+
     /// Commits a change.
     ///
     /// # Errors
@@ -158,6 +165,34 @@ pub enum RegisteredDevice {
     New(Box<DeviceState>, Vec<Event>),
     /// One that exists: it gets a new incarnation.
     Existing(Box<Change>),
+}
+
+/// What tells whether a state is the newest, and what of a state changes without raising its revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// [`DeviceState::revision`].
+    pub revision: u64,
+    /// [`DeviceState::last_event`]. A store that was restored from a backup comes to the same revision again, hardly to both.
+    pub last_event: u64,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Timestamp>,
+    /// [`DeviceState::seen`].
+    pub seen: Option<ReportOrder>,
+}
+
+impl Glance {
+    /// Is `state` the newest, but for when the device was heard of?
+    #[must_use]
+    pub const fn renews(&self, state: &DeviceState) -> bool {
+        self.revision == state.revision && self.last_event == state.last_event
+    }
+
+    /// Is `state` the newest in everything?
+    #[must_use]
+    pub fn is_of(&self, state: &DeviceState) -> bool {
+        let heard = (state.presence.last_seen_at, state.seen);
+        self.renews(state) && heard == (self.last_seen_at, self.seen)
+    }
 }
 
 /// When a device was heard of.

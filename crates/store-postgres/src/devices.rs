@@ -12,7 +12,7 @@ use holdfast_ports::{
     StoreError,
     page::{Listed, Page},
     store::{
-        CommitError, DeviceFilter, DeviceStore, DeviceSummary, HistoryEntry, PointRecord,
+        CommitError, DeviceFilter, DeviceStore, DeviceSummary, Glance, HistoryEntry, PointRecord,
         Registration, Seen, SensorFilter, SensorRecord,
     },
 };
@@ -34,6 +34,12 @@ impl DeviceStore for PostgresStore {
         self.answered(load::load(&self.pool, device))
             .await
             .map_err(failed("loading device", device))
+    }
+
+    async fn glance(&self, device: DeviceId) -> Result<Option<Glance>, StoreError> {
+        self.answered(load::glance(&self.pool, device))
+            .await
+            .map_err(failed("looking at device", device))
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

@@ -9,6 +9,7 @@ use holdfast_domain::{
     state::{DeviceRecord, DeviceState, DriftNote, Presence, Reported, Target},
     values::{ReportedValues, Values},
 };
+use holdfast_ports::store::Glance;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -121,6 +122,28 @@ pub(crate) async fn load(pool: &Pool, device: DeviceId) -> Result<Option<DeviceS
         reported,
         rows,
         ..device
+    }))
+}
+
+/// What changes without raising a device's revision, and that.
+pub(crate) async fn glance(pool: &Pool, device: DeviceId) -> Result<Option<Glance>, Fault> {
+    let hot = sqlx::query!(
+        "SELECT revision, last_event, last_seen_at, seen_incarnation, seen_boot, seen_sequence
+         FROM device_hot WHERE device_uuid = $1",
+        device.uuid()
+    )
+    .fetch_optional(&mut *pool.lend().await?)
+    .await?;
+    let Some(hot) = hot else { return Ok(None) };
+    let seen = match (hot.seen_incarnation, hot.seen_boot, hot.seen_sequence) {
+        (Some(incarnation), Some(boot), Some(sequence)) => Some((incarnation, boot, sequence)),
+        _ => None,
+    };
+    Ok(Some(Glance {
+        revision: natural(hot.revision)?,
+        last_event: natural(hot.last_event)?,
+        last_seen_at: instant(hot.last_seen_at),
+        seen: seen.map(order).transpose()?,
     }))
 }
 

@@ -12,7 +12,7 @@ use holdfast_ports::{
     StoreError,
     page::{Listed, Page},
     store::{
-        CommitError, DeviceFilter, DeviceStore, DeviceSummary, HistoryEntry, PointRecord,
+        CommitError, DeviceFilter, DeviceStore, DeviceSummary, Glance, HistoryEntry, PointRecord,
         RegisteredDevice, Registration, Seen, SensorFilter, SensorRecord,
     },
     tokens::RevocationKind,
@@ -50,6 +50,12 @@ impl DeviceStore for SqliteStore {
         load::load(&self.readers, device)
             .await
             .map_err(failed(format!("loading device {device}")))
+    }
+
+    async fn glance(&self, device: DeviceId) -> Result<Option<Glance>, StoreError> {
+        load::glance(&self.readers, device)
+            .await
+            .map_err(failed(format!("looking at device {device}")))
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

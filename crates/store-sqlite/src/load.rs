@@ -9,6 +9,7 @@ use holdfast_domain::{
     state::{DeviceRecord, DeviceState, DriftNote, Presence, Reported, Target},
     values::Values,
 };
+use holdfast_ports::store::Glance;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::{
@@ -65,6 +66,48 @@ struct ReportedColumns {
     looked_revision: i64,
     agent_version: Option<String>,
     reported_at: i64,
+}
+
+/// What changes without raising a device's revision, and that.
+pub(crate) async fn glance(
+    readers: &SqlitePool,
+    device: DeviceId,
+) -> Result<Option<Glance>, Fault> {
+    let id = device.to_string();
+    let found = sqlx::query!(
+        "SELECT revision, last_event, last_seen_at, seen_incarnation, seen_boot, seen_sequence
+         FROM device_hot WHERE device_uuid = ?",
+        id
+    )
+    .fetch_optional(readers)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    Ok(Some(Glance {
+        revision: natural(found.revision)?,
+        last_event: natural(found.last_event)?,
+        last_seen_at: instant_opt(found.last_seen_at)?,
+        seen: order(
+            found.seen_incarnation.as_deref(),
+            found.seen_boot,
+            found.seen_sequence,
+        )?,
+    }))
+}
+
+/// The order of the last report that said nothing new.
+fn order(
+    incarnation: Option<&str>,
+    boot: Option<i64>,
+    sequence: Option<i64>,
+) -> Result<Option<ReportOrder>, Fault> {
+    let (Some(incarnation), Some(boot), Some(sequence)) = (incarnation, boot, sequence) else {
+        return Ok(None);
+    };
+    Ok(Some(ReportOrder {
+        incarnation: parsed(incarnation)?,
+        boot: natural(boot)?,
+        sequence: natural(sequence)?,
+    }))
 }
 
 /// Everything known of a device, as of one moment.
@@ -185,18 +228,11 @@ fn state(
                 .transpose()?
                 .unwrap_or_default(),
         },
-        seen: match (
-            &found.seen_incarnation,
+        seen: order(
+            found.seen_incarnation.as_deref(),
             found.seen_boot,
             found.seen_sequence,
-        ) {
-            (Some(incarnation), Some(boot), Some(sequence)) => Some(ReportOrder {
-                incarnation: parsed(incarnation)?,
-                boot: natural(boot)?,
-                sequence: natural(sequence)?,
-            }),
-            _ => None,
-        },
+        )?,
         rows: by_id,
     })
 }

@@ -132,7 +132,14 @@ impl Prepared {
         if let Some(on_site) = self.on_site.take() {
             beside.spawn(on_site.serve(self.local.clone(), ending.clone()));
         }
-        let ended = Box::pin(self.run_agent(cancel)).await;
+        // Among the tasks that talk with instruments: a loop that is not one of them would be woken across threads each time.
+        let mut agent = JoinSet::new();
+        agent.spawn(self.run_agent(cancel));
+        let ended = match agent.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(fault)) => Err(fault.into()),
+            None => Ok(()),
+        };
         ending.cancel();
         while beside.join_next().await.is_some() {}
         ended

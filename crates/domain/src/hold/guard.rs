@@ -149,3 +149,31 @@ pub fn check_guards<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_reading_is_told_of_in_the_same_words_however_old_it_gets() {
+        let point = PointId(uuid::Uuid::from_u128(1));
+        let guard = Guard {
+            point_id: point,
+            equals: None,
+            at_least: None,
+            at_most: Some(0.0),
+            max_age_ms: 1_000,
+            extra: Map::new(),
+        };
+        let read = Observed {
+            value: Some(PointValue::Integer(0)),
+            quality: Quality::Good,
+            at_ms: 0,
+            reason: None,
+        };
+        let says = |now_ms| check_guards(core::slice::from_ref(&guard), |_| Some(&read), now_ms);
+        assert_eq!(says(1_000), Ok(()));
+        assert!(says(1_001).is_err());
+        assert_eq!(says(1_001), says(900_000));
+    }
+}

@@ -14,7 +14,7 @@ use holdfast_ports::bus::Fresh;
 use serde_json::json;
 
 use crate::{
-    holding::{output, plant_target, set, stopped},
+    holding::{Plant, output, plant_target, run, set, stopped},
     rig::Rig,
     support::{changed, point_id, sensor_id, target},
 };
@@ -304,4 +304,16 @@ fn what_an_instrument_shows_after_it_broke_off_is_not_adopted_though_nobody_miss
     shows(&mut rig, 0.0);
     booked(&mut rig);
     assert_eq!(written(&mut rig), PointValue::Number(72.5));
+}
+
+#[test]
+fn older_setpoints_never_overwrite_newer_ones() {
+    let base = plant_target(&[1]);
+    let mut rig = Rig::running(set(base.clone(), &[(1, 72.5, 5)]));
+    let mut plant = Plant::of(&[(1, 72.5)]);
+    run(&mut rig, &mut plant, 10_000);
+    rig.offer(set(base, &[(1, 20.0, 4)]));
+    assert!(!rig.verbs().contains(&"hold"));
+    run(&mut rig, &mut plant, 60_000);
+    assert_eq!(plant.writes.len(), 0);
 }

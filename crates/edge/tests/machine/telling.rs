@@ -78,3 +78,22 @@ fn what_nobody_waits_for_is_merged() {
     assert_eq!(last(&heard, 1), HELD);
     assert_eq!(heard.len(), 2);
 }
+
+/// What was read before a write ended is no read-back, also where all of it happens within one ms: a look too few would cost
+/// the time until the next one.
+#[test]
+fn a_quick_instrument_is_verified_at_once() {
+    let base = settling(0);
+    let mut rig = Rig::running(base.clone());
+    let mut plant = Plant::of(&[(1, 20.0)]);
+    plant.moods.insert(point_id(1), Mood::Quick);
+    run(&mut rig, &mut plant, 1_000);
+    // The first write waits for its booking; those after it don't.
+    rig.offer_and_hold(set(base.clone(), &[(1, 72.5, 1)]));
+    run(&mut rig, &mut plant, 1_000);
+    rig.offer_and_hold(set(base, &[(1, 73.5, 2)]));
+    let heard = run(&mut rig, &mut plant, 5);
+    assert_eq!(last(&heard, 1), HELD);
+    let item = &heard.last().expect("a report").items[&point_id(1)];
+    assert_eq!(item.verified_in_ms, Some(0));
+}

@@ -1,5 +1,7 @@
 //! Edits: none is lost, however many come at once; whole documents are guarded; a plan does nothing.
 
+use std::sync::atomic::Ordering;
+
 use futures::future::join_all;
 use holdfast_domain::edit::Edit;
 use holdfast_hub::{
@@ -192,4 +194,34 @@ async fn an_edit_that_comes_to_the_same_commits_nothing() {
     }
     // Each is decided on what the store has, which another process may have changed a moment ago.
     assert_eq!(process.store.counts(), (loads + 1_000, commits));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_the_newest_is_not_loaded_again() {
+    let fleet = Fleet::new();
+    let (one, other) = (fleet.process().await, fleet.process().await);
+    for process in [&one, &other] {
+        process.store.glances.store(true, Ordering::SeqCst);
+    }
+    let device = one.register("gateway-1").await.device;
+    one.add(device, "a").await;
+    settle().await;
+    let (loads, _) = one.store.counts();
+    one.add(device, "b").await;
+    settle().await;
+    one.add(device, "c").await;
+    assert_eq!(one.store.counts().0, loads, "nobody else changed it");
+    // What another process does is found.
+    other.add(device, "d").await;
+    assert_eq!(
+        one.hub
+            .state(device)
+            .await
+            .expect("it is there")
+            .target
+            .items
+            .len(),
+        4
+    );
+    assert_eq!(one.store.counts().0, loads + 1);
 }

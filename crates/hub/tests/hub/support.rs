@@ -29,7 +29,7 @@ use holdfast_ports::{
     events::{EventFilter, EventStore as _},
     page::{Listed, Page},
     store::{
-        CommitError, DeviceFilter, DeviceStore, DeviceSummary, HistoryEntry, PointRecord,
+        CommitError, DeviceFilter, DeviceStore, DeviceSummary, Glance, HistoryEntry, PointRecord,
         Registration, Seen, SensorFilter, SensorRecord,
     },
     tokens::{SecretHash, new_secret},
@@ -52,6 +52,8 @@ pub(crate) struct Counted {
     /// How many devices each batch of "last seen" had.
     pub(crate) touches: Mutex<Vec<usize>>,
     pub(crate) touches_fail: AtomicBool,
+    /// Can it tell at a glance which state is the newest?
+    pub(crate) glances: AtomicBool,
     gate: Mutex<Option<Arc<Gate>>>,
 }
 
@@ -70,6 +72,7 @@ impl Counted {
             commits: AtomicU64::new(0),
             touches: Mutex::default(),
             touches_fail: AtomicBool::new(false),
+            glances: AtomicBool::new(false),
             gate: Mutex::default(),
         }
     }
@@ -105,6 +108,14 @@ impl DeviceStore for Counted {
             gate.open.notified().await;
         }
         loaded
+    }
+
+    async fn glance(&self, device: DeviceId) -> Result<Option<Glance>, StoreError> {
+        if self.glances.load(Ordering::SeqCst) {
+            self.inner.glance(device).await
+        } else {
+            Ok(None)
+        }
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

@@ -89,7 +89,7 @@ const CALM_MS: u64 = 900_000;
 const QUIET_MS: u64 = 400_000;
 
 /// Seeds that every run of the tests tries, half of them in each of two tests.
-const SEEDS: u64 = 36;
+const SEEDS: u64 = 28;
 
 /// Seeds that failed once, one a line, with what they found.
 const FAILED_ONCE: &str = include_str!("failed_once.txt");

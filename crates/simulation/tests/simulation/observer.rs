@@ -322,6 +322,8 @@ impl World {
         self.observer.site.remove(&agent);
         // How long the hub was not heard stood on it too.
         self.agents[agent].heard_at = 0;
+        // What it is told of anew ends a little sooner: by the time that the request took.
+        self.agents[agent].told.pauses.clear();
         self.forgets_commands(agent);
         // What the instruments endured since is forgotten with the disk.
         let disk = &self.agents[agent].disk;

@@ -106,7 +106,13 @@ impl World {
                 1 if point["kind"] == json!("level") => self.declare_limits(point),
                 _ => {
                     let guard = self.one_of(&interlocks).filter(|_| self.random.chance(70));
-                    let max_age = [300, 2_000, 10_000][self.random.below(3)];
+                    // Commands read guards afresh; levels by passes, which may be five seconds apart.
+                    let ages = if point["kind"] == json!("level") {
+                        [6_000, 10_000, 30_000]
+                    } else {
+                        [300, 2_000, 10_000]
+                    };
+                    let max_age = ages[self.random.below(3)];
                     let guards: Vec<Value> = guard
                         .map(|id| json!({ "pointId": id, "atMost": 0, "maxAgeMs": max_age }))
                         .into_iter()

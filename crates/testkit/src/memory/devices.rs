@@ -12,7 +12,7 @@ use holdfast_ports::{
     StoreError,
     page::{Listed, Page},
     store::{
-        CommitError, DeviceFilter, DeviceStore, DeviceSummary, HistoryEntry, PointRecord,
+        CommitError, DeviceFilter, DeviceStore, DeviceSummary, Glance, HistoryEntry, PointRecord,
         RegisteredDevice, Registration, Seen, SensorFilter, SensorRecord,
     },
     tokens::RevocationKind,
@@ -35,6 +35,17 @@ impl DeviceStore for MemoryStore {
             .devices
             .get(&device)
             .map(|device| DeviceState::clone(&device.state)))
+    }
+
+    async fn glance(&self, device: DeviceId) -> Result<Option<Glance>, StoreError> {
+        let data = self.data();
+        let state = data.devices.get(&device).map(|device| &device.state);
+        Ok(state.map(|state| Glance {
+            revision: state.revision,
+            last_event: state.last_event,
+            last_seen_at: state.presence.last_seen_at,
+            seen: state.seen,
+        }))
     }
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {

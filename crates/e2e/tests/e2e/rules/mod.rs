@@ -40,13 +40,6 @@ impl Plant {
 
     /// With these units each, which take so long for each answer, and sensors that were changed on the way.
     async fn with(habits: &[Habit], slow_ms: u64, edit: impl Fn(u8, &mut Value)) -> Self {
-        let plant = Self::starting(habits, slow_ms, edit).await;
-        plant.device.settled(1).await;
-        plant
-    }
-
-    /// The same, without waiting until all sensors run.
-    async fn starting(habits: &[Habit], slow_ms: u64, edit: impl Fn(u8, &mut Value)) -> Self {
         let hub = Hub::start(Store::Sqlite).await;
         let makes = one_of_each(habits, slow_ms).await;
         let device = hub.device("plant").await;
@@ -69,6 +62,7 @@ impl Plant {
             makes,
         };
         plant.tune(&json!({ "intervalMs": 100 })).await;
+        plant.device.settled(1).await;
         plant
     }
 

@@ -30,8 +30,8 @@ pub(crate) enum Habit {
     IsLate(u64),
     /// It can't be read any more.
     Hides,
-    /// It never answers.
-    IsDead,
+    /// It ends after so many answers; see [`Made::ends`].
+    EndsAfter(u64),
 }
 
 impl Habit {
@@ -43,19 +43,18 @@ impl Habit {
             Self::LimitsTo(highest) => format!("limit:0:{highest}"),
             Self::IsLate(reads) => format!("late:{reads}"),
             Self::Hides => "hide".to_owned(),
-            Self::IsDead => "dead".to_owned(),
+            Self::EndsAfter(answers) => format!("dead:{answers}"),
         }
     }
 
     fn faults(self) -> Faults {
         match self {
-            Self::Obeys => Faults::default(),
+            Self::Obeys | Self::EndsAfter(_) => Faults::default(),
             Self::Ignores => Faults::writing(WriteRule::Ignore),
             Self::RoundsTo(step) => Faults::writing(WriteRule::RoundDownTo(step)),
             Self::LimitsTo(highest) => Faults::writing(WriteRule::Limit(0..=highest)),
             Self::IsLate(reads) => Faults::writing(WriteRule::Late(reads)),
             Self::Hides => Faults::writing(WriteRule::Hide),
-            Self::IsDead => Faults::silent(),
         }
     }
 }
@@ -289,6 +288,15 @@ impl Made {
             }
         })
         .await;
+    }
+
+    /// Waits until a unit that ends after so many answers has ended.
+    pub(crate) async fn ends(&self, unit: u8, answers: u64) {
+        self.until("a unit ends", || self.requests_to(unit) > answers)
+            .await;
+        if let Server::Simulated(modbus) = &self.server {
+            modbus.set_unit_faults(unit, Faults::silent());
+        }
     }
 
     /// It loses its power.

@@ -8,7 +8,8 @@
 //! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `accounts.rs`: how often each point was written to;
-//! - `absent.rs`: why a point can't be looked at; `pass.rs`: when the outputs of a sensor are read;
+//! - `pass.rs`: when the outputs of a sensor are read; `written.rs`: what came of writes;
+//! - `absent.rs`: why a point can't be looked at;
 //! - `say.rs`: what is said of them.
 
 mod absent;
@@ -21,11 +22,12 @@ mod pass;
 mod point;
 mod say;
 mod view;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, Item, PauseId, PointId, SensorId, TargetState,
+    Fingerprint, Item, PauseId, PointId, SensorId,
     document::hold::{HoldSettings, LoopState},
     hold::{Account, Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
     pace::Pressure,
@@ -39,7 +41,7 @@ use absent::Absent;
 use accounts::Accounts;
 use local::Local;
 use notes::Notes;
-use outputs::Outputs;
+use outputs::{Outputs, places_of};
 use pass::{Pace, Pass};
 use point::{Busy, Output};
 use view::Errors;
@@ -408,10 +410,17 @@ impl Machine {
             holding.notes.dirty();
         }
         let has_ended = next.busy.is_none() && output.is_wish_answered();
+        let ahead = match next.busy {
+            Some(Busy::Writing { .. }) => output.book_ahead(now),
+            Some(Busy::Reading | Busy::Booking { .. }) | None => None,
+        };
         drop(output);
         self.reporting.output_changed_as(point, next.changed);
         if has_ended && self.holding.in_hand.remove(&point).is_some() {
             self.reporting.wish_ended(point);
+        }
+        if let Some(booked) = ahead {
+            effects.push(Effect::BookWrites { point, booked });
         }
         match next.busy {
             None => {}
@@ -461,47 +470,6 @@ impl Machine {
         let outputs = &mut self.holding.outputs;
         for point in outputs.of_sensor(sensor).collect::<Vec<_>>() {
             outputs.change(point, |output| output.broken_off(now));
-        }
-    }
-
-    /// What a write came to.
-    pub(super) fn on_wrote(
-        &mut self,
-        point: PointId,
-        outcome: WriteOutcome,
-        now: Now,
-        random: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        let holding = &mut self.holding;
-        holding.writing.remove(&point);
-        holding.awaited.remove(&point);
-        if holding.come_into_force() {
-            self.reporting.header_changed();
-        }
-        let wrote = |output: &mut Output| output.wrote(outcome, now, random);
-        if self.holding.outputs.change(point, wrote).is_some() {
-            self.look_at_output(point, now, random, effects);
-        }
-    }
-
-    /// A block of writes is booked in the ledger, or could not be.
-    pub(super) fn on_booked(
-        &mut self,
-        point: PointId,
-        booked: &Account,
-        result: &Result<(), String>,
-        now: Now,
-        random: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        if result.is_ok() {
-            self.holding.note_booked(point, booked, now);
-        }
-        self.reset_noted(point, result, now, random);
-        let took = |output: &mut Output| output.booked(result, now, random);
-        if self.holding.outputs.change(point, took).is_some() {
-            self.look_at_output(point, now, random, effects);
         }
     }
 
@@ -561,23 +529,4 @@ impl Machine {
             self.look_at_output(point, now, random, effects);
         }
     }
-}
-
-/// Of the points that something is set on, the sensor of each.
-fn places_of(target: &TargetState) -> BTreeMap<PointId, &Item> {
-    let set: BTreeSet<PointId> = target
-        .setpoints
-        .items
-        .iter()
-        .map(|setpoint| setpoint.point_id)
-        .collect();
-    let mut places = BTreeMap::new();
-    for item in target.items.iter().filter(|_| !set.is_empty()) {
-        for (point, _) in item.sensor.content().binding.point_names() {
-            if set.contains(&point) {
-                places.entry(point).or_insert(item);
-            }
-        }
-    }
-    places
 }

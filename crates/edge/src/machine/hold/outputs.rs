@@ -6,7 +6,7 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use holdfast_domain::{PointId, SensorId, hold::Budget};
+use holdfast_domain::{Item, PointId, SensorId, TargetState, hold::Budget};
 
 use super::point::Output;
 
@@ -186,4 +186,23 @@ impl Drop for Changing<'_> {
         }
         self.looks.extend(look_at.map(|at| (at, self.point)));
     }
+}
+
+/// Of the points that something is set on, the sensor of each.
+pub(super) fn places_of(target: &TargetState) -> BTreeMap<PointId, &Item> {
+    let set: BTreeSet<PointId> = target
+        .setpoints
+        .items
+        .iter()
+        .map(|setpoint| setpoint.point_id)
+        .collect();
+    let mut places = BTreeMap::new();
+    for item in target.items.iter().filter(|_| !set.is_empty()) {
+        for (point, _) in item.sensor.content().binding.point_names() {
+            if set.contains(&point) {
+                places.entry(point).or_insert(item);
+            }
+        }
+    }
+    places
 }

@@ -34,6 +34,7 @@ pub(super) struct Output {
     saw_end: bool,
     pub(super) track: Track,
     pub(super) budget: Budget,
+    is_booking_ahead: bool,
     pub(super) reading: Option<Observed>,
     /// When its instrument was out of reach last, in ms.
     lost_at: u64,
@@ -176,6 +177,8 @@ impl Output {
                     saw_end: false,
                     track,
                     budget,
+                    // One that is under way may be asked for again: it says the same.
+                    is_booking_ahead: false,
                     reading,
                     lost_at: 0,
                     broken_off_at: 0,
@@ -337,6 +340,10 @@ impl Output {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
         }
+        // What was read before it ended is no read-back, in the same ms neither.
+        if let Some(reading) = &mut self.reading {
+            reading.at_ms = reading.at_ms.min(now.ms.saturating_sub(1));
+        }
         self.track_of_write().written(outcome, now.ms, random);
     }
 
@@ -349,6 +356,7 @@ impl Output {
     }
 
     pub(super) fn booked(&mut self, result: &Result<(), String>, now: Now, random: u32) {
+        self.is_booking_ahead = false;
         match result {
             Ok(()) => {
                 if self.doing == Doing::Booking {
@@ -456,6 +464,14 @@ impl Output {
                 Busy::Writing { value }
             }
         }
+    }
+
+    /// The next block of writes, if it is to be booked while this one is made.
+    pub(super) fn book_ahead(&mut self, now: Now) -> Option<Account> {
+        let ahead = self.budget.to_book_ahead(&self.rules.budget, now.ms);
+        let booked = ahead.filter(|_| !self.is_booking_ahead)?;
+        self.is_booking_ahead = true;
+        Some(booked)
     }
 
     /// What is left of its budget.

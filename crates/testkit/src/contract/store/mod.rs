@@ -180,7 +180,7 @@ macro_rules! store_contract {
             races: of_many_committers_one_wins_each_revision, concurrent_edits_are_all_kept,
                 an_interrupted_commit_leaves_all_or_nothing;
             presence: a_deleted_device_leaves_its_events, touch_notes_the_latest_time, a_silent_device_makes_its_rows_stale,
-                a_report_that_was_overtaken_is_a_conflict;
+                a_report_that_was_overtaken_is_a_conflict, a_glance_tells_which_state_is_the_newest;
             exact: every_field_comes_back, setpoints_come_back, nothing_optional_comes_back_as_nothing, odd_texts_come_back,
                 random_histories_match_the_model;
             register: a_new_device_registers, an_existing_device_gets_another_agent, a_key_has_so_many_uses,

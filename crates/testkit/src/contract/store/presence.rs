@@ -92,6 +92,45 @@ pub async fn a_deleted_device_leaves_its_events(fixture: &dyn Fixture) {
     assert_ne!(again.record.id, id, "the name is free again");
 }
 
+/// A glance tells whether a state is the newest, and what of it is another without that.
+pub async fn a_glance_tells_which_state_is_the_newest(fixture: &dyn Fixture) {
+    let scene = Scene::of(fixture);
+    let state = scene.device("gateway-1").await;
+    let id = state.record.id;
+    let glance = async || {
+        let glance = scene.other.glance(id).await.expect("works");
+        glance.expect("there is such a device")
+    };
+    assert!(glance().await.is_of(&state));
+
+    let at = scene.world.context("agent").now;
+    let order = Some(FakeAgent::of(&state).heartbeat().order);
+    let seen = Seen {
+        device: id,
+        at,
+        order,
+    };
+    scene.store.touch(&[seen]).await.expect("works");
+    let heard = glance().await;
+    assert!(heard.renews(&state) && !heard.is_of(&state));
+    assert_eq!((heard.last_seen_at, heard.seen), (Some(at), order));
+    let loaded = scene.store.load(id).await.expect("works");
+    let loaded = loaded.expect("it is there");
+    assert!(heard.is_of(&loaded));
+
+    let mut change = Change::of(&loaded);
+    change.presence = Some(Presence {
+        silent: true,
+        ..loaded.presence.clone()
+    });
+    let after = scene.commit(&loaded, change).await;
+    let newest = glance().await;
+    assert!(newest.is_of(&after) && !newest.renews(&loaded));
+
+    let gone = scene.world.device("gone").record.id;
+    assert_eq!(scene.store.glance(gone).await.expect("works"), None);
+}
+
 /// "Last seen" only moves forward, moves no revision, and a gone device is left out. The silent ones are named.
 pub async fn touch_notes_the_latest_time(fixture: &dyn Fixture) {
     let scene = Scene::of(fixture);
