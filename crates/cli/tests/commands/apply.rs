@@ -121,7 +121,7 @@ fn devices_are_made_and_labelled_only_when_asked() {
     let planned = plant.run(&["plan", "-f", &file]).good();
     assert_eq!(
         planned,
-        "new-1: no such device; apply --create-devices makes it, with 1 sensors\n"
+        "new-1: no such device; apply --create-devices makes it, with 1 sensor\n"
     );
     let refused = plant.run(&["apply", "-f", &file]);
     assert!(refused.notes.contains("--create-devices"), "{refused:?}");

@@ -37,7 +37,7 @@ fn a_device_is_stopped_and_started_and_its_agents_word_is_told_apart() {
         "plant-3: is stopped; its agent has confirmed it\n",
         "  stopped   by anna ",
         ": belt change, until 20",
-        "  looks     every 5000 ms\n",
+        "  looks     every 5000 ms; a pass takes up to 50 ms",
         "  setpoints none: nothing is ever written\n",
     ] {
         assert!(status.contains(said), "{said:?} in\n{status}");
