@@ -75,14 +75,6 @@ impl Guard {
         let Some(observed) = observed else {
             return Some("it was not read yet".into());
         };
-        let age = now_ms.saturating_sub(observed.at_ms);
-        if age > u64::from(self.max_age_ms) {
-            // Without the age itself: while nothing is read, nothing new is said.
-            return Some(format!(
-                "its last reading is more than {} ms old",
-                self.max_age_ms
-            ));
-        }
         let value = match (&observed.value, observed.quality) {
             (Some(value), Quality::Good) => value,
             (_, Quality::Good | Quality::Uncertain | Quality::Bad) => {
@@ -106,8 +98,14 @@ impl Guard {
                 )),
             }
         };
+        // First what it shows, then how old that is: a reading ages by itself, and the reason is no news each time.
+        let age = now_ms.saturating_sub(observed.at_ms);
+        let is_old = age > u64::from(self.max_age_ms);
         outside(self.at_least, |found, bound| found < bound, "at least")
             .or_else(|| outside(self.at_most, |found, bound| found > bound, "at most"))
+            .or_else(|| {
+                is_old.then(|| format!("its last reading is more than {} ms old", self.max_age_ms))
+            })
     }
 }
 

@@ -126,7 +126,7 @@ pub enum HoldReason {
     #[error("it was not read yet")]
     NotRead,
     /// The last reading is too old.
-    #[error("its last reading is {0} ms old")]
+    #[error("its last reading is too old")]
     Old(u64),
     /// The last reading is not good.
     #[error("it can't be read: {0}")]

@@ -47,10 +47,13 @@ async fn a_budget_outlives_kills_and_is_reset_once(hub: Hub) {
     agent.kill().await;
     let mut agent = agent.started();
     writes(&device, 10).await;
-    let points = device.get("/points").await;
-    let point = points["items"].as_array().expect("a list").iter();
-    let point = point.clone().find(|point| point["name"] == "target");
-    let point = point.expect("it is read");
+    let point = eventually("the point is read", async || {
+        let points = device.get("/points").await;
+        let mut points = points["items"].as_array().expect("a list").iter();
+        let target = points.find(|point| point["name"] == "target" && point["quality"] == "good");
+        target.cloned().ok_or_else(|| "no reading".to_owned())
+    })
+    .await;
     assert_eq!(
         (
             &point["desired"],

@@ -37,7 +37,6 @@ pub(crate) enum Mood {
 pub(crate) struct Plant {
     pub(crate) values: BTreeMap<PointId, f64>,
     pub(crate) moods: BTreeMap<PointId, Mood>,
-    /// What instruments take at most.
     pub(crate) most: BTreeMap<PointId, f64>,
     pub(crate) writes: Vec<(PointId, f64)>,
     booked: Vec<(PointId, Account)>,

@@ -130,7 +130,7 @@ fn a_stop_is_confirmed_when_nothing_moves_any_more() {
         (LoopState::Stopping, 5),
         "it is noted first"
     );
-    // What remains of the day of its writes may be noted before.
+    // The day that the write counts in was noted before it.
     while rig.verbs().contains(&"remember") {
         rig.take("remember");
         rig.event(Event::Remembered(Ok(())));

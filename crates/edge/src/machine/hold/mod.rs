@@ -9,8 +9,10 @@
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `accounts.rs`: how often each point was written to;
 //! - `pass.rs`: when the outputs of a sensor are read; `written.rs`: what came of writes;
+//! - `absent.rs`: why a point can't be looked at;
 //! - `say.rs`: what is said of them.
 
+mod absent;
 mod accounts;
 mod leaving;
 mod local;
@@ -35,6 +37,7 @@ use holdfast_ports::bus::Fresh;
 
 use super::{Effect, Machine, Now, PointsRead};
 use crate::status::HubAccess;
+use absent::Absent;
 use accounts::Accounts;
 use local::Local;
 use notes::Notes;
@@ -194,14 +197,6 @@ impl Holding {
     fn look_at_all(&mut self) {
         self.outputs.change_all(Output::look_now);
     }
-}
-
-/// Why a point can't be read.
-#[derive(Debug)]
-enum Absent {
-    /// Its sensor is being started or changed: that passes by itself, and says nothing of the instrument.
-    NotYet,
-    Because(String),
 }
 
 impl Machine {
@@ -453,42 +448,6 @@ impl Machine {
                 ),
             },
         }
-    }
-
-    /// Does the target have this point?
-    fn is_wanted(&self, point: PointId) -> bool {
-        let has = |item: &Item| {
-            let names = item.sensor.content().binding.point_names();
-            names.iter().any(|(id, _)| *id == point)
-        };
-        self.wanted.values().any(has)
-    }
-
-    /// Why this point can't be read or written, if it can't: its sensor does not run, or what runs of it still is another
-    /// point than the one wanted.
-    fn why_not_readable(&self, sensor: SensorId, point: PointId) -> Option<Absent> {
-        let (Some(slot), Some(wanted)) = (self.slots.get(&sensor), self.wanted.get(&sensor)) else {
-            return Some(Absent::Because(
-                "its sensor is not wanted any more".to_owned(),
-            ));
-        };
-        if let Some(why) = slot.why_not_readable() {
-            return Some(if slot.is_coming() {
-                Absent::NotYet
-            } else {
-                Absent::Because(why)
-            });
-        }
-        let identity = |item: &Item| {
-            let rules = item.sensor.content().binding.point_rules(point);
-            rules.map(|rules| rules.identity)
-        };
-        let is_another = |item: &Item| {
-            item.sensor.fingerprint() != wanted.sensor.fingerprint()
-                && identity(item) != identity(wanted)
-        };
-        let mut there = slot.with_adapter();
-        there.any(is_another).then_some(Absent::NotYet)
     }
 
     /// The number of the start of a sensor that is with an adapter.
