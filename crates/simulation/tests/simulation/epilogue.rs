@@ -119,6 +119,10 @@ impl World {
                     (item.conformity, item.hold) == (Conformity::InSync, Hold::Active)
                 })
             };
+            if state.target.values.hold.shadow {
+                // There nothing is written, to a safe value neither.
+                continue;
+            }
             for wish in state.target.values.wishes.values() {
                 let (setpoint, point) = (&wish.setpoint, wish.setpoint.point_id);
                 let mut sensors = state.target.items.iter().map(|item| &item.sensor);
