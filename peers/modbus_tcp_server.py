@@ -143,13 +143,27 @@ def journal(path):
         if is_connected:
             file.write("C\n")
 
-    def arrived(sending, pdu):
+    def arrived(pdu):
+        kind = "W" if pdu.function_code in (5, 6, 15, 16, 22, 23) else "R"
+        file.write(f"{kind} {pdu.dev_id} {pdu.function_code} {pdu.address}\n")
+
+    return connected, arrived
+
+
+def echoing(arrived):
+    """Answers function 6 with what was asked for, as the protocol wants it; pymodbus does with what stands there then."""
+    asked = {}
+
+    def trace(sending, pdu):
         if not sending:
-            kind = "W" if pdu.function_code in (5, 6, 15, 16, 22, 23) else "R"
-            file.write(f"{kind} {pdu.dev_id} {pdu.function_code} {pdu.address}\n")
+            arrived(pdu)
+        if pdu.function_code == 6 and sending:
+            pdu.registers = asked.pop((pdu.dev_id, pdu.address), pdu.registers)
+        elif pdu.function_code == 6:
+            asked[pdu.dev_id, pdu.address] = list(pdu.registers)
         return pdu
 
-    return {"trace_connect": connected, "trace_pdu": arrived}
+    return trace
 
 
 def cutter(every, dead):
@@ -204,13 +218,14 @@ async def main():
     devices = [device(unit, tables[unit], habits[unit], arguments) for unit in units]
     dead = {unit: habits[unit].numbers[0] for unit in units if habits[unit].name == "dead"}
     cut = cutter(arguments.half_frame_every, dead)
-    traces = journal(arguments.journal) if arguments.journal else {}
+    connected, arrived = journal(arguments.journal) if arguments.journal else (lambda _: None, lambda _: None)
+    traces = {"trace_packet": cut, "trace_connect": connected, "trace_pdu": echoing(arrived)}
     if arguments.serial:
-        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, trace_packet=cut, **traces)
+        server = ModbusSerialServer(devices, port=arguments.serial, baudrate=19200, **traces)
     else:
         framer = FramerType.RTU if arguments.rtu else FramerType.SOCKET
         server = ModbusTcpServer(
-            devices, address=("127.0.0.1", arguments.port), framer=framer, trace_packet=cut, **traces
+            devices, address=("127.0.0.1", arguments.port), framer=framer, **traces
         )
     await server.serve_forever(background=True)
     print("PORT", 0 if arguments.serial else server.transport.sockets[0].getsockname()[1], flush=True)
