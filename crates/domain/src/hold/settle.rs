@@ -74,7 +74,8 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
     let why = match found {
         // It did not say yes, and nothing came of it: the write was lost, as far as anybody can know.
         Some(found) if !acknowledged && *found == write.before => {
-            let why = alloc::format!("the write was not acknowledged, and it shows {found} as before");
+            let why =
+                alloc::format!("the write was not acknowledged, and it shows {found} as before");
             HoldReason::Unreachable(why)
         }
         Some(found) => {
