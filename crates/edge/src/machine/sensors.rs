@@ -207,6 +207,7 @@ impl Machine {
         };
         match result {
             Ok(noted) => {
+                slot.took(now.ms);
                 slot.run(item.clone());
                 if fresh && !slot.knows_health() {
                     // It was established by an answer just now.
@@ -239,6 +240,7 @@ impl Machine {
         };
         match result {
             Ok(noted) => {
+                slot.took(now.ms);
                 self.note_established(&item, noted);
                 self.run(id, item);
                 self.holding.is_there(id, now);

@@ -10,6 +10,8 @@ pub(super) struct Slot {
     doing: Option<Doing>,
     failed: Option<Failed>,
     health: Option<Health>,
+    /// When its adapter took what it has now, in ms.
+    taken_at: u64,
 }
 
 /// The one step under way.
@@ -136,6 +138,16 @@ impl Slot {
     pub(super) fn end(&mut self, generation: u64, is: impl Fn(&Doing) -> bool) -> Option<Doing> {
         let same_start = self.generation == generation;
         self.doing.take_if(|doing| same_start && is(doing))
+    }
+
+    /// Its adapter took something.
+    pub(super) const fn took(&mut self, now_ms: u64) {
+        self.taken_at = now_ms;
+    }
+
+    /// When its adapter took what it has now, in ms: what was asked of it before may have been of another point.
+    pub(super) const fn taken_at(&self) -> u64 {
+        self.taken_at
     }
 
     /// `item` runs from now on. Health of a disabled sensor means nothing.

@@ -192,6 +192,50 @@ fn while_the_old_point_still_runs_nothing_is_read_of_it_or_written_to_it_for_the
 }
 
 #[test]
+fn what_was_asked_of_the_old_point_says_nothing_of_the_new_one_however_late_the_answer() {
+    let base = set(plant_target(&[1]), &[(1, 72.5, 1)]);
+    let mut rig = Rig::running(plant_target(&[1]));
+    rig.offer_and_hold(base.clone());
+    shows(&mut rig, 72.5);
+    for _ in 0..3 {
+        rig.pass(500);
+        while rig.verbs().contains(&"report") {
+            rig.report_taken();
+        }
+    }
+    rig.wait_for(|effect| matches!(effect, Effect::ReadPoints { .. }));
+    // While it is read, the point is redefined.
+    let elsewhere = json!({ "dataPoints": [output(1, json!({ "address": 300 }))] });
+    let mut redefined = target(2, [changed(1, elsewhere)]);
+    redefined.setpoints = base.setpoints;
+    rig.offer_and_hold(redefined);
+    rig.pass(20);
+    let Effect::Update { generation, .. } = rig.take("update") else {
+        unreachable!()
+    };
+    rig.event(Event::Updated {
+        sensor: sensor_id(1),
+        generation,
+        result: Ok(Established::Noted),
+    });
+    shows(&mut rig, 72.5);
+    for _ in 0..3 {
+        rig.pass(500);
+        while rig.verbs().contains(&"report") {
+            let values = rig.report_taken().values;
+            let said = values
+                .and_then(|values| values.items.get(&point_id(1)).map(|said| said.conformity));
+            assert_ne!(
+                said,
+                Some(Conformity::InSync),
+                "nobody has looked at it yet"
+            );
+        }
+    }
+    rig.wait_for(|effect| matches!(effect, Effect::ReadPoints { .. }));
+}
+
+#[test]
 fn while_the_adapter_takes_another_point_nothing_is_written_though_the_old_one_is_wanted_again() {
     let base = set(plant_target(&[1]), &[(1, 72.5, 1)]);
     let mut rig = Rig::running(plant_target(&[1]));

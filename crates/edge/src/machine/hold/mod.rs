@@ -35,7 +35,7 @@ use holdfast_domain::{
 };
 use holdfast_ports::bus::Fresh;
 
-use super::{Effect, Machine, Now, PointsRead};
+use super::{Effect, Machine, Now, PointsRead, slot::Slot};
 use crate::status::HubAccess;
 use absent::Absent;
 use accounts::Accounts;
@@ -497,6 +497,7 @@ impl Machine {
         if self.holding.pass_ended(sensor, now) {
             self.reporting.header_detail();
         }
+        let taken_at = self.slots.get(&sensor).map_or(0, Slot::taken_at);
         for (
             point,
             Fresh {
@@ -506,7 +507,7 @@ impl Machine {
             },
         ) in points.iter().zip(shown)
         {
-            if self.why_not_readable(sensor, *point).is_some() {
+            if asked_at < taken_at || self.why_not_readable(sensor, *point).is_some() {
                 // Perhaps it was another point that was read.
                 continue;
             }
