@@ -8,6 +8,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::App;
+
 /// Event streams at the same time: each reads the log for itself.
 const EVENT_STREAMS: usize = 1_000;
 
@@ -42,6 +44,20 @@ impl Bounds {
             event_streams: Places::new("eventStream", EVENT_STREAMS),
             looks: Places::new("look", LOOKS),
         }
+    }
+}
+
+impl App {
+    /// What a request waits for that is held back for it, for at most `wait`. `None`: it need not wait, as many wait already as
+    /// may, or the process ends; it is answered with what is so far.
+    pub(crate) async fn held_back<T>(
+        &self,
+        wait: Duration,
+        waiting: impl Future<Output = T>,
+    ) -> Option<T> {
+        let place = self.bounds.looks.take().filter(|_| !wait.is_zero());
+        place.as_ref()?;
+        self.settings.ending.run_until_cancelled(waiting).await
     }
 }
 

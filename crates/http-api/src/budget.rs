@@ -51,14 +51,12 @@ pub(crate) async fn reset(
     app.hub
         .reset_budget(device, point, request_key, caller.asks(Some(&reason)))
         .await?;
-    let place = app.bounds.looks.take().filter(|_| !wait.is_zero());
-    if place.is_some() {
-        let waiting = app.hub.budget_reset(device, point, wait);
-        if let Some(state) = app.settings.ending.run_until_cancelled(waiting).await {
-            return answer(&*state?, point);
-        }
-    }
-    answer(&*app.hub.state(device).await?, point)
+    let waiting = app.hub.budget_reset(device, point, wait);
+    let state = match app.held_back(wait, waiting).await {
+        Some(state) => state?,
+        None => app.hub.state(device).await?,
+    };
+    answer(&state, point)
 }
 
 /// Get the last reset of a point's write budget

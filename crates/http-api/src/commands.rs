@@ -72,19 +72,17 @@ pub(crate) async fn send(
         .hub
         .command(device, point, &edit, caller.asks(reason.as_deref()))
         .await?;
-    let place = app.bounds.looks.take().filter(|_| !wait.is_zero());
-    if place.is_some() {
-        let waiting = async {
-            match commanded {
-                Commanded::Set => app.hub.settled(device, point, wait).await,
-                Commanded::Given(id) => app.hub.word_on(device, id, wait).await,
-            }
-        };
-        if let Some(state) = app.settings.ending.run_until_cancelled(waiting).await {
-            return answer(&app, &*state?, point, commanded);
+    let waiting = async {
+        match commanded {
+            Commanded::Set => app.hub.settled(device, point, wait).await,
+            Commanded::Given(id) => app.hub.word_on(device, id, wait).await,
         }
-    }
-    answer(&app, &*app.hub.state(device).await?, point, commanded)
+    };
+    let state = match app.held_back(wait, waiting).await {
+        Some(state) => state?,
+        None => app.hub.state(device).await?,
+    };
+    answer(&app, &state, point, commanded)
 }
 
 fn answer(
@@ -168,12 +166,9 @@ pub(crate) async fn get(
     query.finish()?;
     let mut state = app.hub.state(device).await?;
     if !wait.is_zero() && view_of(&state, id).is_some_and(|view| view.outcome.is_none()) {
-        let place = app.bounds.looks.take();
-        if place.is_some() {
-            let waiting = app.hub.word_on(device, id, wait);
-            if let Some(said) = app.settings.ending.run_until_cancelled(waiting).await {
-                state = said?;
-            }
+        let waiting = app.hub.word_on(device, id, wait);
+        if let Some(said) = app.held_back(wait, waiting).await {
+            state = said?;
         }
     }
     let view = view_of(&state, id);

@@ -51,16 +51,12 @@ async fn confirmed(
     device: DeviceId,
     wait: std::time::Duration,
 ) -> ApiResult<Json<ReconciliationView>> {
-    let place = app.bounds.looks.take().filter(|_| !wait.is_zero());
-    if place.is_some() {
-        let confirming = app.hub.confirmed(device, wait);
-        if let Some(state) = app.settings.ending.run_until_cancelled(confirming).await {
-            return Ok(Json(ReconciliationView::new(&*state?)));
-        }
-    }
-    Ok(Json(ReconciliationView::new(
-        &*app.hub.state(device).await?,
-    )))
+    let confirming = app.hub.confirmed(device, wait);
+    let state = match app.held_back(wait, confirming).await {
+        Some(state) => state?,
+        None => app.hub.state(device).await?,
+    };
+    Ok(Json(ReconciliationView::new(&state)))
 }
 
 /// Change how a device's value loop runs

@@ -154,14 +154,12 @@ pub(crate) async fn set(
     app.hub
         .set_setpoint(device, point, &edit, caller.asks(reason.as_deref()))
         .await?;
-    let place = app.bounds.looks.take().filter(|_| !wait.is_zero());
-    if place.is_some() {
-        let settling = app.hub.settled(device, point, wait);
-        if let Some(settled) = app.settings.ending.run_until_cancelled(settling).await {
-            return answer(&app, &*settled?, point);
-        }
-    }
-    answer(&app, &*app.hub.state(device).await?, point)
+    let settling = app.hub.settled(device, point, wait);
+    let state = match app.held_back(wait, settling).await {
+        Some(state) => state?,
+        None => app.hub.state(device).await?,
+    };
+    answer(&app, &state, point)
 }
 
 /// Release a point
