@@ -3,10 +3,6 @@
 use std::fmt;
 
 use holdfast_domain::protocol::modbus::{Link, SerialLine};
-use holdfast_ports::bus::StartError;
-
-/// The data bits of RTU (Modbus over Serial Line, section 2.5.1); 7 are for ASCII framing, which nobody asked for here.
-const DATA_BITS: u8 = 8;
 
 /// The other end of a link. `Display` gives its place, which only one link can have at a time: "plc:502",
 /// "/dev/ttyUSB0".
@@ -22,11 +18,8 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// Reads a document's.
-    ///
-    /// # Errors
-    /// The line has a setting with which RTU can't be spoken.
-    pub(crate) fn of(link: &Link) -> Result<Self, StartError> {
-        Ok(match link {
+    pub(crate) fn of(link: &Link) -> Self {
+        match link {
             // Names are the same in either case; one instrument must not get two connections for it.
             Link::Tcp { host, port } => Self::Tcp {
                 host: host.to_ascii_lowercase(),
@@ -36,17 +29,11 @@ impl Endpoint {
                 host: host.to_ascii_lowercase(),
                 port: *port,
             },
-            Link::Rtu { serial_port, line } if line.data_bits == DATA_BITS => Self::Serial {
+            Link::Rtu { serial_port, line } => Self::Serial {
                 path: serial_port.clone(),
                 line: *line,
             },
-            Link::Rtu { serial_port, line } => {
-                return Err(StartError::Unsupported(format!(
-                    "{serial_port}: Modbus RTU has {DATA_BITS} data bits a character, and dataBits is {}",
-                    line.data_bits
-                )));
-            }
-        })
+        }
     }
 
     /// Whether it is a socket, which can be made anew at no cost: a serial port that is opened again may reset its

@@ -33,7 +33,7 @@ impl Spec {
     /// Reads a sensor's document.
     ///
     /// # Errors
-    /// It is no Modbus sensor, or on a line with settings that Modbus RTU can't have.
+    /// It is no Modbus sensor.
     pub(crate) fn of(sensor: &Arc<Sensor>) -> Result<(Endpoint, Self), StartError> {
         let content = sensor.content();
         let Binding::Modbus { connection, points } = &content.binding else {
@@ -42,7 +42,7 @@ impl Spec {
                 sensor.protocol()
             )));
         };
-        let endpoint = Endpoint::of(&connection.link)?;
+        let endpoint = Endpoint::of(&connection.link);
         let points = plan::in_order(points);
         let blocks = plan::blocks(&points, connection.max_gap);
         let spec = Self {

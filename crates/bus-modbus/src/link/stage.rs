@@ -96,7 +96,7 @@ impl Stage {
         document: &Document,
         starting: Option<oneshot::Sender<Result<(), StartError>>>,
     ) -> NewUnit {
-        let (_, spec) = Spec::of(&document.sensor()).unwrap();
+        let (_, spec) = Spec::of(&document.sensor()).expect("a Modbus sensor");
         let (readings, health) = (Arc::clone(&self.witness), Arc::clone(&self.witness));
         NewUnit {
             spec,

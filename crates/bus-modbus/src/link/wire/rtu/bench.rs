@@ -34,7 +34,7 @@ impl Far {
     /// Waits for a request of so many bytes, and answers when it came and what it is without its CRC.
     pub(super) async fn request(&mut self, len: usize) -> (Duration, Vec<u8>) {
         let mut bytes = vec![0; len];
-        self.stream.read_exact(&mut bytes).await.unwrap();
+        self.stream.read_exact(&mut bytes).await.expect("a request");
         let at = self.start.elapsed();
         let body = bytes[..len - 2].to_vec();
         assert_eq!(frame::encode(body[0], &body[1..]), bytes, "the CRC");
@@ -47,7 +47,10 @@ impl Far {
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        self.stream
+            .write_all(bytes)
+            .await
+            .expect("somebody listens");
     }
 
     pub(super) async fn answer(&mut self, unit: u8, pdu: &[u8]) {
