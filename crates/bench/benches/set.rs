@@ -23,13 +23,7 @@ const POLL_MS: u32 = 1_000;
 const SETPOINT: &str = "/setpoints/boiler/r-0";
 
 fn main() -> Result<()> {
-    holdfast_bench::main(|effort| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        runtime.block_on(measure(effort))
-    })
+    holdfast_bench::main_beside_one_worker(measure)
 }
 
 async fn measure(effort: Effort) -> Result<()> {

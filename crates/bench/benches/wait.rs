@@ -17,13 +17,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 
 fn main() -> Result<()> {
-    holdfast_bench::main(|effort| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        runtime.block_on(measure(effort))
-    })
+    holdfast_bench::main_beside_one_worker(measure)
 }
 
 async fn measure(effort: Effort) -> Result<()> {

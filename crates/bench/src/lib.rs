@@ -80,3 +80,20 @@ where
             .block_on(measure(effort))
     })
 }
+
+/// The same on a worker thread of its own, beside this one.
+///
+/// # Errors
+/// An argument that is none, or what the measurement ends with.
+pub fn main_beside_one_worker<F>(measure: impl FnOnce(Effort) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    main(|effort| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?
+            .block_on(measure(effort))
+    })
+}

@@ -292,21 +292,24 @@ fn of_a_point_that_was_redefined_nothing_is_said_that_was_true_before() {
     );
 }
 
-#[test]
-fn what_an_instrument_shows_after_its_line_broke_between_two_looks_is_put_back() {
+/// An agent that adopts what is set on site, and reads its output for the first time; and which start of it that is.
+fn adopting() -> (Rig, u64) {
     let base = plant_target(&[1]);
     let mut wanted = set(base.clone(), &[(1, 72.5, 1)]);
     wanted.setpoints.items[0].policy = Policy::Adopt;
     let mut rig = Rig::running(base);
     rig.offer_and_hold(wanted);
-    let generation = rig
-        .open
-        .iter()
-        .find_map(|effect| match effect {
-            Effect::ReadPoints { generation, .. } => Some(*generation),
-            _ => None,
-        })
-        .expect("a read");
+    let reads = |effect: &Effect| match effect {
+        Effect::ReadPoints { generation, .. } => Some(*generation),
+        _ => None,
+    };
+    let generation = rig.open.iter().find_map(reads).expect("a read");
+    (rig, generation)
+}
+
+#[test]
+fn what_an_instrument_shows_after_its_line_broke_between_two_looks_is_put_back() {
+    let (mut rig, generation) = adopting();
     shows(&mut rig, 72.5);
     for status in [HealthStatus::Offline, HealthStatus::Online] {
         rig.event(Event::Health {
@@ -324,19 +327,7 @@ fn what_an_instrument_shows_after_its_line_broke_between_two_looks_is_put_back()
 
 #[test]
 fn what_an_instrument_shows_after_it_broke_off_is_not_adopted_though_nobody_missed_it() {
-    let base = plant_target(&[1]);
-    let mut wanted = set(base.clone(), &[(1, 72.5, 1)]);
-    wanted.setpoints.items[0].policy = Policy::Adopt;
-    let mut rig = Rig::running(base);
-    rig.offer_and_hold(wanted);
-    let generation = rig
-        .open
-        .iter()
-        .find_map(|effect| match effect {
-            Effect::ReadPoints { generation, .. } => Some(*generation),
-            _ => None,
-        })
-        .expect("a read");
+    let (mut rig, generation) = adopting();
     rig.pass(10);
     // It is told while a read is under way that was asked for before.
     rig.event(Event::BrokenOff {

@@ -1,7 +1,7 @@
 //! How what an agent asks for gets under way: requests that may get lost or come twice, writes to a disk that may be full,
 //! calls of adapters that take their time. One place for each effect.
 
-use holdfast_domain::{PointId, PointValue, hold::LoopMemory, row::Actor};
+use holdfast_domain::{CommandId, PointId, PointValue, SensorId, hold::LoopMemory, row::Actor};
 use holdfast_edge::{
     LocalOrder,
     machine::{CommandEffect, CommandEvent, Effect, Event},
@@ -154,13 +154,7 @@ impl World {
                 points,
                 asked_at,
             } => {
-                let call = Call {
-                    agent,
-                    life,
-                    sensor,
-                    generation,
-                    command: None,
-                };
+                let call = self.call(agent, (sensor, generation), None);
                 self.send_read(call, points, asked_at);
             }
             Effect::WritePoint {
@@ -169,20 +163,13 @@ impl World {
                 point,
                 value,
             } => {
-                let call = Call {
-                    agent,
-                    life,
-                    sensor,
-                    generation,
-                    command: None,
-                };
+                let call = self.call(agent, (sensor, generation), None);
                 self.send_write(call, point, value, u64::MAX);
             }
         }
     }
 
     fn send_for_command(&mut self, agent: usize, effect: CommandEffect) {
-        let life = self.agents[agent].life;
         match effect {
             CommandEffect::Begin { id, booking } => {
                 let begun = |result| Event::Command(CommandEvent::Begun { id, result });
@@ -200,13 +187,7 @@ impl World {
                 points,
                 asked_at,
             } => {
-                let call = Call {
-                    agent,
-                    life,
-                    sensor,
-                    generation,
-                    command: Some(id),
-                };
+                let call = self.call(agent, (sensor, generation), Some(id));
                 self.send_read(call, points, asked_at);
             }
             CommandEffect::Write {
@@ -217,15 +198,25 @@ impl World {
                 value,
                 begin_within_ms,
             } => {
-                let call = Call {
-                    agent,
-                    life,
-                    sensor,
-                    generation,
-                    command: Some(id),
-                };
+                let call = self.call(agent, (sensor, generation), Some(id));
                 self.send_write(call, point, value, self.now + begin_within_ms);
             }
+        }
+    }
+
+    /// A call by an agent as it lives now, of this start of a sensor.
+    fn call(
+        &self,
+        agent: usize,
+        (sensor, generation): (SensorId, u64),
+        command: Option<CommandId>,
+    ) -> Call {
+        Call {
+            agent,
+            life: self.agents[agent].life,
+            sensor,
+            generation,
+            command,
         }
     }
 
