@@ -152,8 +152,8 @@ impl Machine {
             // A late pass is not made up for: the next one is an interval later.
             pass.next_at = now.ms + interval;
             let outputs: Vec<PointId> = holding.outputs.of_sensor(sensor).collect();
-            for point in &outputs {
-                if generation.is_none() {
+            if generation.is_none() {
+                for point in &outputs {
                     holding.outputs.change(*point, Output::look_now);
                 }
             }
@@ -168,7 +168,7 @@ impl Machine {
             return;
         }
         if let Some(pass) = self.holding.passes.get_mut(&sensor) {
-            pass.begun = Some(super::pass::Begun { at: now.ms, whole });
+            pass.begun = Some(Begun { at: now.ms, whole });
         }
         effects.push(Effect::ReadPoints {
             sensor,
