@@ -350,6 +350,7 @@ impl FakeAgent {
                 .iter()
                 .map(|(point, wish)| (*point, held(wish)))
                 .collect(),
+            accounts: BTreeMap::new(),
             resets: values
                 .resets
                 .iter()
@@ -367,6 +368,7 @@ impl FakeAgent {
                 overruns: 0,
                 local: None,
                 local_ended: None,
+                not_kept: None,
             }),
             held_commands: values.commands.revision,
             commands: BTreeMap::new(),

@@ -66,7 +66,7 @@ impl BudgetResetView {
         } = state.target.values.resets.get(&point)?;
         let reported = state.reported.as_ref().map(|reported| &reported.values);
         let done = reported.and_then(|values| values.resets.get(point_id));
-        let said = reported.and_then(|values| values.items.get(point_id));
+        let said = reported.and_then(|values| values.account(*point_id));
         Some(Self {
             id: *id,
             device: state.record.id,

@@ -36,7 +36,7 @@ pub use device::{Device, DeviceCreate, DeviceCreated, DeviceStatus, DeviceUpdate
 pub use drift::{DeviceDrift, FleetDrift, ReconcileAnswer, ReconcileResult};
 pub use event::EventView;
 pub use page::Listed;
-pub use point::PointView;
+pub use point::{PointQuality, PointView};
 pub use problem::ProblemDetails;
 pub use reconciliation::{
     FleetReconciliation, LoopCounts, PauseCreate, ReconciliationUpdate, ReconciliationView, Stop,

@@ -377,6 +377,17 @@ pub struct SetpointReport {
     pub adopt: Option<PointValue>,
 }
 
+/// What the account of a point's writes says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountReport {
+    /// Writes made to the point in its instrument's life.
+    pub writes: u64,
+    /// Writes that may still be made.
+    pub budget_left: u64,
+}
+
 /// A change that was made at the hardware.
 #[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,11 @@
 
 mod local;
 
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,12 +48,20 @@ pub(super) fn merge(
         held_revision,
         held_fingerprint,
         items,
+        accounts,
         resets,
         hold,
         held_commands,
         commands,
     }) = said
     {
+        if !accounts.is_empty() {
+            merged.accounts.extend(accounts);
+            let points = state.target.items.iter();
+            let points = points.flat_map(|item| item.sensor.content().binding.point_names());
+            let points: BTreeSet<PointId> = points.map(|(point, _)| point).collect();
+            merged.accounts.retain(|point, _| points.contains(point));
+        }
         // Within a life of the agent these only grow: a word on something else leaves them out.
         merged.held_revision = merged.held_revision.max(held_revision);
         merged.held_commands = merged.held_commands.max(held_commands);
@@ -137,6 +149,7 @@ fn tell_of_command(
         CommandOutcome::Refused => EventKind::CommandRefused,
         CommandOutcome::Failed => EventKind::CommandFailed,
         CommandOutcome::Expired => EventKind::CommandExpired,
+        CommandOutcome::Cancelled => EventKind::CommandCancelled,
         CommandOutcome::OutcomeUnknown => EventKind::CommandUnknown,
     };
     let Some(record) = state.target.values.commands.get(word.id) else {
@@ -151,6 +164,7 @@ fn tell_of_command(
         "reason": word.reason,
         "at": word.at,
         "tookMs": word.took_ms,
+        "cancelling": record.cancelling,
     });
     change.event(state, context, kind, Some(record.event), payload);
 }

@@ -489,6 +489,7 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
             overruns: 0,
             local: None,
             local_ended: None,
+            not_kept: None,
         }),
         ..ReportedValues::default()
     });

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use holdfast_domain::{HealthStatus, PointValue, Quality, row::DeploymentStatus};
-use holdfast_wire::{DeviceStatus, PointView, SensorView};
+use holdfast_domain::{HealthStatus, PointValue, row::DeploymentStatus};
+use holdfast_wire::{DeviceStatus, PointQuality, PointView, SensorView};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -189,7 +189,7 @@ pub(super) struct PointLine {
     pub(super) unit: String,
     pub(super) tone: &'static str,
     pub(super) note: Option<String>,
-    pub(super) at: Stamp,
+    pub(super) at: Option<Stamp>,
 }
 
 impl PointLine {
@@ -212,9 +212,10 @@ impl PointLine {
             budget_left: _,
         } = point;
         let (tone, word) = match quality {
-            Quality::Good => ("good", None),
-            Quality::Uncertain => ("warn", Some("uncertain")),
-            Quality::Bad => ("bad", Some("bad")),
+            PointQuality::Good => ("good", None),
+            PointQuality::Uncertain => ("warn", Some("uncertain")),
+            PointQuality::Bad => ("bad", Some("bad")),
+            PointQuality::Unread => ("", Some("not read yet")),
         };
         let note = match (word, reason) {
             (Some(word), Some(reason)) => Some(format!("{word}: {reason}")),
@@ -227,7 +228,7 @@ impl PointLine {
             unit: unit.unwrap_or_default(),
             tone,
             note,
-            at: Stamp(at),
+            at: at.map(Stamp),
         }
     }
 }

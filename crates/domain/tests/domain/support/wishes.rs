@@ -12,7 +12,7 @@ use holdfast_domain::{
     receive::Received,
     row::Actor,
     state::TargetChangeKind,
-    values::{CommandRecord, ReportedValues},
+    values::{Cancelling, CommandRecord, ReportedValues},
     wish::{SetRequest, set},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -126,6 +126,7 @@ pub(crate) fn command_record(point: PointId, at: Timestamp) -> CommandRecord {
             valid_for_ms: 3_000,
             set_by: Actor::named("anna"),
             reason: Some("why".into()),
+            cancelled: false,
             extra: serde_json::Map::new(),
         },
         set_at: at,
@@ -133,5 +134,10 @@ pub(crate) fn command_record(point: PointId, at: Timestamp) -> CommandRecord {
         revision: 4,
         event: 5,
         key: Some("key".into()),
+        cancelling: Some(Cancelling {
+            by: Actor::named("ben"),
+            reason: Some("not now".into()),
+            at,
+        }),
     }
 }
