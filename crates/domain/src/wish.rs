@@ -24,7 +24,7 @@ use crate::{
         point::PointKind,
         setpoint::{Conformity, Hold, Policy, Setpoint, Tolerance},
     },
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     fields::Problems,
     ids::{PauseId, PointId, SensorId},
     limits,
@@ -447,5 +447,6 @@ pub(crate) fn changed(
         reason: None,
         kind: TargetChangeKind::Values,
     });
+    call_by_name(&mut change, state);
     change
 }

@@ -85,6 +85,7 @@ pub(super) struct Said {
     pub(super) reason: Option<String>,
     pub(super) since: Option<Timestamp>,
     verified_in_ms: Option<u64>,
+    written: u64,
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
@@ -194,6 +195,7 @@ impl Output {
                         reason: None,
                         since: None,
                         verified_in_ms: None,
+                        written: 0,
                         changes: 0,
                         last_change: None,
                         adopt: None,
@@ -336,6 +338,7 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
+        self.said.written += u64::from(outcome == WriteOutcome::Acknowledged);
         if !self.track_of_write().is_writing() {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
@@ -534,6 +537,7 @@ impl Output {
             reason,
             since,
             verified_in_ms,
+            written,
             changes,
             last_change,
             adopt,
@@ -552,6 +556,7 @@ impl Output {
             revision: self.setpoint.revision,
             writes: self.budget.writes(),
             budget_left: left,
+            written,
             verified_in_ms,
             changes,
             last_change,
