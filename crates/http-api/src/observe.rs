@@ -13,14 +13,14 @@ use holdfast_domain::{
 use holdfast_ports::{page::Page as Wanted, store::SensorFilter};
 use holdfast_wire::{
     CurrentStateView, DeviceDrift, FleetDrift, Listed, PointView, ReconcileAnswer, ReconcileResult,
-    SensorView,
+    SensorView, Why,
 };
 use serde_json::Value;
 
 use crate::{
     App,
     auth::{Operator, Viewer},
-    extract::{DevicePath, Query, Wait},
+    extract::{DevicePath, GivenWhy, Query, Wait},
     problem::{ApiProblem, ApiResult},
     rows,
 };
@@ -187,6 +187,7 @@ fn drift_of(state: &DeviceState, sensors: Vec<SensorDrift>) -> DeviceDrift {
         ("reason" = Option<String>, Query, description = "Why, for the events"),
         ("Prefer" = Option<String>, Header, description = "`wait=10`: wait so many seconds for the agent"),
     ),
+    request_body = Option<Why>,
     responses((status = 200, description = "What drifts then, or that the agent is silent", body = ReconcileAnswer))
 )]
 pub(crate) async fn reconcile(
@@ -195,8 +196,9 @@ pub(crate) async fn reconcile(
     DevicePath(device): DevicePath,
     mut query: Query,
     Wait(wait): Wait,
+    why: GivenWhy,
 ) -> ApiResult<Json<ReconcileAnswer>> {
-    let reason = query.reason();
+    let reason = why.or_of(&mut query);
     query.finish()?;
     let wait = wait.min(Duration::from_secs(
         holdfast_wire::routes::MAX_WAIT_S.into(),

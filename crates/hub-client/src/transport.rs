@@ -5,6 +5,7 @@
 
 use std::{error::Error, fmt::Write as _, io, time::Duration};
 
+use holdfast_domain::without_numbers;
 use reqwest::{
     Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -110,7 +111,7 @@ fn innermost(error: &reqwest::Error) -> String {
              (ca_file of an agent, HOLDFAST_CA of the commands)"
                 .to_owned()
         }
-        _ => last.to_string(),
+        _ => without_numbers(&last.to_string()),
     }
 }
 

@@ -15,7 +15,10 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{request::Request, setpoint::SetpointView};
+use crate::{
+    request::{REASON, Request},
+    setpoint::SetpointView,
+};
 
 /// A value that was sent to a point, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -186,7 +189,7 @@ impl Request for CommandSend {
         let point = fields.text("point", "the point's name or UUID");
         let sent = fields.required("value", value, "a number, true, false or a text");
         let valid_for_ms = fields.optional("validForMs", duration_ms);
-        let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
+        let reason = fields.text_opt("reason", REASON);
         let only_if_value = fields.optional("onlyIfValue", value);
         Some(Self {
             sensor: sensor?,

@@ -42,7 +42,7 @@ pub use problem::ProblemDetails;
 pub use reconciliation::{
     FleetReconciliation, LoopCounts, PauseCreate, ReconciliationUpdate, ReconciliationView, Stop,
 };
-pub use request::Request;
+pub use request::{Request, Why};
 pub use sensor::{EditAnswer, Running, SensorView};
 pub use setpoint::{SetpointSet, SetpointView};
 pub use start_plan::{StartMove, StartPlan};

@@ -15,7 +15,7 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Request, parsed};
+use crate::request::{REASON, Request, parsed};
 
 /// How a device's value loop shall run, and how its agent says that it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -344,8 +344,6 @@ impl Request for ReconciliationUpdate {
         })
     }
 }
-
-const REASON: &str = "why, in 1 to 1,024 characters";
 
 /// Stops value loops: agents go on looking, and write nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
