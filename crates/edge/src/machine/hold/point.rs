@@ -508,8 +508,8 @@ impl Output {
         adopt: Option<PointValue>,
         now: Now,
     ) -> Changed {
-        let before = self.said.clone();
         let said = &mut self.said;
+        let (since, changes, verified_in_ms) = (said.since, said.changes, said.verified_in_ms);
         for happened in told {
             match happened {
                 Told::Drifted { before, after } => {
@@ -529,25 +529,25 @@ impl Output {
             hold,
             reason,
         } = status;
-        if (said.conformity, said.hold) != (conformity, hold) || said.since.is_none() {
+        let is_as_before = (said.conformity, said.hold) == (conformity, hold);
+        if !is_as_before || said.since.is_none() {
             said.since = Some(whole_micros(now.wall));
         }
-        said.conformity = conformity;
-        said.hold = hold;
         let again = self
             .asked_again
             .map(|(_, at)| format!("; it is asked again at {at}"));
-        said.reason = reason.map(|reason| format!("{reason}{}", again.unwrap_or_default()));
+        let reason = reason.map(|reason| format!("{reason}{}", again.unwrap_or_default()));
+        let is_news = said.since != since || said.changes != changes || said.adopt != adopt;
+        let is_detail =
+            !is_as_before || said.reason != reason || said.verified_in_ms != verified_in_ms;
+        said.conformity = conformity;
+        said.hold = hold;
+        said.reason = reason;
         said.adopt = adopt;
-        match () {
-            () if before == *said => Changed::No,
-            () if before.since == said.since
-                && before.changes == said.changes
-                && before.adopt == said.adopt =>
-            {
-                Changed::Detail
-            }
-            () => Changed::Yes,
+        match (is_news, is_detail) {
+            (true, _) => Changed::Yes,
+            (false, true) => Changed::Detail,
+            (false, false) => Changed::No,
         }
     }
 
