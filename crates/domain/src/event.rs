@@ -1,5 +1,7 @@
 //! Events: what happened, who did it, and what it came from. Append-only, with an order per device.
 
+pub(crate) mod called;
+
 use alloc::string::{String, ToString};
 
 use jiff::Timestamp;

@@ -17,7 +17,7 @@ use crate::{
         report::{Outcome, Report, ReportOrder, running_fingerprint},
         sensor::Item,
     },
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     fields::Problems,
     ids::{Incarnation, SensorId},
     project::project,
@@ -234,6 +234,7 @@ fn decide(
         ..state.presence.clone()
     });
     change.reported = Some(reported);
+    call_by_name(&mut change, state);
     Received::Changed(Box::new(change))
 }
 

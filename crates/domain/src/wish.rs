@@ -25,7 +25,7 @@ use crate::{
         point::PointKind,
         setpoint::{Conformity, Hold, Policy, Setpoint, Tolerance},
     },
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     fields::Problems,
     ids::{CommandId, PauseId, PointId, SensorId},
     limits,
@@ -454,5 +454,6 @@ pub(crate) fn changed(
         reason: None,
         kind: TargetChangeKind::Values,
     });
+    call_by_name(&mut change, state);
     change
 }

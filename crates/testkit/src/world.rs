@@ -337,6 +337,7 @@ impl FakeAgent {
             revision: values.revision,
             writes: 1,
             budget_left: 99,
+            written: 1,
             verified_in_ms: Some(38),
             changes: 0,
             last_change: None,

@@ -6,7 +6,7 @@
 //!
 //! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
 //! [`setpoint`], [`budget`], [`command`], [`reconciliation`], [`start_plan`], [`event`], [`token`] the operators'; [`problem`] is what every
-//! error looks like.
+//! error looks like, and [`said`] puts an event into one line.
 
 pub mod agent;
 pub mod budget;
@@ -20,6 +20,7 @@ pub mod problem;
 pub mod reconciliation;
 pub mod request;
 pub mod routes;
+pub mod said;
 pub mod sensor;
 pub mod setpoint;
 pub mod start_plan;

@@ -177,8 +177,7 @@ fn kinds(
     let grew = |of: fn(&SetpointReport) -> u64| of(item) > before.map_or(0, of);
     let became = |is: fn(&SetpointReport) -> bool| is(item) && !before.is_some_and(is);
     let changed = grew(|item| item.changes) && item.last_change.is_some();
-    // After a restart what was booked ahead counts as written: that the account grew says nothing of a write.
-    let wrote = is_same_boot && before.is_some() && grew(|item| item.writes);
+    let wrote = item.written_since(before.filter(|_| is_same_boot)) > 0;
     // Written and read back within one report: verified again, although it was in sync before and after.
     let verified = became(|item| item.conformity == Conformity::InSync)
         || (wrote && item.conformity == Conformity::InSync);

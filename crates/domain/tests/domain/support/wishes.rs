@@ -31,7 +31,7 @@ pub(crate) fn boiler() -> (Life, Agent, SensorId, PointId) {
             "name": "boiler-1", "protocol": "modbus",
             "connection": { "type": "tcp", "host": "10.0.0.5", "unitId": 1 },
             "dataPoints": [
-                { "name": "target", "table": "holding", "address": 200, "dataType": "int16", "scale": 0.1,
+                { "name": "target", "table": "holding", "address": 200, "dataType": "int16", "scale": 0.1, "unit": "°C",
                   "writable": true, "limits": { "min": 20, "max": 90 } },
                 { "name": "temperature", "table": "input", "address": 100, "dataType": "int16", "scale": 0.1 },
                 { "name": "start", "kind": "pulse", "table": "coil", "address": 1, "dataType": "bool", "writable": true },
@@ -92,6 +92,7 @@ pub(crate) fn item(
         revision,
         writes: 0,
         budget_left: 50_000,
+        written: 0,
         verified_in_ms: None,
         changes: 0,
         last_change: None,

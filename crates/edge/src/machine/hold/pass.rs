@@ -154,23 +154,27 @@ impl Machine {
             return;
         };
         let whole = pass.next_at <= now.ms;
-        let mut points = std::mem::take(&mut pass.also);
+        let mut also = std::mem::take(&mut pass.also);
+        let mut points = Vec::new();
         if whole {
             // A late pass is not made up for: the next one is an interval later.
             pass.next_at = now.ms + interval;
-            let outputs: Vec<PointId> = holding.outputs.of_sensor(sensor).collect();
+            points.extend(holding.outputs.of_sensor(sensor));
             if generation.is_none() {
-                for point in &outputs {
+                for point in &points {
                     holding.outputs.change(*point, Output::look_now);
                 }
             }
-            points.extend(outputs);
         }
         let Some(generation) = generation else {
             self.can_not_read_guards(sensor, now);
             return;
         };
-        points.extend(self.guards_of(sensor));
+        also.extend(self.guards_of(sensor));
+        if !also.is_empty() {
+            also.extend(&points);
+            points = also.into_iter().collect();
+        }
         if points.is_empty() {
             return;
         }
@@ -180,7 +184,7 @@ impl Machine {
         effects.push(Effect::ReadPoints {
             sensor,
             generation,
-            points: points.into_iter().collect(),
+            points,
             asked_at: now.ms,
         });
     }

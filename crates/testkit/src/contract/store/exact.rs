@@ -211,6 +211,7 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
         revision: 118,
         writes: 1 << 53 | 1,
         budget_left: u64::MAX,
+        written: 1 << 53 | 3,
         verified_in_ms: Some(38),
         changes: 3,
         last_change: Some(HandChange {
@@ -223,6 +224,7 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
     let bare = SetpointReport {
         value: None,
         reason: None,
+        written: 0,
         verified_in_ms: None,
         last_change: None,
         adopt: None,
