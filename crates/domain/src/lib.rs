@@ -50,6 +50,7 @@ pub mod wish;
 
 pub use canonical::Fingerprint;
 pub use document::{
+    changes::{TargetChanges, TargetDocument},
     report::{Failure, Health, HealthStatus, Outcome, Report, ReportOrder},
     sensor::{Binding, Content, Item, Sensor},
     target::TargetState,
