@@ -6,7 +6,7 @@ use holdfast_domain::{
     Item, PointId, Quality, SensorId,
     hold::Observed,
     limits,
-    pace::{Figure, Stretch, kept_interval_ms, with_headroom},
+    pace::{Figure, Slowed, Stretch, kept_interval_ms, with_headroom},
 };
 
 use super::{Effect, Holding, Machine, Now, point::Output};
@@ -74,6 +74,8 @@ pub(super) struct Pace {
     pub(super) stretch: Stretch,
     /// How long the longest of the sensors' passes take.
     pub(super) figure: Figure,
+    /// Are the longest of them longer than was asked for?
+    slowed: Slowed,
 }
 
 impl Pace {
@@ -97,9 +99,10 @@ impl Holding {
         self.kept_for(took)
     }
 
-    /// How often outputs are looked at, as it is told, in ms.
+    /// How often the outputs of the slowest sensor are looked at, as it is told, in ms.
     pub(super) fn told_interval_ms(&self) -> u32 {
-        within_range(self.kept_for(self.pace.figure.told()))
+        let took = self.pace.figure.told();
+        within_range(self.kept_for(took.filter(|_| self.pace.slowed.is_told())))
     }
 
     fn kept_for(&self, took_ms: Option<u64>) -> u64 {
@@ -120,7 +123,11 @@ impl Holding {
         self.overruns += u64::from(took > interval);
         let longest = self.passes.values().filter_map(Pass::took_ms).max();
         // One slow pass counts once, whichever end next.
-        longest == Some(took) && self.pace.figure.note(took)
+        if longest != Some(took) {
+            return false;
+        }
+        let figure_changed = self.pace.figure.note(took);
+        self.pace.slowed.note(took > interval) || figure_changed
     }
 }
 
