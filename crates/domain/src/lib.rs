@@ -47,6 +47,7 @@ pub mod value;
 pub mod values;
 pub mod watch;
 pub mod wish;
+mod words;
 
 pub use canonical::Fingerprint;
 pub use document::{
@@ -62,3 +63,4 @@ pub use ids::{
 pub use not_json::not_json;
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};
+pub use words::{in_words, without_numbers};

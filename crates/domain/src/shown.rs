@@ -150,7 +150,7 @@ fn shown(state: &DeviceState, wish: &Wish, place: Option<Place>, now: Timestamp)
         Some(said) => (said.hold, said.reason.clone()),
         None => match interruption(state, wish, place.as_ref()) {
             Some(one) => (Hold::Paused, Some(told(one))),
-            None => (Hold::Pending, Some(waiting(state, is_held).to_string())),
+            None => (Hold::Pending, Some(waiting(state, is_held))),
         },
     };
     Shown {
@@ -187,11 +187,15 @@ fn told(one: &Interruption) -> String {
     }
 }
 
-fn waiting(state: &DeviceState, is_held: bool) -> &'static str {
-    match (state.presence.silent, is_held) {
+fn waiting(state: &DeviceState, is_held: bool) -> String {
+    let told = match (state.presence.silent, is_held) {
         (true, false) => "the agent is silent, and has not got it yet",
         (true, true) => "the agent is silent: it has got it, and has said nothing of it yet",
         (false, false) => "the agent has not got it yet",
         (false, true) => "the agent has got it, and has said nothing of it yet",
+    };
+    match state.not_kept().filter(|_| !is_held) {
+        Some(why) => format!("{told}: {why}"),
+        None => told.to_string(),
     }
 }

@@ -411,6 +411,13 @@ impl DeviceState {
         reported.is_some_and(|reported| reported.values.commands.contains_key(&command))
     }
 
+    /// Why the agent could not keep what it was told last, if it says so.
+    #[must_use]
+    pub fn not_kept(&self) -> Option<&str> {
+        let hold = self.reported.as_ref()?.values.hold.as_ref()?;
+        hold.not_kept.as_deref()
+    }
+
     /// Commands that wait for the agent's word.
     pub fn commands_waiting(&self) -> impl Iterator<Item = &CommandRecord> {
         let records = self.target.values.commands.records.iter();

@@ -199,13 +199,17 @@ async fn wait_for_target(
 pub(crate) async fn report(
     agent: Agent,
     State(app): State<App>,
-    JsonBytes(body): JsonBytes,
+    body: JsonBytes,
 ) -> ApiResult<Json<ReportAnswer>> {
     let outcome = app
         .hub
-        .report(agent.device, &body, Some(agent.request.as_str()))
+        .report(agent.device, &body.0, Some(agent.request.as_str()))
         .await;
-    let (result, boot) = match outcome.map_err(|error| gone(agent.device, error))? {
+    let outcome = outcome.map_err(|error| match error {
+        HubError::Invalid(problems) => body.wrong(&problems),
+        other => gone(agent.device, other),
+    });
+    let (result, boot) = match outcome? {
         ReportOutcome::Taken => (ReportResult::Taken, None),
         ReportOutcome::Unchanged => (ReportResult::Unchanged, None),
         ReportOutcome::Late { boot } => (ReportResult::Late, Some(boot)),
@@ -226,13 +230,13 @@ pub(crate) async fn report(
 pub(crate) async fn readings(
     agent: Agent,
     State(app): State<App>,
-    JsonBytes(body): JsonBytes,
+    body: JsonBytes,
 ) -> ApiResult<StatusCode> {
     let Readings {
         device,
         sent_at,
         readings,
-    } = Readings::from_slice(&body).map_err(|problems| ApiProblem::invalid(&problems))?;
+    } = Readings::from_slice(&body.0).map_err(|problems| body.wrong(&problems))?;
     agent.must_be(device, "device")?;
     let records: Vec<PointRecord> = readings
         .into_iter()

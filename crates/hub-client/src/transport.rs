@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt::Write as _, io, time::Duration};
 
-use holdfast_domain::Fingerprint;
+use holdfast_domain::{Fingerprint, without_numbers};
 use holdfast_wire::routes::CHANGES;
 use reqwest::{
     Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url,
@@ -115,7 +115,7 @@ fn innermost(error: &reqwest::Error) -> String {
              (ca_file of an agent, HOLDFAST_CA of the commands)"
                 .to_owned()
         }
-        _ => last.to_string(),
+        _ => without_numbers(&last.to_string()),
     }
 }
 

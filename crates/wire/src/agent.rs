@@ -294,7 +294,7 @@ pub mod schemas {
         document::{
             command::{Command, CommandReport},
             hold::HoldReport,
-            setpoint::{BudgetReset, Setpoint, SetpointReport},
+            setpoint::{AccountReport, BudgetReset, Setpoint, SetpointReport},
         },
     };
     use serde::Serialize;
@@ -463,6 +463,8 @@ pub mod schemas {
         pub held_fingerprint: Option<String>,
         /// By point.
         pub items: BTreeMap<String, SetpointReport>,
+        /// What the accounts say of writes to points that nothing is set on, by point.
+        pub accounts: Option<BTreeMap<String, AccountReport>>,
         /// The resets of write budgets that are carried out, by point.
         pub resets: Option<BTreeMap<String, ResetId>>,
     }

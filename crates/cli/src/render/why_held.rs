@@ -179,8 +179,9 @@ fn next(facts: &Facts, setpoint: &SetpointView) -> String {
                 format!("it is looked at every {every} ms; a change made at the hardware becomes the new wish")
             }
             (Conformity::Deviates, _) => {
-                "what it ignores is tried some times more, with growing pauses; then nothing is written while the instrument shows \
-                 what it made of the value. Set the value again, or `holdfast reconcile` the device, to have it tried once more"
+                "what it ignores is tried some times more, and then ever more rarely, once a day at last. Where it rounds or limits \
+                 the value nothing is written while it shows what it made of it. Set the value again, or `holdfast reconcile` the \
+                 device, to have it tried now"
                     .to_owned()
             }
             (Conformity::Unknown | Conformity::Drifting | Conformity::AcknowledgedUnverified, _) => {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{
     band::Band,
-    instead::Instead,
+    instead::{How, Instead},
     settle::{Settled, good, settle},
     situation::{Act, Control, Decision, HoldReason, HoldStatus, Situation, Told},
     step::{limit_of, next_step, reaches},
@@ -35,14 +35,16 @@ pub fn decide(situation: &Situation<'_>, mut track: Track) -> Decision {
         Settled::Nothing => {}
         Settled::Wait(act, until) => {
             // What it shows now is not trusted, wanted or not, before it has settled.
-            let conformity = match seen(situation) {
-                Seen::Value(_, false) => Conformity::Drifting,
-                Seen::Value(_, true) | Seen::Nothing(_) => Conformity::Unknown,
+            let (conformity, hold, reason) = match seen(situation) {
+                Seen::Value(value, false) => meanwhile(situation, &track, value),
+                Seen::Value(_, true) | Seen::Nothing(_) => {
+                    (Conformity::Unknown, Hold::Writing, None)
+                }
             };
             let status = HoldStatus {
                 conformity,
-                hold: Hold::Writing,
-                reason: None,
+                hold,
+                reason,
             };
             let look_at_ms = (until < u64::MAX).then_some(until);
             return Decision {
@@ -179,6 +181,7 @@ fn in_sync(
     track.step = None;
     track.was_out_of_reach = false;
     track.told_of = None;
+    track.is_to_be_put_back = false;
     track.shows = None;
     let (hold, reason) = match forbidden(situation) {
         Some((hold, reason)) => (hold, Some(reason)),
@@ -224,17 +227,21 @@ fn outside(
         _ => now,
     };
     track.shows = Some((value.clone(), since));
-    if let Some(deviates) = deviation(situation, track, value) {
+    if let Some((deviates, look_at_ms)) = deviation(situation, track, value) {
         // That is how it stands: what is shown next is a change.
         track.was_out_of_reach = false;
         track.told_of = None;
+        track.is_to_be_put_back = false;
         let enough = || HoldReason::FoughtEnough(situation.restores_per_hour);
         let (hold, reason) = match forbidden(situation) {
             Some(forbidden) => forbidden,
             None if track.is_overridden => (Hold::Overridden, enough()),
             None => (Hold::Active, deviates),
         };
-        return Look::of(Conformity::Deviates, hold, Some(reason));
+        return Look {
+            look_at_ms,
+            ..Look::of(Conformity::Deviates, hold, Some(reason))
+        };
     }
     let left = left_by_hand(situation, track, value);
     if let Some(before) = &left
@@ -245,6 +252,7 @@ fn outside(
             after: value.clone(),
         });
         track.told_of = Some(value.clone());
+        track.is_to_be_put_back = true;
     }
     if let Some((hold, reason)) = forbidden(situation) {
         return Look::of(Conformity::Drifting, hold, Some(reason));
@@ -265,31 +273,71 @@ fn outside(
         (Policy::Enforce | Policy::Adopt, ..) => {}
     }
     let is_step = is_own_step(situation, track, value);
-    // Who puts a value back, by hand or not, is counted; the steps of one way back are one.
-    let is_restore = (track.verified.is_some() || by_hand_again(track)) && !is_step;
-    if is_restore && let Some(look) = enough(situation, track, told) {
+    let was_held = track.verified.is_some() || by_hand_again(track);
+    if was_held
+        && !is_step
+        && let Some(look) = enough(situation, track, told)
+    {
         return look;
     }
-    write(situation, track, value, is_restore)
+    write(situation, track, value)
 }
 
-/// What the instrument makes of the wanted value, if it still shows that.
+/// What the instrument makes of the wanted value, if it still shows that; and when it is asked again. One that rounds or limits
+/// has moved: it is left alone until something changes. One that ignores what is written may be repaired without its reading
+/// moving: it is asked ever more rarely.
 fn deviation(
     situation: &Situation<'_>,
     track: &mut Track,
     value: &PointValue,
-) -> Option<HoldReason> {
+) -> Option<(HoldReason, Option<u64>)> {
     let wanted = situation.band.wanted();
     let instead = track.instead.as_ref()?;
-    if instead.is_shown(situation, value) {
-        let told = || instead.how().told(wanted.clone(), instead.found().clone());
-        return instead.is_sure().then(told);
+    if !instead.is_shown(situation, value) {
+        if instead.is_passed_by(wanted, value) {
+            // It is slow, and still on its way.
+            track.instead = None;
+        }
+        return None;
     }
-    if instead.is_passed_by(wanted, value) {
-        // It is slow, and still on its way.
-        track.instead = None;
+    if !instead.is_sure() {
+        return None;
     }
+    let deviates = instead.told(wanted);
+    if instead.how() != How::KeptItsOwn {
+        return Some((deviates, None));
+    }
+    let now = situation.now_ms;
+    let again_at = track.ask_again_at(now, situation.random);
+    if now < again_at {
+        return Some((deviates, Some(again_at)));
+    }
+    let is_held = *situation.control == Control::Active
+        && situation.setpoint.policy != Policy::Observe
+        && !track.is_overridden
+        && forbidden(situation).is_none();
+    if !is_held {
+        return Some((deviates, None));
+    }
+    track.try_again();
     None
+}
+
+/// How it stands while a write is under way, or about to be. That an instrument which is known to make something else of the
+/// value is asked once more does not change how it stands.
+fn meanwhile(
+    situation: &Situation<'_>,
+    track: &Track,
+    value: &PointValue,
+) -> (Conformity, Hold, Option<HoldReason>) {
+    let known = track.instead.as_ref();
+    match known.filter(|instead| instead.is_learned() && instead.is_shown(situation, value)) {
+        Some(instead) => {
+            let deviates = instead.told(situation.band.wanted());
+            (Conformity::Deviates, Hold::Active, Some(deviates))
+        }
+        None => (Conformity::Drifting, Hold::Writing, None),
+    }
 }
 
 /// Was it moved away from where it stood by our doing, by somebody else? From which value?
@@ -348,14 +396,15 @@ fn adopt(situation: &Situation<'_>, value: &PointValue, since: u64, by_hand: Hol
     }
 }
 
-/// Was it put back often enough? Nobody is fought for ever.
+/// Was it put back often enough? Nobody is fought for ever. What is tried again because nothing came of it was counted.
 fn enough(situation: &Situation<'_>, track: &mut Track, told: &mut Vec<Told>) -> Option<Look> {
     let now = situation.now_ms;
     track
         .restores
         .retain(|at| now.saturating_sub(*at) < HOUR_MS);
     let most = situation.restores_per_hour;
-    if !track.is_overridden && track.restores.len() < most as usize {
+    let is_one_more = track.is_to_be_put_back && track.restores.len() >= most as usize;
+    if !track.is_overridden && !is_one_more {
         return None;
     }
     let reason = HoldReason::FoughtEnough(most);
@@ -371,12 +420,7 @@ fn enough(situation: &Situation<'_>, track: &mut Track, told: &mut Vec<Told>) ->
 }
 
 /// Writes, if nothing forbids it now.
-fn write(
-    situation: &Situation<'_>,
-    track: &mut Track,
-    value: &PointValue,
-    is_restore: bool,
-) -> Look {
+fn write(situation: &Situation<'_>, track: &mut Track, value: &PointValue) -> Look {
     let now = situation.now_ms;
     let drifting = |hold, reason| Look::of(Conformity::Drifting, hold, Some(reason));
     let wanted = situation.band.wanted();
@@ -438,13 +482,15 @@ fn write(
     let age = situation
         .reading
         .map_or(u64::MAX, |reading| now.saturating_sub(reading.at_ms));
+    let (conformity, hold, reason) = meanwhile(situation, track, value);
     if age > FRESH_MS {
         return Look {
             act: Act::Read,
             look_at_ms: Some(now + FRESH_MS),
-            ..Look::of(Conformity::Drifting, Hold::Active, None)
+            ..Look::of(conformity, Hold::Active, reason)
         };
     }
+    let is_restore = core::mem::take(&mut track.is_to_be_put_back);
     if is_restore {
         track.restores.push(now);
     }
@@ -456,6 +502,6 @@ fn write(
     });
     Look {
         act: Act::Write(next),
-        ..Look::of(Conformity::Drifting, Hold::Writing, None)
+        ..Look::of(conformity, hold, reason)
     }
 }

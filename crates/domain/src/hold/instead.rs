@@ -1,6 +1,7 @@
 //! What an instrument takes instead of a wanted value. One write that ends with another value says little: somebody may have
 //! turned the knob in between. What several writes in a row ended with is what the instrument makes of the value: from then
-//! on it is not written again while it shows just that.
+//! on it is not written again while it shows just that, but for one that ignores what is written, which is asked again with
+//! pauses that grow to a day.
 
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +126,12 @@ impl Instead {
         self.how
     }
 
-    /// Is it what the instrument makes of the wanted value, so that no further write changes it?
+    /// In words, of the value that was wanted.
+    pub(super) fn told(&self, wanted: &PointValue) -> HoldReason {
+        self.how.told(wanted.clone(), self.found.clone())
+    }
+
+    /// Is it what the instrument makes of the wanted value, as far as writes can tell?
     #[must_use]
     pub fn is_sure(&self) -> bool {
         self.certainty == Certainty::Sure

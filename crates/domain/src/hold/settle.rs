@@ -43,10 +43,18 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
         return Settled::Nothing;
     }
     let now = situation.now_ms;
+    let settled_at = at_ms.saturating_add(u64::from(situation.rules.settle_ms));
+    // Whatever it was read for: once it has settled, what shows the written value shows that it was taken. It may be another
+    // one again when the next look is due.
+    if let Some(reading) = situation.reading.filter(|it| it.at_ms >= settled_at)
+        && let Some(found) = good(reading)
+        && is_near(situation, &write.value, found)
+    {
+        return Settled::Done(taken(track, &write, found, now));
+    }
     let pause = u64::from(situation.rules.settle_ms).max(LOOK_AGAIN_MS);
     // The first look comes as soon as the instrument has settled; each other one takes twice as long.
-    let waited = u64::from(situation.rules.settle_ms) + pause * ((1 << looks.min(8)) - 1);
-    let due = at_ms.saturating_add(waited);
+    let due = settled_at.saturating_add(pause * ((1 << looks.min(8)) - 1));
     if now < due {
         return Settled::Wait(Act::Nothing, due);
     }
@@ -54,21 +62,11 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
         return Settled::Wait(Act::Read, now.saturating_add(pause));
     };
     let found = good(reading);
-    let band = Band::of(
-        write.value.clone(),
-        situation.setpoint.tolerance,
-        situation.rules.resolution,
-    );
-    if let Some(found) = found
-        && band.holds(found) == Some(true)
-    {
-        return Settled::Done(taken(track, &write, found, now));
-    }
     if looks + 1 < LOOKS {
         if let Stage::Settling { looks, .. } = &mut track.stage {
             *looks += 1;
         }
-        let next = at_ms + u64::from(situation.rules.settle_ms) + pause * ((1 << (looks + 1)) - 1);
+        let next = settled_at + pause * ((1 << (looks + 1)) - 1);
         return Settled::Wait(Act::Nothing, next.max(now + 1));
     }
     let why = match found {
@@ -79,6 +77,9 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
             HoldReason::Unreachable(why)
         }
         Some(found) => {
+            // Neither what it showed before nor what was written: a hand that is faster than the loop, perhaps.
+            track.is_to_be_put_back |=
+                track.verified.is_some() && !is_near(situation, &write.before, found);
             let instead = Instead::after(track.instead.take(), situation, &write, found);
             let why = instead.how().told(write.value, instead.found().clone());
             track.instead = Some(instead);
@@ -90,6 +91,12 @@ pub(super) fn settle(situation: &Situation<'_>, track: &mut Track) -> Settled {
         }
     };
     Settled::Done(track.fail(why, now, situation.random))
+}
+
+/// Is it the same, as far as the setpoint's tolerance tells them apart?
+fn is_near(situation: &Situation<'_>, value: &PointValue, found: &PointValue) -> bool {
+    let (tolerance, resolution) = (situation.setpoint.tolerance, situation.rules.resolution);
+    Band::of(value.clone(), tolerance, resolution).holds(found) == Some(true)
 }
 
 fn taken(track: &mut Track, write: &Write, found: &PointValue, now: u64) -> Vec<Told> {

@@ -28,8 +28,11 @@ pub struct Track {
     /// Was the line broken, or the agent restarted, since the instrument last showed the wanted value? Then a change is
     /// not taken for somebody's wish: it may be what the instrument starts with.
     pub was_out_of_reach: bool,
-    /// When the value was put back within the last hour, in ms of the loop's clock.
+    /// When changes by hand were put back within the last hour, in ms of the loop's clock.
     pub restores: Vec<u64>,
+    /// A change by hand was told of that no write was made for yet. The next one is counted as putting it back, once: what an
+    /// instrument ignores is not somebody's hand.
+    pub is_to_be_put_back: bool,
     /// It is not fought for any more.
     pub is_overridden: bool,
     /// The change that was told of.
@@ -68,7 +71,7 @@ pub struct Write {
     pub before: PointValue,
     /// When it was decided, in ms of the loop's clock.
     pub begun_ms: u64,
-    /// Does it count as putting the value back?
+    /// Was it counted as putting a change by hand back?
     pub is_restore: bool,
 }
 
@@ -92,15 +95,14 @@ impl Track {
         limit_ms: 300_000,
     };
 
-    /// How a write that an instrument is known to make something else of is tried again after the line broke: lines break
-    /// often, and each write wears.
+    /// How a write that an instrument is known to ignore is tried again, and one that it is known to make something else of
+    /// after the line broke: lines break often, and each write wears.
     const RELEARN: Backoff = Backoff {
         base_ms: 1_000,
         limit_ms: 86_400_000,
     };
 
-    /// Of a value that was just set: it is written at once, and what was before is forgotten, but for what is under way
-    /// and for how often it was put back.
+    /// Of a value that was just set: it is written at once, and what was before is forgotten, but for what is under way.
     #[must_use]
     pub fn of_new_wish(self) -> Self {
         Self {
@@ -128,6 +130,19 @@ impl Track {
         }
     }
 
+    /// What stands for the writes that an earlier life of the agent made in vain: half an hour passes at most until the first.
+    const BEFORE_RESTART: u32 = 12;
+
+    /// When an instrument that is known to ignore what is written is asked again, in ms of the loop's clock: after pauses that
+    /// grow to a day.
+    pub(super) fn ask_again_at(&mut self, now_ms: u64, random: u32) -> u64 {
+        if self.retry_at_ms == 0 {
+            self.failures = self.failures.max(Self::BEFORE_RESTART);
+            self.retry_at_ms = now_ms + Self::RELEARN.delay_ms(self.failures, random);
+        }
+        self.retry_at_ms
+    }
+
     /// What the instrument made of the value does not end the tries.
     pub(super) fn try_again(&mut self) {
         if let Some(instead) = &mut self.instead {
@@ -149,6 +164,7 @@ impl Track {
         self.verified = None;
         self.told_of = None;
         self.shows = None;
+        self.is_to_be_put_back = false;
         self.trouble = None;
         self.step = None;
         self.try_again();
@@ -167,6 +183,7 @@ impl Track {
         if let Stage::Writing(write) = &self.stage {
             if write.is_restore {
                 self.restores.pop();
+                self.is_to_be_put_back = true;
             }
             self.stage = Stage::Watching;
         }

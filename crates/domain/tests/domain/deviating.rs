@@ -3,7 +3,7 @@
 use holdfast_domain::{
     PointValue, Quality,
     document::setpoint::{Conformity, Hold, Policy},
-    hold::{HoldReason, How, Instead, Observed, Told, Track},
+    hold::{Act, Control, HoldReason, How, Instead, Observed, Told, Track},
 };
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn limited() -> (Loop, Instrument) {
 }
 
 #[test]
-fn an_instrument_that_stands_at_its_limit_already_is_left_alone_after_some_writes() {
+fn what_is_ignored_is_tried_ever_more_rarely_and_once_a_day_at_last() {
     for (wanted, start, habit) in [
         (100.0, 80.0, Habit::LimitsTo(80.0)),
         (72.5, 72.0, Habit::Rounds),
@@ -34,11 +34,172 @@ fn an_instrument_that_stands_at_its_limit_already_is_left_alone_after_some_write
         holding.passes(&mut boiler, 60);
         assert_eq!(holding.status(), DEVIATES, "{habit:?}");
         let learned = boiler.writes.len();
-        assert!(learned <= 8, "{habit:?}: {learned} writes");
+        assert!(learned <= 9, "{habit:?}: {learned} writes");
+        let mut before = learned;
+        for most in [9, 1, 1] {
+            holding.passes(&mut boiler, DAY);
+            assert_eq!(holding.status(), DEVIATES, "{habit:?}");
+            let tries = boiler.writes.len() - before;
+            assert!((1..=most).contains(&tries), "{habit:?}: {tries} a day");
+            before = boiler.writes.len();
+            let again = holding.last.as_ref().and_then(|last| last.look_at_ms);
+            assert!(again > Some(holding.now_ms), "when comes next: {again:?}");
+        }
+        // It is repaired, and nothing of that shows.
+        boiler.habit = Habit::Takes;
         holding.passes(&mut boiler, DAY);
-        assert_eq!(holding.status(), DEVIATES, "{habit:?}");
-        assert_eq!(boiler.writes.len(), learned, "{habit:?}");
+        assert_eq!(holding.status(), HELD, "{habit:?}");
     }
+}
+
+#[test]
+fn that_it_is_asked_again_changes_nothing_of_how_it_stands() {
+    let mut holding = Loop::new(72.5, Policy::Enforce);
+    let mut boiler = Instrument::new(20.0, Habit::Ignores);
+    holding.passes(&mut boiler, 60);
+    let (learned, mut pending) = (boiler.writes.len(), 0);
+    for _ in 0..3_000 {
+        let decision = holding.decide();
+        assert_eq!(holding.status(), DEVIATES);
+        match decision.act {
+            Act::Read => {
+                holding.now_ms += 5;
+                holding.reading = Some(boiler.read(holding.now_ms));
+            }
+            Act::Write(PointValue::Number(value)) => {
+                pending += 1;
+                let outcome = boiler.write(value);
+                holding.track.written(outcome, holding.now_ms, 0);
+            }
+            _ => {
+                let next = decision.look_at_ms.expect("it will be asked again");
+                holding.now_ms = next.max(holding.now_ms + 1);
+                holding.reading = Some(boiler.read(holding.now_ms));
+            }
+        }
+    }
+    assert!(pending > 20 && boiler.writes.len() == learned + pending);
+}
+
+#[test]
+fn what_is_not_to_be_held_is_not_asked_again() {
+    let cases: [fn(&mut Loop); 4] = [
+        |holding| holding.control = Control::Paused("belt".into()),
+        |holding| holding.control = Control::Shadow,
+        |holding| holding.setpoint.policy = Policy::Observe,
+        |holding| holding.rules.identity = crate::support::holding::identity("elsewhere"),
+    ];
+    for (number, change) in cases.into_iter().enumerate() {
+        let mut holding = Loop::new(72.5, Policy::Enforce);
+        let mut boiler = Instrument::new(20.0, Habit::Ignores);
+        holding.passes(&mut boiler, 60);
+        change(&mut holding);
+        let before = boiler.writes.len();
+        holding.passes(&mut boiler, 2 * DAY);
+        assert_eq!(boiler.writes.len(), before, "case {number}");
+        assert_eq!(holding.status().0, Conformity::Deviates, "case {number}");
+    }
+}
+
+#[test]
+fn after_a_restart_what_is_ignored_is_not_tried_at_once() {
+    let ignored = || Instead::remembered(PointValue::Number(20.0), How::KeptItsOwn);
+    let mut holding = Loop::new(72.5, Policy::Enforce);
+    let mut boiler = Instrument::new(20.0, Habit::Ignores);
+    for _ in 0..20 {
+        holding.track = Track::from_ledger(Some(ignored()));
+        // Twelve minutes.
+        holding.passes(&mut boiler, 144);
+        assert_eq!(holding.status(), DEVIATES);
+    }
+    assert_eq!(boiler.writes.len(), 0, "no restart writes");
+    holding.passes(&mut boiler, 450);
+    assert_eq!((boiler.writes.len(), holding.status()), (1, DEVIATES));
+    boiler.habit = Habit::Takes;
+    holding.passes(&mut boiler, DAY);
+    assert_eq!(holding.status(), HELD);
+}
+
+#[test]
+fn what_is_ignored_is_nobodys_hand() {
+    let mut holding = Loop::new(72.5, Policy::Enforce);
+    let mut boiler = Instrument::new(72.5, Habit::Takes);
+    holding.passes(&mut boiler, 1);
+    assert_eq!(holding.status(), HELD);
+    // Turned by hand once, and deaf from then on: however often it is tried, it is put back once.
+    boiler.turn(20.0);
+    boiler.habit = Habit::Ignores;
+    for _ in 0..200 {
+        holding.passes(&mut boiler, 1);
+        assert_ne!(holding.status().1, Hold::Overridden);
+    }
+    assert!(boiler.writes.len() > RESTORES as usize);
+    assert_eq!(holding.track.restores.len(), 1);
+    boiler.habit = Habit::Takes;
+    holding.passes(&mut boiler, DAY / 24);
+    assert_eq!(holding.status(), HELD);
+    // The same of one that refuses, and of a knob that is turned on and on.
+    boiler.habit = Habit::Refuses;
+    boiler.turn(21.0);
+    holding.passes(&mut boiler, 200);
+    assert_eq!(holding.status().1, Hold::Refused);
+    boiler.habit = Habit::Takes;
+    holding.passes(&mut boiler, 60);
+    // The first was more than an hour ago by now.
+    assert_eq!((holding.status(), holding.track.restores.len()), (HELD, 1));
+    for turn in 0..50 {
+        boiler.turn(f64::from(turn));
+        holding.passes(&mut boiler, 1);
+    }
+    assert_eq!(holding.status(), (Conformity::Drifting, Hold::Overridden));
+    assert_eq!(holding.track.restores.len(), RESTORES as usize);
+}
+
+#[test]
+fn a_hand_that_is_faster_than_every_read_back_is_counted_too() {
+    let mut holding = Loop::new(72.5, Policy::Enforce);
+    let mut boiler = Instrument::new(72.5, Habit::Takes);
+    holding.passes(&mut boiler, 1);
+    boiler.turned_after = (0..200).map(|turn| f64::from(turn % 60)).collect();
+    boiler.turn(0.5);
+    let before = boiler.writes.len();
+    holding.passes(&mut boiler, 3_000);
+    assert_eq!(holding.status(), (Conformity::Drifting, Hold::Overridden));
+    assert_eq!(boiler.writes.len() - before, RESTORES as usize);
+}
+
+#[test]
+fn a_value_that_was_seen_between_two_looks_was_taken() {
+    let mut holding = Loop::new(72.5, Policy::Enforce);
+    let mut boiler = Instrument::new(20.0, Habit::ShowsLate(1));
+    holding.now_ms = 10_000;
+    holding.reading = Some(boiler.read(holding.now_ms));
+    assert!(matches!(holding.decide().act, Act::Write(_)));
+    let outcome = boiler.write(72.5);
+    holding.track.written(outcome, 10_000, 0);
+    // Within the settle time nothing is believed, wanted or not.
+    let shows = |value: f64, at_ms: u64| Observed {
+        value: Some(PointValue::Number(value)),
+        quality: Quality::Good,
+        at_ms,
+        reason: None,
+    };
+    for (at, shown) in [(10_150, 72.5), (10_200, 20.0)] {
+        holding.now_ms = at;
+        holding.reading = Some(shows(shown, at));
+        holding.decide();
+        assert_ne!(holding.status(), HELD, "at {at}");
+    }
+    // The next look is due at 10,400; a pass sees it before, and then somebody turns it.
+    holding.now_ms = 10_300;
+    holding.reading = Some(shows(72.5, 10_290));
+    holding.decide();
+    assert_eq!(holding.status(), HELD);
+    assert!(matches!(holding.told[..], [Told::Verified { .. }]));
+    holding.now_ms = 10_400;
+    holding.reading = Some(shows(60.0, 10_400));
+    holding.decide();
+    assert!(matches!(holding.told[..], [_, Told::Drifted { .. }]));
 }
 
 #[test]
@@ -60,7 +221,7 @@ fn what_was_learned_of_an_instrument_is_learned_anew_when_something_changes() {
     // The same value, set again.
     holding.set(100.0);
     holding.passes(&mut boiler, 100);
-    assert!(boiler.writes.len() <= 12, "{}", boiler.writes.len());
+    assert!(boiler.writes.len() <= 13, "{}", boiler.writes.len());
     boiler.habit = Habit::Takes;
     holding.track.try_once_more();
     holding.passes(&mut boiler, 1);
@@ -132,11 +293,11 @@ fn what_is_judged_by_one_write_is_not_said_to_deviate() {
             said.push(holding.status());
         }
         match decision.act {
-            holdfast_domain::hold::Act::Read => {
+            Act::Read => {
                 holding.now_ms += 5;
                 holding.reading = Some(boiler.read(holding.now_ms));
             }
-            holdfast_domain::hold::Act::Write(PointValue::Number(value)) => {
+            Act::Write(PointValue::Number(value)) => {
                 let outcome = boiler.write(value);
                 holding.track.written(outcome, holding.now_ms, 0);
             }
@@ -215,7 +376,8 @@ fn a_limited_value_that_is_changed_by_hand_can_be_adopted() {
 }
 
 proptest! {
-    /// Whatever an instrument makes of a value: once that is known and nothing changes, it is not written again.
+    /// Whatever an instrument makes of a value: once that is known and nothing changes, it is not written again, but for one
+    /// that seems to ignore it, now and then.
     #[test]
     fn an_instrument_that_is_known_is_left_alone(
         limit in 0.0f64..100.0,
@@ -228,9 +390,11 @@ proptest! {
         let mut boiler = Instrument::new(start, habit);
         holding.passes(&mut boiler, 100);
         let writes = boiler.writes.len();
-        prop_assert!(writes <= 8);
+        prop_assert!(writes <= 9);
+        let has_moved = |instead: &Instead| instead.how() != How::KeptItsOwn;
+        let most = if holding.track.instead.as_ref().is_some_and(has_moved) { 0 } else { 2 };
         holding.passes(&mut boiler, 300);
-        prop_assert_eq!(boiler.writes.len(), writes);
+        prop_assert!(boiler.writes.len() <= writes + most);
     }
 
     /// A largest step is never exceeded, whatever its ratio to what the point can tell apart, and every step is inside the
@@ -322,6 +486,6 @@ fn a_guard_that_was_not_read_yet_allows_nothing_and_is_no_verdict() {
         reason: None,
     });
     let decision = holding.decide();
-    assert_eq!(decision.act, holdfast_domain::hold::Act::Nothing);
+    assert_eq!(decision.act, Act::Nothing);
     assert_eq!(holding.status(), (Conformity::Drifting, Hold::Active));
 }

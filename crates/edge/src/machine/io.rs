@@ -250,6 +250,32 @@ pub enum Effect {
     Command(CommandEffect),
 }
 
+impl Effect {
+    /// Is it about values of outputs alone? Then it changes nothing of what the machine knows of its sensors and its hub.
+    pub(crate) const fn is_of_values(&self) -> bool {
+        match self {
+            Self::ReadPoints { .. }
+            | Self::WritePoint { .. }
+            | Self::BookWrites { .. }
+            | Self::Remember(_) => true,
+            Self::Poll { .. }
+            | Self::Hold(_)
+            | Self::Start { .. }
+            | Self::Update { .. }
+            | Self::Stop { .. }
+            | Self::Verify
+            | Self::NoteWorked(_)
+            | Self::KeepEstablished(_)
+            | Self::Forget(_)
+            | Self::Report(_)
+            | Self::Reincarnate
+            | Self::NoteTurnedAway(_)
+            | Self::Command(_)
+            | Self::Answer { .. } => false,
+        }
+    }
+}
+
 /// How long the machine waits for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineSettings {

@@ -277,6 +277,7 @@ impl Machine {
     fn forget_unkept(&mut self) {
         if self.polling.unkept.take().is_some() {
             self.reporting.outcome_changed(Changed::Yes);
+            self.reporting.header_changed();
         }
     }
 
@@ -323,6 +324,9 @@ impl Machine {
             let (unkept, changed) = Unkept::after(self.polling.unkept.take(), target, error);
             self.polling.unkept = Some(unkept);
             self.reporting.outcome_changed(changed);
+            if changed == Changed::Yes {
+                self.reporting.header_changed();
+            }
             self.poll_later(now, random);
             return;
         }

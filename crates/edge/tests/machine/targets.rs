@@ -1,6 +1,6 @@
 //! Which target is taken, and when it counts as worked through.
 
-use holdfast_domain::{Failure, TargetDocument, TargetState};
+use holdfast_domain::{Failure, Report, TargetDocument, TargetState};
 use holdfast_edge::machine::{Effect, Event};
 use holdfast_ports::hub_link::{HeldTarget, Polled, ReportAnswer};
 use serde_json::json;
@@ -66,7 +66,7 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
     rig.pass(100);
     let report = rig.report_taken();
     assert_eq!(report.held_version, 1);
-    let outcome = report.outcome.expect("what failed");
+    let outcome = report.outcome.clone().expect("what failed");
     assert_eq!((outcome.version, outcome.running.len()), (1, 2));
     let told = |failures: &[Failure]| {
         let told = failures.iter();
@@ -79,6 +79,18 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
     assert_eq!(
         error,
         "the agent could not keep target version 2: no space left on device"
+    );
+    let hold = |report: &Report| {
+        report
+            .values
+            .as_ref()
+            .and_then(|values| values.hold.clone())
+    };
+    let said = hold(&report).expect("how the value loop runs");
+    assert_eq!(
+        said.not_kept.as_ref(),
+        Some(error),
+        "for setpoints and settings too"
     );
 
     // Once more is no news, however it is said.

@@ -222,6 +222,26 @@ async fn a_wrong_report_is_refused_with_its_field() {
 }
 
 #[tokio::test]
+async fn what_is_no_json_is_told_alike_wherever_it_is_sent() {
+    let server = Server::start().await;
+    let agent = &server.a.token;
+    for (method, path, token) in [
+        (Method::PATCH, "/api/v1/device/state", agent),
+        (Method::POST, "/api/v1/device/readings", agent),
+        (Method::POST, "/api/v1/device/incarnation", agent),
+        (Method::POST, "/api/v1/devices", &server.admin),
+    ] {
+        for body in ["{\"device\": ", "[1,]", "\"\\ud800\"", ""] {
+            let request = server.request(method.clone(), path, Some(token));
+            let request = request.header(reqwest::header::CONTENT_TYPE, "application/json");
+            let answer = request.body(body).send().await.expect("an answer");
+            let told = problem(answer, StatusCode::BAD_REQUEST).await;
+            assert_eq!(told.errors[0].expected, "a JSON document", "{path} {body}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn last_values_are_shown_with_the_names_that_people_know() {
     let server = Server::start().await;
     let sensor = server.add_sensor("boiler-1").await;

@@ -9,7 +9,7 @@ use holdfast_domain::{
         Instead, Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
     },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::{
     Now,
@@ -47,6 +47,8 @@ pub(super) struct Output {
     pub(super) said: Said,
     /// Is it held, or left?
     pub(super) place: Place,
+    /// When its instrument, which ignores what is written, is asked again: in ms, and as it is told.
+    asked_again: Option<(u64, Timestamp)>,
     /// Why it could not be brought to its safe value.
     pub(super) left_badly: Option<String>,
     /// Was it noted that its time is over?
@@ -85,6 +87,7 @@ pub(super) struct Said {
     pub(super) reason: Option<String>,
     pub(super) since: Option<Timestamp>,
     verified_in_ms: Option<u64>,
+    written: u64,
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
@@ -92,6 +95,13 @@ pub(super) struct Said {
 
 fn is_good(reading: &Observed) -> bool {
     reading.quality == Quality::Good && reading.value.is_some()
+}
+
+/// A time of the loop's clock, in ms, as the wall clock will show it, to the second.
+fn wall_at(ms: u64, now: Now) -> Timestamp {
+    let wait = SignedDuration::from_millis_i128(i128::from(ms) - i128::from(now.ms));
+    let at = now.wall.saturating_add(wait).unwrap_or(now.wall);
+    at.round(Unit::Second).unwrap_or(at)
 }
 
 /// From what age on a reading says nothing any more, in ms.
@@ -125,9 +135,12 @@ impl Output {
         now: Now,
     ) -> (Self, bool) {
         let band = Band::of(setpoint.value.clone(), setpoint.tolerance, rules.resolution);
-        let is_same = |before: &Self| {
-            before.setpoint.revision == setpoint.revision && before.setpoint.value == setpoint.value
+        // A hub that was restored gives a revision twice: whatever else differs makes it another wish.
+        let lasting = |wish: &Setpoint| Setpoint {
+            valid_for_ms: wish.valid_for_ms.map(|_| 0),
+            ..wish.clone()
         };
+        let is_same = |before: &Self| lasting(&before.setpoint) == lasting(setpoint);
         let expires_at = setpoint
             .valid_for_ms
             .map(|left| now.ms.saturating_add(left));
@@ -184,6 +197,7 @@ impl Output {
                     broken_off_at: 0,
                     doing,
                     place,
+                    asked_again: None,
                     left_badly: None,
                     is_end_noted: false,
                     is_learned_noted: false,
@@ -194,6 +208,7 @@ impl Output {
                         reason: None,
                         since: None,
                         verified_in_ms: None,
+                        written: 0,
                         changes: 0,
                         last_change: None,
                         adopt: None,
@@ -336,6 +351,7 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
+        self.said.written += u64::from(outcome == WriteOutcome::Acknowledged);
         if !self.track_of_write().is_writing() {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
@@ -442,6 +458,12 @@ impl Output {
             Act::Adopt(value) => Some(value.clone()),
             Act::Nothing | Act::Read | Act::Write(_) => None,
         };
+        let rests = status.conformity == Conformity::Deviates && status.hold == Hold::Active;
+        self.asked_again = look_at_ms.filter(|_| rests).map(|at| {
+            // Told once: wall clocks and the loop's do not run alike.
+            let told = self.asked_again.filter(|(before, _)| *before == at);
+            told.unwrap_or_else(|| (at, wall_at(at, now)))
+        });
         let changed = self.say(status, told, adopt, now);
         let busy = match act {
             Act::Nothing | Act::Adopt(_) => None,
@@ -486,8 +508,8 @@ impl Output {
         adopt: Option<PointValue>,
         now: Now,
     ) -> Changed {
-        let before = self.said.clone();
         let said = &mut self.said;
+        let (since, changes, verified_in_ms) = (said.since, said.changes, said.verified_in_ms);
         for happened in told {
             match happened {
                 Told::Drifted { before, after } => {
@@ -507,22 +529,25 @@ impl Output {
             hold,
             reason,
         } = status;
-        if (said.conformity, said.hold) != (conformity, hold) || said.since.is_none() {
+        let is_as_before = (said.conformity, said.hold) == (conformity, hold);
+        if !is_as_before || said.since.is_none() {
             said.since = Some(whole_micros(now.wall));
         }
+        let again = self
+            .asked_again
+            .map(|(_, at)| format!("; it is asked again at {at}"));
+        let reason = reason.map(|reason| format!("{reason}{}", again.unwrap_or_default()));
+        let is_news = said.since != since || said.changes != changes || said.adopt != adopt;
+        let is_detail =
+            !is_as_before || said.reason != reason || said.verified_in_ms != verified_in_ms;
         said.conformity = conformity;
         said.hold = hold;
-        said.reason = reason.map(|reason| reason.to_string());
+        said.reason = reason;
         said.adopt = adopt;
-        match () {
-            () if before == *said => Changed::No,
-            () if before.since == said.since
-                && before.changes == said.changes
-                && before.adopt == said.adopt =>
-            {
-                Changed::Detail
-            }
-            () => Changed::Yes,
+        match (is_news, is_detail) {
+            (true, _) => Changed::Yes,
+            (false, true) => Changed::Detail,
+            (false, false) => Changed::No,
         }
     }
 
@@ -534,6 +559,7 @@ impl Output {
             reason,
             since,
             verified_in_ms,
+            written,
             changes,
             last_change,
             adopt,
@@ -552,6 +578,7 @@ impl Output {
             revision: self.setpoint.revision,
             writes: self.budget.writes(),
             budget_left: left,
+            written,
             verified_in_ms,
             changes,
             last_change,
