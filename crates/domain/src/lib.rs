@@ -51,6 +51,7 @@ mod words;
 
 pub use canonical::Fingerprint;
 pub use document::{
+    changes::{TargetChanges, TargetDocument},
     report::{Failure, Health, HealthStatus, Outcome, Report, ReportOrder},
     sensor::{Binding, Content, Item, Sensor},
     target::TargetState,

@@ -233,6 +233,9 @@ fn decide(
         silent: false,
         ..state.presence.clone()
     });
+    let old = state.reported.as_ref();
+    change.runs_the_same =
+        old.is_some_and(|old| old.running_fingerprint == reported.running_fingerprint);
     change.reported = Some(reported);
     call_by_name(&mut change, state);
     Received::Changed(Box::new(change))

@@ -167,6 +167,8 @@ pub struct Change {
     pub target: Option<TargetChange>,
     /// What its agent says, if that changes.
     pub reported: Option<Reported>,
+    /// Is what runs, of that, what ran before? It stands in the store already, and need not be written again.
+    pub runs_the_same: bool,
     /// When it was heard of.
     pub presence: Option<Presence>,
     /// Did something change that time may make a trouble of, besides the rows?
@@ -226,6 +228,7 @@ impl Change {
             record: None,
             target: None,
             reported: None,
+            runs_the_same: false,
             presence: None,
             is_worth_a_look: false,
             upserts: Vec::new(),
@@ -344,6 +347,7 @@ impl DeviceState {
             record,
             target,
             reported,
+            runs_the_same: _,
             presence,
             is_worth_a_look: _,
             upserts,

@@ -15,7 +15,7 @@ use holdfast_domain::{
 use holdfast_ports::{
     StoreError,
     bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest},
-    hub_link::{HubError, HubLink, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, HubLink, Polled, ReportAnswer},
     ledger::{Identity, Ledger, TurnedAway},
     readings::ReadingSink,
 };
@@ -86,12 +86,12 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) async fn poll(self, held: Option<String>, wait_ms: u64) -> Done {
+    pub(crate) async fn poll(self, held: Option<HeldTarget>, wait_ms: u64) -> Done {
         let wait = Duration::from_millis(wait_ms);
         let answer = guarded(
             "the hub's link",
             self.limit + wait,
-            self.hub.poll(held.as_deref(), wait),
+            self.hub.poll(held.as_ref(), wait),
         )
         .await;
         let answer = answer.unwrap_or_else(|fault| Err(HubError::Unreachable(fault)));

@@ -382,8 +382,11 @@ impl Shell {
         Some(match done {
             Done::Polled(mut result, at) => {
                 let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "no target from the hub"));
-                if let Ok(Polled::Target(target)) = &mut result {
-                    target.age(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+                let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                match &mut result {
+                    Ok(Polled::Target(target)) => target.age(since),
+                    Ok(Polled::Changes(changes)) => changes.age(since),
+                    Ok(Polled::Unchanged) | Err(_) => {}
                 }
                 Event::Polled(result)
             }

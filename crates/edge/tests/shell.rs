@@ -151,6 +151,56 @@ async fn a_sensor_that_is_saved_runs_and_the_hub_knows() {
     agent.end().await;
 }
 
+/// An agent that lost its disk is another one to this hub only by what it holds.
+#[tokio::test(start_paused = true)]
+async fn the_configuration_comes_once_as_long_as_it_is_held() {
+    let (hub, ledger, bus) = (FakeHub::new(), MemoryLedger::registered(), FakeBus::new());
+    let tune = |interval_ms: u32| {
+        hub.with(|model| {
+            let hold = &mut model.state.target.values.hold;
+            hold.revision += 1;
+            hold.interval_ms = interval_ms;
+            hold.revision
+        })
+    };
+    let confirmed = async |revision: u64| {
+        let is_held = |state: &DeviceState| {
+            let hold = state.reported.as_ref()?.values.hold.as_ref()?;
+            Some(hold.held_revision == revision)
+        };
+        hub.until(|state| is_held(state) == Some(true)).await;
+    };
+    hub.edit(Edit::Add(new_sensor(1)));
+    let agent = start(&hub, &ledger, &bus);
+    hub.until(|state| !state.needs_deployment()).await;
+    assert_eq!(*hub.given.lock().unwrap(), (1, 0));
+    confirmed(tune(700)).await;
+    confirmed(tune(800)).await;
+    assert_eq!(*hub.given.lock().unwrap(), (1, 2));
+    agent.end().await;
+
+    let agent = start(&hub, &ledger, &bus);
+    confirmed(tune(900)).await;
+    assert_eq!(
+        *hub.given.lock().unwrap(),
+        (1, 3),
+        "what the disk has is held"
+    );
+    hub.edit(Edit::Add(new_sensor(2)));
+    hub.until(|state| is_deployed(state, "sensor-2")).await;
+    assert_eq!(*hub.given.lock().unwrap(), (2, 3));
+    agent.end().await;
+
+    let lost = MemoryLedger::registered();
+    let agent = start(&hub, &lost, &bus);
+    confirmed(tune(1_000)).await;
+    hub.until(|state| state.rows.len() == 2 && !state.needs_deployment())
+        .await;
+    let given = *hub.given.lock().unwrap();
+    assert_eq!(given.0, 3, "an empty disk gets all of it: {given:?}");
+    agent.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_from_its_ledger_with_no_hub_in_reach() {
     let (hub, ledger, bus) = (FakeHub::new(), MemoryLedger::registered(), FakeBus::new());

@@ -10,7 +10,7 @@ use holdfast_domain::{
 };
 use holdfast_ports::{
     bus::Fresh,
-    hub_link::{HubError, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, Polled, ReportAnswer},
     ledger::TurnedAway,
 };
 use jiff::Timestamp;
@@ -161,10 +161,10 @@ pub struct UpdateFailure {
 /// What is to be done. Each is answered by the event that it names; none is ever cancelled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Ask the hub for a target other than the one with entity tag `held`. → [`Event::Polled`]
+    /// Ask the hub for a target other than the one that is held. → [`Event::Polled`]
     Poll {
-        /// The entity tag; `None`: none is held.
-        held: Option<String>,
+        /// Which that is; `None`: none is held.
+        held: Option<HeldTarget>,
         /// How long the hub may wait for a change, in ms.
         wait_ms: u64,
     },

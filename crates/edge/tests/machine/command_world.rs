@@ -245,7 +245,7 @@ impl World {
             Effect::Report(_) if self.hub_is_away => Event::Reported(Err(crate::rig::away())),
             Effect::Poll { held, .. } => {
                 let document = self.document();
-                let is_held = held == Some(document.etag());
+                let is_held = held.is_some_and(|held| held.etag == document.etag());
                 Event::Polled(Ok(if is_held {
                     Polled::Unchanged
                 } else {
