@@ -6,7 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use axum::{
     Json, Router,
-    extract::State,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, patch, post},
@@ -51,8 +52,7 @@ pub async fn start(mut sensors: Vec<Value>, wish: Option<Wish>) -> Result<Socket
     let read = |body: &Value| TargetState::from_json(json!({ DEVICE.to_string(): body }));
     let (_, mut target) = read(&body)?;
     if let Some(wish) = wish {
-        body["hold"] =
-            json!({ "revision": 1, "intervalMs": wish.interval_ms, "restoresPerHour": 3_600 });
+        body["hold"] = json!({ "revision": 1, "intervalMs": wish.interval_ms, "dynamic": false, "restoresPerHour": 3_600 });
         body["setpoints"] = json!({ "revision": 1, "items": wishes(&target, wish)? });
         (_, target) = read(&body)?;
     }
@@ -61,7 +61,8 @@ pub async fn start(mut sensors: Vec<Value>, wish: Option<Wish>) -> Result<Socket
         .route("/api/v1/device/register", post(register))
         .route("/api/v1/device/{uuid}/state", get(poll))
         .route("/api/v1/device/state", patch(report))
-        .route("/api/v1/device/readings", post(StatusCode::NO_CONTENT))
+        .route("/api/v1/device/readings", post(readings))
+        .layer(DefaultBodyLimit::disable())
         .with_state(known);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
@@ -103,7 +104,12 @@ async fn poll(State(known): State<Arc<(String, Vec<u8>)>>, headers: HeaderMap) -
     (headers, document.clone()).into_response()
 }
 
-async fn report() -> Json<ReportAnswer> {
+/// Reads what it is told to its end, as a hub does: an agent that is cut off would tell it again and again.
+async fn report(_told: Bytes) -> Json<ReportAnswer> {
     let (result, boot) = (ReportResult::Taken, None);
     Json(ReportAnswer { result, boot })
+}
+
+async fn readings(_told: Bytes) -> StatusCode {
+    StatusCode::NO_CONTENT
 }

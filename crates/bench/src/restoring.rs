@@ -26,7 +26,7 @@ use holdfast_edge::{Agent, AgentParts, AgentSettings};
 use holdfast_ledger::RedbLedger;
 use holdfast_ports::{
     bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest},
-    hub_link::{HubError, HubLink, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, HubLink, Polled, ReportAnswer},
     ledger::{Identity, Ledger as _},
     store::PointRecord,
 };
@@ -166,7 +166,7 @@ struct Hub(Mutex<Option<Box<TargetState>>>);
 
 #[async_trait]
 impl HubLink for Hub {
-    async fn poll(&self, _: Option<&str>, wait: Duration) -> Result<Polled, HubError> {
+    async fn poll(&self, _: Option<&HeldTarget>, wait: Duration) -> Result<Polled, HubError> {
         let first = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(target) = first {
             return Ok(Polled::Target(target));

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use holdfast_domain::without_numbers;
+
 /// The exception codes that are decided on (Application Protocol, section 7).
 pub(crate) mod code {
     pub(crate) const ILLEGAL_FUNCTION: u8 = 1;
@@ -67,7 +69,7 @@ pub(crate) fn connect_error(error: &io::Error) -> String {
         | ErrorKind::TimedOut
         | ErrorKind::PermissionDenied
         | ErrorKind::AddrNotAvailable => error.kind().to_string(),
-        _ => error.to_string(),
+        _ => without_numbers(&error.to_string()),
     }
 }
 

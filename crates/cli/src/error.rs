@@ -2,6 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
+use holdfast_domain::without_numbers;
 use holdfast_hub_client::{AddressError, CallError, ClientError};
 
 use crate::{manifest::ManifestError, roles::RoleError};
@@ -138,7 +139,7 @@ impl CliError {
             text.push_str(&format!("\n  because: {error}"));
             source = error.source();
         }
-        text
+        without_numbers(&text)
     }
 }
 

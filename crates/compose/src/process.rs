@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use holdfast_domain::in_words;
 use holdfast_runtime::{
     config,
     logs::{self, LogConfig},
@@ -43,7 +44,7 @@ pub fn main<C: RoleConfig>(
     match start(&args, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_words(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -119,10 +119,17 @@ impl Docket {
         let mut endings = Vec::new();
         for command in &commands.items {
             let id = command.id;
-            if self.known.contains_key(&id) {
-                continue;
+            match self.known.get(&id) {
+                Some(Stage::Waiting(_)) if command.cancelled => {}
+                Some(_) => continue,
+                None => {}
             }
             let (outcome, reason) = match came {
+                // Who knows what another did before it was cancelled.
+                Came::Live | Came::AfterRestart if command.cancelled => (
+                    CommandOutcome::Cancelled,
+                    "it was cancelled before it was begun",
+                ),
                 Came::Live if command.valid_for_ms > 0 => {
                     let expires_at_ms = now_ms.saturating_add(command.valid_for_ms);
                     let command = command.clone();

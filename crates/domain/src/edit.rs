@@ -22,7 +22,7 @@ use crate::{
     },
     event::{Context, EventKind},
     fields::{Path, Problems},
-    ids::{PointId, SensorId},
+    ids::{Name, PointId, SensorId},
     project::{Edited, project},
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
 };
@@ -381,12 +381,19 @@ fn retarget(
         return None;
     }
     let mut change = Change::of(state);
+    let both = old.values().copied().chain(&new_items);
+    let names: BTreeMap<SensorId, &Name> = both
+        .map(|item| (item.sensor.id(), item.sensor.name()))
+        .collect();
+    let sensors = edited
+        .iter()
+        .map(|(id, what)| json!({ "id": id, "name": names.get(id), "change": word(*what) }));
     let payload = json!({
         "version": version,
         "previousVersion": state.target.version,
         "rolledBackTo": from,
         "reason": reason,
-        "sensors": edited.iter().map(|(id, what)| json!({ "id": id, "change": word(*what) })).collect::<Vec<_>>(),
+        "sensors": sensors.collect::<Vec<_>>(),
     });
     let event = change.event(state, context, kind, None, payload);
     let mut target = state.target.clone();

@@ -1,5 +1,7 @@
 //! Events: what happened, who did it, and what it came from. Append-only, with an order per device.
 
+pub(crate) mod called;
+
 use alloc::string::{String, ToString};
 
 use jiff::Timestamp;
@@ -55,6 +57,8 @@ pub enum EventKind {
     CommandRefused,
     CommandFailed,
     CommandExpired,
+    CommandCancelRequested,
+    CommandCancelled,
     CommandUnknown,
     TroubleBegan,
     TroubleEnded,
@@ -107,6 +111,8 @@ words!(EventKind {
     CommandRefused => "command.refused",
     CommandFailed => "command.failed",
     CommandExpired => "command.expired",
+    CommandCancelRequested => "command.cancel_requested",
+    CommandCancelled => "command.cancelled",
     CommandUnknown => "command.outcome_unknown",
     TroubleBegan => "trouble.began",
     TroubleEnded => "trouble.ended",

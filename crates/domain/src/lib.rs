@@ -47,9 +47,11 @@ pub mod value;
 pub mod values;
 pub mod watch;
 pub mod wish;
+mod words;
 
 pub use canonical::Fingerprint;
 pub use document::{
+    changes::{TargetChanges, TargetDocument},
     report::{Failure, Health, HealthStatus, Outcome, Report, ReportOrder},
     sensor::{Binding, Content, Item, Sensor},
     target::TargetState,
@@ -61,3 +63,4 @@ pub use ids::{
 pub use not_json::not_json;
 pub use protocol::Protocol;
 pub use value::{PointValue, Quality};
+pub use words::{in_words, without_numbers};

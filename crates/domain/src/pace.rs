@@ -120,6 +120,45 @@ impl Figure {
     }
 }
 
+/// Do passes take longer than the interval that was asked for? That is told with the hysteresis of a [`Figure`], apart from
+/// it: the step above what passes take may be longer than an interval that they fit into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Slowed {
+    told: Option<bool>,
+    /// How many in a row were otherwise.
+    against: u8,
+}
+
+impl Slowed {
+    /// Takes a pass: was it longer? Has the answer changed?
+    pub fn note(&mut self, was_longer: bool) -> bool {
+        let Some(told) = self.told else {
+            self.told = Some(was_longer);
+            return true;
+        };
+        if was_longer == told {
+            self.against = 0;
+            return false;
+        }
+        self.against += 1;
+        let enough = if was_longer { Figure::UP } else { Figure::DOWN };
+        if self.against < enough {
+            return false;
+        }
+        *self = Self {
+            told: Some(was_longer),
+            against: 0,
+        };
+        true
+    }
+
+    /// What is told.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.told.unwrap_or(false)
+    }
+}
+
 /// The first of 1, 2, 5, 10, 20, … that is `ms` or more.
 fn step_above(ms: u64) -> u64 {
     let mut ten = 1_u64;

@@ -124,6 +124,8 @@ pub fn rows<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeMap<SensorI
             | EventKind::CommandRefused
             | EventKind::CommandFailed
             | EventKind::CommandExpired
+            | EventKind::CommandCancelRequested
+            | EventKind::CommandCancelled
             | EventKind::CommandUnknown
             | EventKind::TroubleBegan
             | EventKind::TroubleEnded

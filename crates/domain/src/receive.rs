@@ -17,7 +17,7 @@ use crate::{
         report::{Outcome, Report, ReportOrder, running_fingerprint},
         sensor::Item,
     },
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     fields::Problems,
     ids::{Incarnation, SensorId},
     project::project,
@@ -233,7 +233,11 @@ fn decide(
         silent: false,
         ..state.presence.clone()
     });
+    let old = state.reported.as_ref();
+    change.runs_the_same =
+        old.is_some_and(|old| old.running_fingerprint == reported.running_fingerprint);
     change.reported = Some(reported);
+    call_by_name(&mut change, state);
     Received::Changed(Box::new(change))
 }
 

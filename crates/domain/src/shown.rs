@@ -85,9 +85,12 @@ impl Shown {
 /// Where a point is; `None`: the target has it not, or no more.
 #[must_use]
 pub fn place(state: &DeviceState, point: PointId) -> Option<Place> {
-    let sensors = state.target.items.iter().map(|item| &*item.sensor);
-    let found = sensors.flat_map(places).find(|(id, _)| *id == point);
-    found.map(|(_, place)| place)
+    let mut sensors = state.target.items.iter().map(|item| &*item.sensor);
+    sensors.find_map(|sensor| {
+        places(sensor, |id| id == point)
+            .next()
+            .map(|(_, place)| place)
+    })
 }
 
 /// The setpoint of a point; `None`: nothing is set there.
@@ -107,8 +110,7 @@ pub fn of_device(state: &DeviceState, now: Timestamp) -> Vec<Shown> {
     }
     let sensors = state.target.items.iter().map(|item| &*item.sensor);
     let mut known: BTreeMap<PointId, Place> = sensors
-        .flat_map(places)
-        .filter(|(point, _)| wishes.contains_key(point))
+        .flat_map(|sensor| places(sensor, |point| wishes.contains_key(&point)))
         .collect();
     wishes
         .iter()
@@ -116,9 +118,16 @@ pub fn of_device(state: &DeviceState, now: Timestamp) -> Vec<Shown> {
         .collect()
 }
 
-fn places(sensor: &Sensor) -> impl Iterator<Item = (PointId, Place)> {
+/// Where those of a sensor's points are that are meant.
+fn places(
+    sensor: &Sensor,
+    is_meant: impl Fn(PointId) -> bool,
+) -> impl Iterator<Item = (PointId, Place)> {
     let points = sensor.content().binding.point_labels();
-    points.into_iter().map(|(point, name, unit)| {
+    let points = points
+        .into_iter()
+        .filter(move |(point, _, _)| is_meant(*point));
+    points.map(|(point, name, unit)| {
         let place = Place {
             sensor: sensor.id(),
             sensor_name: sensor.name().clone(),
@@ -141,7 +150,7 @@ fn shown(state: &DeviceState, wish: &Wish, place: Option<Place>, now: Timestamp)
         Some(said) => (said.hold, said.reason.clone()),
         None => match interruption(state, wish, place.as_ref()) {
             Some(one) => (Hold::Paused, Some(told(one))),
-            None => (Hold::Pending, Some(waiting(state, is_held).to_string())),
+            None => (Hold::Pending, Some(waiting(state, is_held))),
         },
     };
     Shown {
@@ -178,11 +187,15 @@ fn told(one: &Interruption) -> String {
     }
 }
 
-fn waiting(state: &DeviceState, is_held: bool) -> &'static str {
-    match (state.presence.silent, is_held) {
+fn waiting(state: &DeviceState, is_held: bool) -> String {
+    let told = match (state.presence.silent, is_held) {
         (true, false) => "the agent is silent, and has not got it yet",
         (true, true) => "the agent is silent: it has got it, and has said nothing of it yet",
         (false, false) => "the agent has not got it yet",
         (false, true) => "the agent has got it, and has said nothing of it yet",
+    };
+    match state.not_kept().filter(|_| !is_held) {
+        Some(why) => format!("{told}: {why}"),
+        None => told.to_string(),
     }
 }

@@ -167,6 +167,8 @@ pub struct Change {
     pub target: Option<TargetChange>,
     /// What its agent says, if that changes.
     pub reported: Option<Reported>,
+    /// Is what runs, of that, what ran before? It stands in the store already, and need not be written again.
+    pub runs_the_same: bool,
     /// When it was heard of.
     pub presence: Option<Presence>,
     /// Did something change that time may make a trouble of, besides the rows?
@@ -226,6 +228,7 @@ impl Change {
             record: None,
             target: None,
             reported: None,
+            runs_the_same: false,
             presence: None,
             is_worth_a_look: false,
             upserts: Vec::new(),
@@ -344,6 +347,7 @@ impl DeviceState {
             record,
             target,
             reported,
+            runs_the_same: _,
             presence,
             is_worth_a_look: _,
             upserts,
@@ -405,6 +409,13 @@ impl DeviceState {
     pub fn has_word_on(&self, command: CommandId) -> bool {
         let reported = self.reported.as_ref();
         reported.is_some_and(|reported| reported.values.commands.contains_key(&command))
+    }
+
+    /// Why the agent could not keep what it was told last, if it says so.
+    #[must_use]
+    pub fn not_kept(&self) -> Option<&str> {
+        let hold = self.reported.as_ref()?.values.hold.as_ref()?;
+        hold.not_kept.as_deref()
     }
 
     /// Commands that wait for the agent's word.

@@ -14,7 +14,7 @@ use crate::{
     document::{
         command::{Command, CommandReport, Commands},
         hold::{HoldReport, HoldSettings, Pause, Scope},
-        setpoint::{BudgetReset, Setpoint, SetpointReport, Setpoints},
+        setpoint::{AccountReport, BudgetReset, Setpoint, SetpointReport, Setpoints},
     },
     fields::{Fields, Path, Problems},
     ids::{CommandId, PauseId, PointId, ResetId},
@@ -40,7 +40,7 @@ pub struct Values {
 /// The commands of a device, as the hub keeps them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CommandWishes {
-    /// Grows with every command.
+    /// Grows with every command and every cancelling.
     pub revision: u64,
     /// In the order in which they were given.
     pub records: Vec<CommandRecord>,
@@ -61,6 +61,23 @@ pub struct CommandRecord {
     pub event: u64,
     /// Key of the request that gave it, if that had one: the same request again gives nothing.
     pub key: Option<String>,
+    /// That somebody asked for it not to be begun.
+    pub cancelling: Option<Cancelling>,
+}
+
+/// That somebody asked for a command not to be begun. Whether it was, its agent says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cancelling {
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
+    pub at: Timestamp,
 }
 
 /// A setpoint, as the hub keeps it.
@@ -164,6 +181,9 @@ pub struct ReportedValues {
     /// Its word on each setpoint.
     #[serde(default)]
     pub items: BTreeMap<PointId, SetpointReport>,
+    /// What the accounts say of writes to points that nothing is set on: pulses and commands.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<PointId, AccountReport>,
     /// The resets of write budgets that it has carried out, of those that it is asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resets: BTreeMap<PointId, ResetId>,
@@ -176,6 +196,18 @@ pub struct ReportedValues {
     /// Its word on each command that it has one on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commands: BTreeMap<CommandId, CommandReport>,
+}
+
+impl ReportedValues {
+    /// What the account of a point's writes says; `None`: the agent said nothing of it.
+    #[must_use]
+    pub fn account(&self, point: PointId) -> Option<AccountReport> {
+        let said = self.items.get(&point).map(|said| AccountReport {
+            writes: said.writes,
+            budget_left: said.budget_left,
+        });
+        said.or_else(|| self.accounts.get(&point).copied())
+    }
 }
 
 /// The fingerprint of setpoints and settings of the value loop, with their revisions and without what runs down: a hub that was
@@ -343,6 +375,7 @@ impl CommandWishes {
             .filter(|record| waits(record.command.id));
         let told = |record: &CommandRecord| Command {
             valid_for_ms: record.remaining_ms(now),
+            cancelled: record.cancelling.is_some(),
             ..record.command.clone()
         };
         Commands {
@@ -394,6 +427,7 @@ impl CommandRecord {
             "revision": self.revision,
             "event": self.event,
             "key": self.key,
+            "cancelling": self.cancelling,
         })
     }
 
@@ -405,6 +439,12 @@ impl CommandRecord {
         let revision = fields.int("revision", &(0..=i64::MAX), None);
         let event = fields.int("event", &(0..=i64::MAX), Some(0));
         let key = fields.text_opt("key", "the key of a request");
+        let cancelling = match fields.take("cancelling") {
+            None => Some(None),
+            Some(given) => serde_json::from_value(given)
+                .map_err(|error| fields.problem("cancelling", "who cancelled it", error))
+                .ok(),
+        };
         Some(Self {
             command: command?,
             set_at: set_at?,
@@ -412,6 +452,7 @@ impl CommandRecord {
             revision: revision?,
             event: event?,
             key: key?,
+            cancelling: cancelling?,
         })
     }
 }

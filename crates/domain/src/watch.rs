@@ -9,7 +9,7 @@ use crate::{
     canonical::Fingerprint,
     document::hold::Scope,
     drift::{self, SensorDrift},
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     state::{Change, DeviceState, DriftNote, Presence, TargetChange, TargetChangeKind},
     trouble::{self, Tolerated, Troubles},
 };
@@ -110,6 +110,7 @@ pub fn watch(
     change.presence = Some(presence);
     let next_end = end_what_is_over(&mut change, state, context);
     let is_idle = is_idle && change.target.is_none();
+    call_by_name(&mut change, state);
     let next = [silent_at, hub_back_at, told_at, next_trouble, next_end]
         .into_iter()
         .flatten()

@@ -6,7 +6,7 @@ mod budget;
 mod command;
 
 pub use budget::{ResetRequest, reset_budget};
-pub use command::{CommandRequest, command, kind_of};
+pub use command::{CommandRequest, cancel, command, kind_of};
 
 use alloc::{
     string::{String, ToString},
@@ -20,13 +20,14 @@ use uuid::Uuid;
 use crate::{
     canonical::Fingerprint,
     document::{
+        command::CommandOutcome,
         hold::Scope,
         point::PointKind,
         setpoint::{Conformity, Hold, Policy, Setpoint, Tolerance},
     },
-    event::{Context, EventKind},
+    event::{Context, EventKind, called::call_by_name},
     fields::Problems,
-    ids::{PauseId, PointId, SensorId},
+    ids::{CommandId, PauseId, PointId, SensorId},
     limits,
     state::{Change, DeviceState, TargetChange, TargetChangeKind},
     value::PointValue,
@@ -92,6 +93,12 @@ pub enum WishError {
     /// Too many commands wait for their agent's word.
     #[error("{0} commands wait for the agent's word, which is the limit: it has to give it first")]
     TooManyCommands(usize),
+    /// There is no such command, or it is not kept any more.
+    #[error("the device has no command {0}")]
+    NoSuchCommand(CommandId),
+    /// There is a word on the command already.
+    #[error("the command has ended ({0}): what has ended can't be cancelled")]
+    CommandEnded(CommandOutcome),
     /// There are too many setpoints already.
     #[error("a device can have at most {0} setpoints")]
     TooManySetpoints(usize),
@@ -447,5 +454,6 @@ pub(crate) fn changed(
         reason: None,
         kind: TargetChangeKind::Values,
     });
+    call_by_name(&mut change, state);
     change
 }

@@ -10,11 +10,12 @@ use holdfast_domain::{
     CommandId, Item, PointId, PointValue, Protocol, Quality, Report, SensorId, TargetState,
     document::command::CommandReport,
     hold::{Account, LoopMemory, WriteOutcome},
+    in_words,
 };
 use holdfast_ports::{
     StoreError,
     bus::{FieldBus, Fresh, RunningSensor, StartError, StartRequest},
-    hub_link::{HubError, HubLink, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, HubLink, Polled, ReportAnswer},
     ledger::{Identity, Ledger, TurnedAway},
     readings::ReadingSink,
 };
@@ -85,12 +86,12 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) async fn poll(self, held: Option<String>, wait_ms: u64) -> Done {
+    pub(crate) async fn poll(self, held: Option<HeldTarget>, wait_ms: u64) -> Done {
         let wait = Duration::from_millis(wait_ms);
         let answer = guarded(
             "the hub's link",
             self.limit + wait,
-            self.hub.poll(held.as_deref(), wait),
+            self.hub.poll(held.as_ref(), wait),
         )
         .await;
         let answer = answer.unwrap_or_else(|fault| Err(HubError::Unreachable(fault)));
@@ -113,7 +114,7 @@ impl Calls {
                 incarnation,
                 ..identity
             };
-            let unwritten = |error: StoreError| HubError::Unreachable(with_source(&error));
+            let unwritten = |error: StoreError| HubError::Unreachable(in_words(&error));
             ledger.set_identity(&identity).await.map_err(unwritten)?;
             let boot = ledger.begin_boot().await.map_err(unwritten)?.boot;
             Ok((identity, boot))
@@ -385,7 +386,7 @@ impl Calls {
     ) -> Result<(), String> {
         guarded("the ledger", self.limit, write)
             .await?
-            .map_err(|error| with_source(&error))
+            .map_err(|error| in_words(&error))
     }
 }
 
@@ -415,16 +416,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a panic without words")
-}
-
-/// An error and what it comes from, on one line.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -114,8 +114,9 @@ impl Shell {
     ) {
         let mut events = VecDeque::from([Event::Tick]);
         loop {
-            self.work_off(&mut events);
-            self.publish(status);
+            if self.work_off(&mut events) {
+                self.publish(status);
+            }
             match self.next(cancel).await {
                 Input::Cancelled => break,
                 input => self.take(input, &mut events),
@@ -125,18 +126,23 @@ impl Shell {
         self.shut_down(stop_limit).await;
     }
 
-    /// Tells the machine what happened, and starts what it wants done.
-    fn work_off(&mut self, events: &mut VecDeque<Event>) {
+    /// Tells the machine what happened, and starts what it wants done. May what it knows of itself have changed? What
+    /// outputs show changes nothing of it: a value loop that only looks costs no comparison of all sensors.
+    fn work_off(&mut self, events: &mut VecDeque<Event>) -> bool {
+        let mut may_be_news = false;
         while let Some(event) = events.pop_front() {
+            may_be_news |= !matches!(event, Event::Read(_));
             let effects = self
                 .machine
                 .handle(event, self.now(), self.entropy.jitter());
+            may_be_news |= !effects.iter().all(Effect::is_of_values);
             events.extend(
                 effects
                     .into_iter()
                     .filter_map(|effect| self.carry_out(effect)),
             );
         }
+        may_be_news
     }
 
     fn take(&mut self, input: Input, events: &mut VecDeque<Event>) {
@@ -376,8 +382,11 @@ impl Shell {
         Some(match done {
             Done::Polled(mut result, at) => {
                 let _ = result.as_ref().inspect_err(|error| tracing::debug!(%error, "no target from the hub"));
-                if let Ok(Polled::Target(target)) = &mut result {
-                    target.age(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+                let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                match &mut result {
+                    Ok(Polled::Target(target)) => target.age(since),
+                    Ok(Polled::Changes(changes)) => changes.age(since),
+                    Ok(Polled::Unchanged) | Err(_) => {}
                 }
                 Event::Polled(result)
             }

@@ -6,17 +6,27 @@ mod support;
 #[path = "../../ledger/tests/support/contract.rs"]
 mod contract;
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use holdfast_domain::{
-    Health, HealthStatus, SensorId, edit::Edit, row::DeploymentStatus, row::SensorRow,
+    Health, HealthStatus, SensorId,
+    edit::Edit,
+    event::Context,
+    pace::Pressure,
+    row::{Actor, DeploymentStatus, SensorRow},
     state::DeviceState,
+    wish::{self, Tuning},
 };
 use holdfast_edge::{Agent, AgentError, AgentParts, AgentSettings, AgentStatus, HubAccess};
 use holdfast_ports::{
     bus::FieldBus,
     hub_link::HubError,
     ledger::{Ledger, TurnedAway},
+    load::MachineLoad,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
@@ -53,6 +63,10 @@ impl Running {
 }
 
 fn start(hub: &Arc<FakeHub>, ledger: &MemoryLedger, bus: &FakeBus) -> Running {
+    run(agent(hub, ledger, bus))
+}
+
+fn agent(hub: &Arc<FakeHub>, ledger: &MemoryLedger, bus: &FakeBus) -> Agent {
     let parts = AgentParts {
         hub: hub.clone(),
         ledger: Arc::new(ledger.clone()),
@@ -61,7 +75,10 @@ fn start(hub: &Arc<FakeHub>, ledger: &MemoryLedger, bus: &FakeBus) -> Running {
         clock: Arc::new(StoppedClock),
         entropy: Arc::new(Random::new(1)),
     };
-    let agent = Agent::new(parts, AgentSettings::default());
+    Agent::new(parts, AgentSettings::default())
+}
+
+fn run(agent: Agent) -> Running {
     let (cancel, status) = (CancellationToken::new(), agent.status());
     let task = tokio::spawn(agent.run(cancel.clone()));
     Running {
@@ -131,6 +148,56 @@ async fn a_sensor_that_is_saved_runs_and_the_hub_knows() {
         bus.calls(),
         ["start sensor-1", "update sensor-1", "stop sensor-1"]
     );
+    agent.end().await;
+}
+
+/// An agent that lost its disk is another one to this hub only by what it holds.
+#[tokio::test(start_paused = true)]
+async fn the_configuration_comes_once_as_long_as_it_is_held() {
+    let (hub, ledger, bus) = (FakeHub::new(), MemoryLedger::registered(), FakeBus::new());
+    let tune = |interval_ms: u32| {
+        hub.with(|model| {
+            let hold = &mut model.state.target.values.hold;
+            hold.revision += 1;
+            hold.interval_ms = interval_ms;
+            hold.revision
+        })
+    };
+    let confirmed = async |revision: u64| {
+        let is_held = |state: &DeviceState| {
+            let hold = state.reported.as_ref()?.values.hold.as_ref()?;
+            Some(hold.held_revision == revision)
+        };
+        hub.until(|state| is_held(state) == Some(true)).await;
+    };
+    hub.edit(Edit::Add(new_sensor(1)));
+    let agent = start(&hub, &ledger, &bus);
+    hub.until(|state| !state.needs_deployment()).await;
+    assert_eq!(*hub.given.lock().unwrap(), (1, 0));
+    confirmed(tune(700)).await;
+    confirmed(tune(800)).await;
+    assert_eq!(*hub.given.lock().unwrap(), (1, 2));
+    agent.end().await;
+
+    let agent = start(&hub, &ledger, &bus);
+    confirmed(tune(900)).await;
+    assert_eq!(
+        *hub.given.lock().unwrap(),
+        (1, 3),
+        "what the disk has is held"
+    );
+    hub.edit(Edit::Add(new_sensor(2)));
+    hub.until(|state| is_deployed(state, "sensor-2")).await;
+    assert_eq!(*hub.given.lock().unwrap(), (2, 3));
+    agent.end().await;
+
+    let lost = MemoryLedger::registered();
+    let agent = start(&hub, &lost, &bus);
+    confirmed(tune(1_000)).await;
+    hub.until(|state| state.rows.len() == 2 && !state.needs_deployment())
+        .await;
+    let given = *hub.given.lock().unwrap();
+    assert_eq!(given.0, 3, "an empty disk gets all of it: {given:?}");
     agent.end().await;
 }
 
@@ -447,6 +514,43 @@ async fn a_full_disk_keeps_the_old_target_running_until_there_is_room() {
     ledger.broken.store(false, Ordering::Relaxed);
     hub.until(|state| is_deployed(state, "sensor-2") && !state.needs_deployment())
         .await;
+    agent.end().await;
+}
+
+/// A machine that is as busy as a test says.
+#[derive(Clone, Default)]
+struct Busy(Arc<AtomicU16>);
+
+impl MachineLoad for Busy {
+    fn pressure(&self) -> Option<Pressure> {
+        Some(Pressure(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_machine_lengthens_the_interval_of_the_agent_that_runs_on_it() {
+    let (hub, ledger, bus) = (FakeHub::new(), MemoryLedger::registered(), FakeBus::new());
+    hub.with(|model| {
+        let tuning = Tuning {
+            interval_ms: Some(1_000),
+            ..Tuning::default()
+        };
+        let context = Context::new(support::start_of_time(), Actor::named("anna"));
+        let change = wish::tune(&model.state, tuning, None, &context);
+        let change = change.expect("another interval");
+        model.state = model.state.after(change);
+    });
+    let busy = Busy::default();
+    let agent = run(agent(&hub, &ledger, &bus).measuring(Arc::new(busy.clone())));
+    for (pressure, interval_ms) in [(0, 1_000), (800, 4_000), (0, 1_000)] {
+        busy.0.store(pressure, Ordering::Relaxed);
+        hub.until(|state| {
+            let values = state.reported.as_ref().map(|said| &said.values);
+            let hold = values.and_then(|values| values.hold.as_ref());
+            hold.is_some_and(|hold| hold.interval_ms == interval_ms)
+        })
+        .await;
+    }
     agent.end().await;
 }
 

@@ -6,10 +6,10 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
-use holdfast_domain::DeviceId;
+use holdfast_domain::{DeviceId, Fingerprint};
 use holdfast_hub::{
     HubError,
     agents::{PolledTarget, ReportOutcome},
@@ -18,13 +18,15 @@ use holdfast_hub::{
 use holdfast_ports::{store::PointRecord, tokens::SecretHash};
 use holdfast_wire::{
     IncarnationAnswer, IncarnationRequest, ProblemDetails, Readings, RegisterAnswer,
-    RegisterRequest, ReportAnswer, ReportResult, agent::schemas, routes::HELD_MS,
+    RegisterRequest, ReportAnswer, ReportResult,
+    agent::schemas,
+    routes::{CHANGES, HELD_MS},
 };
 
 use crate::{
     App,
     auth::{Agent, Key},
-    extract::{DevicePath, IfNoneMatch, JsonBytes, JsonDocument, SmallDocument, Wait},
+    extract::{DevicePath, HeldConfig, IfNoneMatch, JsonBytes, JsonDocument, SmallDocument, Wait},
     problem::{ApiProblem, ApiResult},
 };
 
@@ -72,17 +74,23 @@ pub(crate) async fn register(
 /// With `If-None-Match`, 304 if the agent holds it already; with `Prefer: wait=30` the answer is held back until the
 /// target changes, for at most so many seconds (up to 60). If too many answers are held back already, it is 503 with
 /// `Retry-After` instead; a target that the agent does not hold is answered in any case.
+///
+/// With `Prefer: changes="b3:…"`, the identity of the configuration that the agent holds, a target with that very
+/// configuration comes without it: in place of `config` it has `heldConfig`, which is that identity. All the rest, and the
+/// entity tag, is of the whole.
 #[utoipa::path(
     get, path = "/api/v1/device/{uuid}/state", tag = "agent", security(("bearer" = ["agent"])),
     params(
         ("uuid" = DeviceId, Path, description = "The token's own device"),
         ("If-None-Match" = Option<String>, Header, description = "Entity tag of the target that the agent holds durably"),
-        ("Prefer" = Option<String>, Header, description = "`wait=30`: wait so many seconds for a change"),
+        ("Prefer" = Option<String>, Header, description = "`wait=30`: wait so many seconds for a change. \
+            `changes=\"b3:…\"`: the configuration of this identity, which the agent holds durably, may be left out"),
     ),
     responses(
         (status = 200, description = "The target", body = schemas::TargetDocument,
             headers(
                 ("ETag" = String, description = "Made from the version and the revisions"),
+                ("Preference-Applied" = Option<String>, description = "`changes`: the configuration is left out"),
                 ("holdfast-held-ms" = u64, description = "For how many whole ms the answer was held back: what lasts some \
                     time in it does so from its end"),
             )),
@@ -99,24 +107,33 @@ pub(crate) async fn poll(
     State(app): State<App>,
     DevicePath(device): DevicePath,
     held: IfNoneMatch,
+    HeldConfig(config): HeldConfig,
     Wait(wait): Wait,
 ) -> ApiResult<Response> {
     let began = Instant::now();
     agent.must_be(device, "uuid")?;
     let (polled, held_ms) = if wait.is_zero() {
-        let polled = app.hub.poll_target(device, held.tag(), wait).await;
+        let polled = app.hub.poll_target(device, held.tag(), config, wait).await;
         (polled, began.elapsed().as_millis())
     } else {
-        let polled = wait_for_target(&app, device, held.tag(), wait).await?;
+        let polled = wait_for_target(&app, device, held.tag(), config, wait).await?;
         // What the target says lasts from here on.
         let held_ms = began.elapsed().as_millis();
         agent.still_may(&app).await?;
         (polled, held_ms)
     };
     let polled = polled.map_err(|error| gone(device, error))?;
+    Ok(answer(polled, held_ms))
+}
+
+fn answer(polled: PolledTarget, held_ms: u128) -> Response {
+    const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+    let is_without_config = matches!(polled, PolledTarget::Changes { .. });
     let (status, etag, body) = match polled {
         PolledTarget::Unchanged { etag } => (StatusCode::NOT_MODIFIED, etag, None),
-        PolledTarget::Target { etag, body } => (StatusCode::OK, etag, Some(body)),
+        PolledTarget::Target { etag, body } | PolledTarget::Changes { etag, body } => {
+            (StatusCode::OK, etag, Some(body))
+        }
     };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -132,9 +149,12 @@ pub(crate) async fn poll(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if is_without_config {
+            headers.insert(APPLIED, HeaderValue::from_static(CHANGES));
+        }
         *response.body_mut() = Body::from(body);
     }
-    Ok(response)
+    response
 }
 
 /// Waits for a target that is not `held`, if there is a place for that. When the process ends, nobody is made to wait for it.
@@ -142,9 +162,10 @@ async fn wait_for_target(
     app: &App,
     device: DeviceId,
     held: Option<&str>,
+    config: Option<Fingerprint>,
     wait: Duration,
 ) -> ApiResult<Result<PolledTarget, HubError>> {
-    let now = || app.hub.poll_target(device, held, Duration::ZERO);
+    let now = || app.hub.poll_target(device, held, config, Duration::ZERO);
     let places = &app.bounds.long_polls;
     let Some(_place) = places.take() else {
         let polled = now().await;
@@ -157,7 +178,7 @@ async fn wait_for_target(
             Ok(polled)
         };
     };
-    let waited = app.hub.poll_target(device, held, wait);
+    let waited = app.hub.poll_target(device, held, config, wait);
     Ok(
         match app.settings.ending.run_until_cancelled(waited).await {
             Some(polled) => polled,
@@ -178,13 +199,17 @@ async fn wait_for_target(
 pub(crate) async fn report(
     agent: Agent,
     State(app): State<App>,
-    JsonBytes(body): JsonBytes,
+    body: JsonBytes,
 ) -> ApiResult<Json<ReportAnswer>> {
     let outcome = app
         .hub
-        .report(agent.device, &body, Some(agent.request.as_str()))
+        .report(agent.device, &body.0, Some(agent.request.as_str()))
         .await;
-    let (result, boot) = match outcome.map_err(|error| gone(agent.device, error))? {
+    let outcome = outcome.map_err(|error| match error {
+        HubError::Invalid(problems) => body.wrong(&problems),
+        other => gone(agent.device, other),
+    });
+    let (result, boot) = match outcome? {
         ReportOutcome::Taken => (ReportResult::Taken, None),
         ReportOutcome::Unchanged => (ReportResult::Unchanged, None),
         ReportOutcome::Late { boot } => (ReportResult::Late, Some(boot)),
@@ -205,13 +230,13 @@ pub(crate) async fn report(
 pub(crate) async fn readings(
     agent: Agent,
     State(app): State<App>,
-    JsonBytes(body): JsonBytes,
+    body: JsonBytes,
 ) -> ApiResult<StatusCode> {
     let Readings {
         device,
         sent_at,
         readings,
-    } = Readings::from_slice(&body).map_err(|problems| ApiProblem::invalid(&problems))?;
+    } = Readings::from_slice(&body.0).map_err(|problems| body.wrong(&problems))?;
     agent.must_be(device, "device")?;
     let records: Vec<PointRecord> = readings
         .into_iter()

@@ -1,7 +1,9 @@
 //! Commands: values that are written once.
 
-use axum::{Json, extract::State};
-use holdfast_domain::{CommandId, DeviceId, PointId, shown, state::DeviceState};
+use axum::{Json, extract::State, http::StatusCode};
+use holdfast_domain::{
+    CommandId, DeviceId, PointId, document::command::CommandOutcome, shown, state::DeviceState,
+};
 use holdfast_hub::commands::{CommandEdit, Commanded};
 use holdfast_wire::{CommandSend, CommandView, Listed, Request, SetpointView};
 
@@ -9,7 +11,8 @@ use crate::{
     App,
     auth::{Operator, Viewer},
     extract::{
-        CommandPath, DevicePath, IdempotencyKey, JsonDocument, PointKey, Query, SmallDocument, Wait,
+        CommandPath, DevicePath, IdempotencyKey, JsonDocument, NoBody, PointKey, Query,
+        SmallDocument, Wait,
     },
     paged,
     problem::{ApiProblem, ApiResult},
@@ -174,4 +177,57 @@ pub(crate) async fn get(
     let view = view_of(&state, id);
     view.map(Json)
         .ok_or_else(|| ApiProblem::not_found(format!("command {id} of device {device}")))
+}
+
+/// Cancel a command
+///
+/// One that its agent has not begun is never carried out: its agent's word is `cancelled` then. What was begun can't be taken
+/// back, and is not broken off. Only the agent knows which it is: with `Prefer: wait=5` the answer is held back for its word, for
+/// at most so many seconds (up to 60); where a hundred wait already it comes at once.
+#[utoipa::path(
+    delete, path = "/api/v1/devices/{uuid}/commands/{id}", tag = "values", security(("bearer" = ["operator"])),
+    params(
+        ("uuid" = DeviceId, Path, description = "The device"),
+        ("id" = CommandId, Path, description = "The command"),
+        ("reason" = Option<String>, Query, description = "Why, for the events"),
+        ("Prefer" = Option<String>, Header, description = "`wait=5`: wait so many seconds for the agent's word"),
+    ),
+    responses(
+        (status = 200, description = "It is cancelled, and was not begun", body = CommandView),
+        (status = 202, description = "Cancelling is recorded; its agent has not said yet whether it had begun it",
+            body = CommandView),
+        (status = 404, description = "No such command, or it is older than those that are kept: see the event log"),
+        (status = 409, description = "It was begun before, or has ended: what became of it is said"),
+    )
+)]
+pub(crate) async fn cancel(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    CommandPath(device, id): CommandPath,
+    mut query: Query,
+    Wait(wait): Wait,
+    _: NoBody,
+) -> ApiResult<(StatusCode, Json<CommandView>)> {
+    let reason = query.reason();
+    query.finish()?;
+    let asked = caller.asks(reason.as_deref());
+    app.hub.cancel_command(device, id, asked).await?;
+    let waiting = app.hub.word_on(device, id, wait);
+    let state = match app.held_back(wait, waiting).await {
+        Some(state) => state?,
+        None => app.hub.state(device).await?,
+    };
+    let view = view_of(&state, id);
+    let view =
+        view.ok_or_else(|| ApiProblem::not_found(format!("command {id} of device {device}")))?;
+    match view.outcome {
+        Some(CommandOutcome::Cancelled) => Ok((StatusCode::OK, Json(view))),
+        None => Ok((StatusCode::ACCEPTED, Json(view))),
+        Some(outcome) => {
+            let why = view.why.map_or_else(String::new, |why| format!(": {why}"));
+            Err(ApiProblem::conflict(format!(
+                "the command was not cancelled: its agent had begun or ended it before ({outcome}{why})"
+            )))
+        }
+    }
 }

@@ -22,7 +22,7 @@ use holdfast_wire::{
 use crate::{
     App,
     auth::{Admin, Viewer},
-    extract::{DevicePath, JsonDocument, Query, SmallDocument},
+    extract::{DevicePath, JsonDocument, NoBody, Query, SmallDocument},
     problem::{ApiProblem, ApiResult},
     tokens,
 };
@@ -199,6 +199,7 @@ pub(crate) async fn delete(
     State(app): State<App>,
     DevicePath(device): DevicePath,
     mut query: Query,
+    _: NoBody,
 ) -> ApiResult<StatusCode> {
     let force = query.flag("force").unwrap_or(false);
     query.finish()?;
@@ -221,6 +222,7 @@ pub(crate) async fn rekey(
     State(app): State<App>,
     DevicePath(device): DevicePath,
     query: Query,
+    _: NoBody,
 ) -> ApiResult<(StatusCode, Json<ProvisioningKeyCreated>)> {
     query.finish()?;
     let state = app.hub.state(device).await?;

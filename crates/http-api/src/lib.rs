@@ -175,7 +175,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(setpoints::get, setpoints::set, setpoints::release))
         .routes(routes!(budget::last_reset, budget::reset))
         .routes(routes!(commands::list, commands::send))
-        .routes(routes!(commands::get))
+        .routes(routes!(commands::get, commands::cancel))
         .routes(routes!(reconciliation::get, reconciliation::tune))
         .routes(routes!(reconciliation::start))
         .routes(routes!(reconciliation::stop))

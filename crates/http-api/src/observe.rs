@@ -4,23 +4,26 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State};
 use holdfast_domain::{
-    DeviceId, Name, PointId, Protocol, SensorId,
+    DeviceId, Name, PointId, Protocol, Sensor, SensorId,
     drift::{SensorDrift, of_device},
     row::DeploymentStatus,
     shown::{self, Shown},
     state::DeviceState,
 };
-use holdfast_ports::{page::Page as Wanted, store::SensorFilter};
-use holdfast_wire::{
-    CurrentStateView, DeviceDrift, FleetDrift, Listed, PointView, ReconcileAnswer, ReconcileResult,
-    SensorView,
+use holdfast_ports::{
+    page::Page as Wanted,
+    store::{PointRecord, SensorFilter},
 };
-use serde_json::Value;
+use holdfast_wire::{
+    CurrentStateView, DeviceDrift, FleetDrift, Listed, PointQuality, PointView, ReconcileAnswer,
+    ReconcileResult, SensorView, Why,
+};
 
 use crate::{
     App,
     auth::{Operator, Viewer},
-    extract::{DevicePath, Query, Wait},
+    extract::{DevicePath, GivenWhy, Query, Wait},
+    paged,
     problem::{ApiProblem, ApiResult},
     rows,
 };
@@ -48,9 +51,11 @@ pub(crate) async fn current(
         .ok_or_else(|| ApiProblem::not_found(format!("device {device} has not reported yet")))
 }
 
-/// List last values
+/// List points
 ///
-/// By point id. Of a point that has a setpoint, also what is wanted and whether it is held.
+/// By point id: every point that is wanted or runs, with its last value; `unread` are those of which the agent has sent none
+/// yet. Of a point that has a setpoint, also what is wanted and whether it is held; of one that was ever written to, what is left
+/// of its write budget.
 #[utoipa::path(
     get, path = "/api/v1/devices/{uuid}/points", tag = "current", security(("bearer" = ["viewer"])),
     params(
@@ -58,7 +63,7 @@ pub(crate) async fn current(
         ("after" = Option<String>, Query, description = "`next` of the page before"),
         ("limit" = Option<u32>, Query, description = "The most items, 1 to 1000; 100 unless stated"),
     ),
-    responses((status = 200, description = "A page of values", body = Listed<PointView>))
+    responses((status = 200, description = "A page of points", body = Listed<PointView>))
 )]
 pub(crate) async fn points(
     _: Viewer,
@@ -72,72 +77,111 @@ pub(crate) async fn points(
     Ok(Json(points_of(&app, &state, &page).await?))
 }
 
-/// A page of a device's last values, with the names that people know.
+/// A page of a device's points, with the names that people know.
 pub(crate) async fn points_of(
     app: &App,
     state: &DeviceState,
     page: &Wanted,
 ) -> ApiResult<Listed<PointView>> {
-    let records = app
-        .hub
-        .parts()
-        .devices
-        .points(state.record.id, page)
-        .await?;
-    let mut known: BTreeMap<SensorId, BTreeMap<PointId, (Name, Option<String>)>> = BTreeMap::new();
+    let after: Option<PointId> = paged::after(page)?;
+    let records = app.hub.parts().devices.points(state.record.id, page);
+    let records = records.await?;
+    let labels = labels(state);
+    // Of the first so many of all, those that have a record are among the first so many records.
+    let mut items: BTreeMap<PointId, Option<PointRecord>> = labels
+        .keys()
+        .filter(|point| after.is_none_or(|after| **point > after))
+        .map(|point| (*point, None))
+        .collect();
+    let records_of = |record: PointRecord| (record.point, Some(record));
+    items.extend(records.items.into_iter().map(records_of));
     let set: BTreeMap<PointId, Shown> = shown::of_device(state, app.hub.now())
         .into_iter()
         .map(|shown| (shown.wish.setpoint.point_id, shown))
         .collect();
-    let view = |record: holdfast_ports::store::PointRecord| {
-        let row = state.rows.get(&record.sensor);
-        let points = known.entry(record.sensor).or_insert_with(|| {
-            row.map(|row| point_names(&row.shown.content().data_points_json()))
-                .unwrap_or_default()
-        });
-        let (name, unit) = points.get(&record.point).cloned().unzip();
-        let set = set.get(&record.point);
-        let said = set.and_then(|set| set.said.as_ref());
-        PointView {
-            sensor: record.sensor,
-            point: record.point,
-            sensor_name: row.map(|row| row.shown.name().clone()),
+    let most = page.limit as usize;
+    let is_more = items.len() > most || records.next.is_some();
+    let shown = items.into_iter().take(most);
+    let items: Vec<PointView> = shown
+        .filter_map(|(point, record)| {
+            point_view(state, point, record, labels.get(&point), set.get(&point))
+        })
+        .collect();
+    let next = items.last().filter(|_| is_more);
+    let next = next.map(|item| item.point.to_string());
+    Ok(Listed { items, next })
+}
+
+/// What people know a point by.
+struct Label<'a> {
+    sensor: SensorId,
+    sensor_name: &'a Name,
+    name: &'a Name,
+    unit: Option<&'a str>,
+}
+
+/// Every point that is wanted or runs; where both, as it runs.
+fn labels(state: &DeviceState) -> BTreeMap<PointId, Label<'_>> {
+    let wanted = state.target.items.iter().map(|item| &*item.sensor);
+    let running = state.rows.values().map(|row| &*row.shown);
+    wanted.chain(running).flat_map(labels_of).collect()
+}
+
+fn labels_of(sensor: &Sensor) -> impl Iterator<Item = (PointId, Label<'_>)> {
+    let labels = sensor.content().binding.point_labels();
+    labels.into_iter().map(|(point, name, unit)| {
+        let label = Label {
+            sensor: sensor.id(),
+            sensor_name: sensor.name(),
             name,
-            unit: unit.flatten(),
-            value: record.value,
-            quality: record.quality,
-            at: record.at,
-            reason: record.reason,
-            desired: set.map(|set| set.wish.setpoint.value.clone()),
-            conformity: set.map(|set| set.conformity),
-            hold: set.map(|set| set.hold),
-            since: said
-                .filter(|_| set.is_some_and(Shown::is_spoken_of))
-                .map(|said| said.since),
-            writes: said.map(|said| said.writes),
-            budget_left: said.map(|said| said.budget_left),
-        }
-    };
-    Ok(Listed {
-        items: records.items.into_iter().map(view).collect(),
-        next: records.next,
+            unit,
+        };
+        (point, label)
     })
 }
 
-/// Name and unit of every point of a list.
-fn point_names(points: &Value) -> BTreeMap<PointId, (Name, Option<String>)> {
-    let text = |point: &Value, key: &str| point.get(key).and_then(Value::as_str).map(str::to_owned);
-    let entry = |point: &Value| {
-        let id = text(point, "id")?.parse().ok()?;
-        let name = Name::new(&text(point, "name")?).ok()?;
-        Some((id, (name, text(point, "unit"))))
+/// A point; `None`: there is nothing to say of it.
+fn point_view(
+    state: &DeviceState,
+    point: PointId,
+    record: Option<PointRecord>,
+    label: Option<&Label<'_>>,
+    set: Option<&Shown>,
+) -> Option<PointView> {
+    let said = set.and_then(|set| set.said.as_ref());
+    let reported = state.reported.as_ref();
+    let account = reported.and_then(|reported| reported.values.account(point));
+    let (value, at, reason, quality, of) = match record {
+        Some(record) => (
+            record.value,
+            Some(record.at),
+            record.reason,
+            record.quality.into(),
+            Some(record.sensor),
+        ),
+        None => (None, None, None, PointQuality::Unread, None),
     };
-    points
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(entry)
-        .collect()
+    let sensor = of.or_else(|| label.map(|label| label.sensor))?;
+    let sensor_name = label.map(|label| label.sensor_name.clone());
+    Some(PointView {
+        sensor,
+        point,
+        sensor_name: sensor_name.or_else(|| Some(state.rows.get(&sensor)?.shown.name().clone())),
+        name: label.map(|label| label.name.clone()),
+        unit: label.and_then(|label| label.unit.map(str::to_owned)),
+        value,
+        quality,
+        at,
+        reason,
+        desired: set.map(|set| set.wish.setpoint.value.clone()),
+        conformity: set.map(|set| set.conformity),
+        hold: set.map(|set| set.hold),
+        since: said
+            .filter(|_| set.is_some_and(Shown::is_spoken_of))
+            .map(|said| said.since),
+        writes: account.map(|account| account.writes),
+        budget_left: account.map(|account| account.budget_left),
+    })
 }
 
 /// Get a device's drift
@@ -187,6 +231,7 @@ fn drift_of(state: &DeviceState, sensors: Vec<SensorDrift>) -> DeviceDrift {
         ("reason" = Option<String>, Query, description = "Why, for the events"),
         ("Prefer" = Option<String>, Header, description = "`wait=10`: wait so many seconds for the agent"),
     ),
+    request_body = Option<Why>,
     responses((status = 200, description = "What drifts then, or that the agent is silent", body = ReconcileAnswer))
 )]
 pub(crate) async fn reconcile(
@@ -195,8 +240,9 @@ pub(crate) async fn reconcile(
     DevicePath(device): DevicePath,
     mut query: Query,
     Wait(wait): Wait,
+    why: GivenWhy,
 ) -> ApiResult<Json<ReconcileAnswer>> {
-    let reason = query.reason();
+    let reason = why.or_of(&mut query);
     query.finish()?;
     let wait = wait.min(Duration::from_secs(
         holdfast_wire::routes::MAX_WAIT_S.into(),

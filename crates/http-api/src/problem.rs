@@ -176,7 +176,7 @@ impl ApiProblem {
         error.into()
     }
 
-    fn conflict(why: impl Into<String>) -> Self {
+    pub(crate) fn conflict(why: impl Into<String>) -> Self {
         Self::new(
             StatusCode::CONFLICT,
             types::CONFLICT,

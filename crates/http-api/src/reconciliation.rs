@@ -16,13 +16,13 @@ use holdfast_hub::{
 use holdfast_ports::{page::Page, store::DeviceFilter};
 use holdfast_wire::{
     FleetReconciliation, Listed, PauseCreate, ReconciliationUpdate, ReconciliationView, Request,
-    Stop,
+    Stop, Why,
 };
 
 use crate::{
     App,
     auth::{Admin, Caller, Operator, Viewer},
-    extract::{DevicePath, JsonDocument, PausePath, Query, SmallDocument, Wait},
+    extract::{DevicePath, GivenWhy, JsonDocument, NoBody, PausePath, Query, SmallDocument, Wait},
     problem::{ApiProblem, ApiResult},
 };
 
@@ -103,6 +103,7 @@ pub(crate) async fn tune(
         ("reason" = Option<String>, Query, description = "Why, for the events"),
         ("Prefer" = Option<String>, Header, description = "`wait=5`: wait so many seconds for the agent to confirm"),
     ),
+    request_body = Option<Why>,
     responses((status = 200, description = "Recorded, or so already", body = ReconciliationView))
 )]
 pub(crate) async fn start(
@@ -111,8 +112,9 @@ pub(crate) async fn start(
     DevicePath(device): DevicePath,
     mut query: Query,
     Wait(wait): Wait,
+    why: GivenWhy,
 ) -> ApiResult<Json<ReconciliationView>> {
-    let reason = query.reason();
+    let reason = why.or_of(&mut query);
     query.finish()?;
     app.hub
         .start(device, caller.asks(reason.as_deref()))
@@ -218,6 +220,7 @@ pub(crate) async fn lift(
     State(app): State<App>,
     PausePath(device, pause): PausePath,
     mut query: Query,
+    _: NoBody,
 ) -> ApiResult<StatusCode> {
     let reason = query.reason();
     query.finish()?;
@@ -278,14 +281,16 @@ pub(crate) async fn tune_fleet(
 #[utoipa::path(
     post, path = "/api/v1/reconciliation/start", tag = "values", security(("bearer" = ["admin"])),
     params(("reason" = Option<String>, Query, description = "Why, for the events")),
+    request_body = Option<Why>,
     responses((status = 200, description = "The fleet in figures", body = FleetReconciliation))
 )]
 pub(crate) async fn start_fleet(
     Admin(caller): Admin,
     State(app): State<App>,
     mut query: Query,
+    why: GivenWhy,
 ) -> ApiResult<Json<FleetReconciliation>> {
-    let reason = query.reason();
+    let reason = why.or_of(&mut query);
     query.finish()?;
     start_all(&app, &caller, reason).await.map(Json)
 }

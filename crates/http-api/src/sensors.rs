@@ -12,7 +12,7 @@ use holdfast_wire::{EditAnswer, Listed, SensorView, sensor::schemas::SensorDocum
 use crate::{
     App,
     auth::{Operator, Viewer},
-    extract::{DevicePath, IfMatch, JsonDocument, Query, SensorPath},
+    extract::{DevicePath, IfMatch, JsonDocument, NoBody, Query, SensorPath},
     problem::ApiResult,
     rows,
 };
@@ -218,6 +218,7 @@ pub(crate) async fn remove(
     SensorPath(device, key): SensorPath,
     mut query: Query,
     IfMatch(version): IfMatch,
+    _: NoBody,
 ) -> ApiResult<([(HeaderName, HeaderValue); 1], Json<EditAnswer>)> {
     let reason = query.reason();
     query.finish()?;

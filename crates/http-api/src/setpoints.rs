@@ -13,7 +13,8 @@ use crate::{
     App,
     auth::{Operator, Viewer},
     extract::{
-        DevicePath, IdempotencyKey, IfRevision, JsonDocument, PointPath, Query, SmallDocument, Wait,
+        DevicePath, IdempotencyKey, IfRevision, JsonDocument, NoBody, PointPath, Query,
+        SmallDocument, Wait,
     },
     paged,
     problem::{ApiProblem, ApiResult},
@@ -187,6 +188,7 @@ pub(crate) async fn release(
     PointPath(device, key): PointPath,
     mut query: Query,
     IfRevision(if_revision): IfRevision,
+    _: NoBody,
 ) -> ApiResult<StatusCode> {
     let reason = query.reason();
     query.finish()?;

@@ -11,7 +11,7 @@ use holdfast_wire::{
 use crate::{
     App,
     auth::Admin,
-    extract::{JsonDocument, Query, SmallDocument, TokenPath},
+    extract::{JsonDocument, NoBody, Query, SmallDocument, TokenPath},
     problem::{ApiProblem, ApiResult},
 };
 
@@ -89,6 +89,7 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     TokenPath(id): TokenPath,
     query: Query,
+    _: NoBody,
 ) -> ApiResult<StatusCode> {
     query.finish()?;
     app.hub.revoke_token(id, caller.actor()).await?;
@@ -171,6 +172,7 @@ pub(crate) async fn revoke_key(
     State(app): State<App>,
     TokenPath(id): TokenPath,
     query: Query,
+    _: NoBody,
 ) -> ApiResult<StatusCode> {
     query.finish()?;
     app.hub.revoke_key(id, caller.actor()).await?;

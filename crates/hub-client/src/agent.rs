@@ -9,9 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use holdfast_domain::{DeviceId, Incarnation, Report, TargetState};
+use holdfast_domain::{DeviceId, Incarnation, Report, TargetDocument};
 use holdfast_ports::{
-    hub_link::{HubError, HubLink, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, HubLink, Polled, ReportAnswer},
     store::PointRecord,
 };
 use holdfast_wire::{
@@ -98,7 +98,7 @@ impl AgentHub {
         HubError::Unreachable(said)
     }
 
-    fn read_target(&self, call: &str, answer: &Answer) -> Result<TargetState, HubError> {
+    fn read_target(&self, call: &str, answer: &Answer) -> Result<TargetDocument, HubError> {
         let not = |why: &dyn std::fmt::Display| {
             HubError::Unreachable(format!(
                 "{call}: expected the target of device {}, found {why}",
@@ -107,7 +107,7 @@ impl AgentHub {
         };
         let document: &RawValue = problem::read(call.to_owned(), answer, "a target state")
             .map_err(|error| not(&error))?;
-        match TargetState::from_slice(document.get().as_bytes()) {
+        match TargetDocument::from_slice(document.get().as_bytes()) {
             Ok((device, target)) if device == self.device => Ok(target),
             Ok((other, _)) => Err(not(&format_args!("that of device {other}"))),
             Err(problems) => Err(not(&problems)),
@@ -133,25 +133,35 @@ fn unreadable(error: &crate::CallError) -> HubError {
 
 #[async_trait]
 impl HubLink for AgentHub {
-    async fn poll(&self, held: Option<&str>, wait: Duration) -> Result<Polled, HubError> {
+    async fn poll(&self, held: Option<&HeldTarget>, wait: Duration) -> Result<Polled, HubError> {
         let device = self.device.to_string();
         let mut call = self
             .transport
             .call(Method::GET, &["device", &device, "state"]);
-        if let Some(etag) = held {
-            call = call.header(header::IF_NONE_MATCH, etag);
+        if let Some(held) = held {
+            call = call.header(header::IF_NONE_MATCH, &held.etag);
             let wait = wait.min(Duration::from_secs(u64::from(MAX_WAIT_S)));
             if wait >= Duration::from_secs(1) {
                 call = call.prefer_wait(wait);
             }
+            call = call.prefer_changes(held.config);
         }
         let asked = Instant::now();
         let (named, answer) = self.send(call).await?;
         match (answer.status, held) {
-            (StatusCode::OK, _) => self.read_target(&named, &answer).map(|mut target| {
+            (StatusCode::OK, _) => {
+                let mut target = self.read_target(&named, &answer)?;
                 target.age(on_the_way(&answer, asked.elapsed()));
-                Polled::Target(Box::new(target))
-            }),
+                match target {
+                    TargetDocument::Whole(target) => Ok(Polled::Target(Box::new(target))),
+                    TargetDocument::Changes(changes) if held.is_some() => {
+                        Ok(Polled::Changes(Box::new(changes)))
+                    }
+                    TargetDocument::Changes(_) => Err(HubError::Unreachable(format!(
+                        "{named}: expected a whole target, as none is held, found one without its configuration"
+                    ))),
+                }
+            }
             (StatusCode::NOT_MODIFIED, Some(_)) => Ok(Polled::Unchanged),
             (status, _) => Err(HubError::Unreachable(format!(
                 "{named}: expected a target, found {status}"

@@ -5,6 +5,8 @@
 
 use std::{error::Error, fmt::Write as _, io, time::Duration};
 
+use holdfast_domain::{Fingerprint, without_numbers};
+use holdfast_wire::routes::CHANGES;
 use reqwest::{
     Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -13,6 +15,9 @@ use reqwest::{
 use tokio::time::timeout;
 
 use crate::address::HubAddress;
+
+/// Preferences (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long making a connection may take: a round trip around the world, many times over.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -110,7 +115,7 @@ fn innermost(error: &reqwest::Error) -> String {
              (ca_file of an agent, HOLDFAST_CA of the commands)"
                 .to_owned()
         }
-        _ => last.to_string(),
+        _ => without_numbers(&last.to_string()),
     }
 }
 
@@ -164,10 +169,16 @@ impl Call {
     #[must_use]
     pub(crate) fn prefer_wait(mut self, wait: Duration) -> Self {
         self.deadline = REQUEST + wait;
-        self.header(
-            HeaderName::from_static("prefer"),
-            &format!("wait={}", wait.as_secs()),
-        )
+        self.header(PREFER, &format!("wait={}", wait.as_secs()))
+    }
+
+    /// Says that the answer may leave out the configuration of this identity.
+    #[must_use]
+    pub(crate) fn prefer_changes(mut self, held: Fingerprint) -> Self {
+        if let Ok(value) = HeaderValue::from_str(&format!("{CHANGES}=\"{held}\"")) {
+            self.headers.append(PREFER, value);
+        }
+        self
     }
 
     /// Sends `body` as JSON.

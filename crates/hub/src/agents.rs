@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_domain::{
-    DeviceId, Incarnation, Problems, Report, ReportOrder,
+    DeviceId, Fingerprint, Incarnation, Problems, Report, ReportOrder,
     event::{Context, EventKind},
     not_json,
     receive::{Received, receive},
@@ -33,6 +33,13 @@ pub enum PolledTarget {
     /// The document.
     Target {
         /// Its entity tag.
+        etag: String,
+        /// As JSON.
+        body: Bytes,
+    },
+    /// The document without the configuration, which the agent holds.
+    Changes {
+        /// The entity tag of the whole.
         etag: String,
         /// As JSON.
         body: Bytes,
@@ -74,12 +81,16 @@ impl ReportOutcome {
 impl Hub {
     /// The target of a device, unless `held` is its entity tag; then waits up to `wait` for it to change.
     ///
+    /// `config` is the identity of the configuration that the agent holds, if it takes a target without it: it is left out if
+    /// it is the very same. A version alone would not do, since a hub that was restored from a backup gives versions again.
+    ///
     /// # Errors
     /// [`HubError::DeviceGone`] if the device was deleted, also while waiting.
     pub async fn poll_target(
         &self,
         device: DeviceId,
         held: Option<&str>,
+        config: Option<Fingerprint>,
         wait: Duration,
     ) -> Result<PolledTarget, HubError> {
         let deadline = Instant::now() + wait.min(self.inner.settings.longest_wait);
@@ -94,9 +105,13 @@ impl Hub {
                 .add(device, self.inner.parts.clock.now(), None);
             let etag = known.etag.clone();
             if held != Some(etag.as_str()) {
-                return Ok(PolledTarget::Target {
-                    etag,
-                    body: known.document(self.inner.parts.clock.now()),
+                let now = self.inner.parts.clock.now();
+                return Ok(match known.changes(config, now) {
+                    Some(body) => PolledTarget::Changes { etag, body },
+                    None => PolledTarget::Target {
+                        etag,
+                        body: known.document(now),
+                    },
                 });
             }
             let left = deadline.saturating_duration_since(Instant::now());

@@ -103,8 +103,7 @@ impl Applied {
     }
 }
 
-/// Is the report of the boot that spoke last? A restart begins some figures anew, and counts what was booked ahead as
-/// written.
+/// Is the report of the boot that spoke last? A restart begins some figures anew.
 fn same_boot<'a>(
     change: &'a Change,
     before: &'a DeviceState,
@@ -115,14 +114,14 @@ fn same_boot<'a>(
 }
 
 fn writes_by(change: &Change, before: &DeviceState) -> u64 {
-    let Some((new, old)) = same_boot(change, before) else {
+    let Some(new) = &change.reported else {
         return 0;
     };
+    let old = same_boot(change, before).map(|(_, old)| &old.items);
     let made = |(point, item): (&PointId, &SetpointReport)| {
-        let old = old.items.get(point)?;
-        Some(item.writes.saturating_sub(old.writes))
+        item.written_since(old.and_then(|old| old.get(point)))
     };
-    new.items.iter().filter_map(made).sum()
+    new.values.items.iter().map(made).sum()
 }
 
 fn overruns_by(change: &Change, before: &DeviceState) -> u64 {

@@ -106,6 +106,27 @@ impl Hub {
             .map(Commanded::Given)
     }
 
+    /// Asks for a command not to be begun; its agent's word says whether it was.
+    ///
+    /// # Errors
+    /// There is no such command, or another word on it; nothing was changed then.
+    pub async fn cancel_command(
+        &self,
+        device: DeviceId,
+        command: CommandId,
+        asked: Asked<'_>,
+    ) -> Result<(), HubError> {
+        let context = self.asked(asked)?;
+        let decide = |known: &Known| {
+            let state = &known.state;
+            let reason = asked.reason.map(str::to_owned);
+            let change = wish::cancel(state, command, reason, &context)
+                .map_err(|error| HubError::of_wish(state, error))?;
+            Ok(Decided { change, answer: () })
+        };
+        self.inner.states.change(device, decide).await
+    }
+
     /// Waits up to `wait` for the agent's word on a command; gives the device as it is known then.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use holdfast_domain::{
-    DeviceId, PointId, ReportOrder, SensorId,
+    DeviceId, Fingerprint, PointId, ReportOrder, SensorId,
+    document::report::running_fingerprint,
     state::{Change, DeviceState},
 };
 use holdfast_ports::{
@@ -69,6 +70,20 @@ impl Known {
         }
     }
 
+    /// The same state, which may be old: never used before it is [renewed](Self::renewed).
+    fn in_doubt(&self) -> Self {
+        /// No slot counts that far.
+        const NEVER: u64 = u64::MAX;
+        Self {
+            generation: NEVER,
+            state: self.state.clone(),
+            etag: self.etag.clone(),
+            document: self.document.clone(),
+            points: self.points.clone(),
+            seen: self.seen.clone(),
+        }
+    }
+
     /// The same state, found to be the newest still; what was made of it is kept.
     fn renewed(&self, glance: &Glance, generation: u64) -> Self {
         let state = if glance.is_of(&self.state) {
@@ -82,10 +97,7 @@ impl Known {
         Self {
             generation,
             state,
-            etag: self.etag.clone(),
-            document: self.document.clone(),
-            points: self.points.clone(),
-            seen: self.seen.clone(),
+            ..self.in_doubt()
         }
     }
 
@@ -101,6 +113,20 @@ impl Known {
             return make();
         }
         self.document.get_or_init(make).clone()
+    }
+
+    /// The target document at `now` without the configuration, for an agent that holds that; `None` if it holds another.
+    pub(crate) fn changes(&self, held: Option<Fingerprint>, now: Timestamp) -> Option<Bytes> {
+        let wanted = &self.state.target.items;
+        if held? != running_fingerprint(wanted) {
+            return None;
+        }
+        let target = self.state.target_state(now);
+        let text = serde_json::to_vec(&target.changes(self.state.record.id));
+        Some(
+            text.expect("documents have text keys and finite numbers")
+                .into(),
+        )
     }
 
     /// What is remembered of the last reports.
@@ -181,6 +207,8 @@ pub(crate) struct Slot {
 pub(crate) struct States {
     devices: Arc<dyn DeviceStore>,
     wakeups: Arc<dyn Wakeups>,
+    /// Counts how often all was forgotten.
+    epoch: AtomicU64,
     slots: RwLock<HashMap<DeviceId, Arc<Slot>>>,
     known: Cache<DeviceId, Arc<Known>>,
 }
@@ -216,6 +244,7 @@ impl States {
         Self {
             devices,
             wakeups,
+            epoch: AtomicU64::new(0),
             slots: RwLock::default(),
             known,
         }
@@ -262,6 +291,7 @@ impl States {
             .keys()
             .copied()
             .collect();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
         for device in devices {
             self.forget(device);
         }
@@ -280,20 +310,39 @@ impl States {
 
     /// The state of a device, from memory where that may be used.
     pub(crate) async fn get(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
-        let generation = self.slot(device).generation.load(Ordering::SeqCst);
-        match self
-            .known
-            .get(&device)
-            .filter(|known| known.generation == generation && self.wakeups.is_connected())
-        {
+        match self.in_memory(device) {
             Some(known) => Ok(known),
             None => self.load(device).await,
         }
     }
 
+    /// The state in memory, if that may be used.
+    fn in_memory(&self, device: DeviceId) -> Option<Arc<Known>> {
+        let generation = self.slot(device).generation.load(Ordering::SeqCst);
+        let is_good = |known: &Arc<Known>| known.generation == generation;
+        let known = self.known.get(&device).filter(is_good);
+        known.filter(|_| self.wakeups.is_connected())
+    }
+
     /// The state of a device as it is in the store; the one in memory, if the store has no other.
     pub(crate) async fn load(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
         let slot = self.slot(device);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let generation = slot.generation.load(Ordering::SeqCst);
+        if let Some(known) = self.renewed(device, generation).await? {
+            let known = Arc::new(known);
+            self.remember(device, &slot, known.clone(), epoch);
+            return Ok(known);
+        }
+        // What the store has may have been committed here a moment ago, or be on its way: then it need not be loaded.
+        let _one_at_a_time = slot.writing.lock().await;
+        self.load_in_turn(device).await
+    }
+
+    /// The same, for who holds the lock of the slot.
+    async fn load_in_turn(&self, device: DeviceId) -> Result<Arc<Known>, HubError> {
+        let slot = self.slot(device);
+        let epoch = self.epoch.load(Ordering::SeqCst);
         let generation = slot.generation.load(Ordering::SeqCst);
         let known = match self.renewed(device, generation).await? {
             Some(known) => known,
@@ -306,7 +355,7 @@ impl States {
             }
         };
         let known = Arc::new(known);
-        self.remember(device, &slot, known.clone());
+        self.remember(device, &slot, known.clone(), epoch);
         Ok(known)
     }
 
@@ -321,14 +370,27 @@ impl States {
         Ok(glance.map(|glance| known.renewed(&glance, generation)))
     }
 
-    /// Keeps a state unless something made it old since.
-    fn remember(&self, device: DeviceId, slot: &Slot, known: Arc<Known>) {
+    /// Keeps a state. If something may have made it old since, it is looked at whether it is before it is used: one's own
+    /// commit wakes this process too, mostly before its state is kept.
+    fn remember(&self, device: DeviceId, slot: &Slot, known: Arc<Known>, epoch: u64) {
         let generation = known.generation;
         let is_old = || slot.generation.load(Ordering::SeqCst) != generation;
-        if is_old() {
+        let is_of_another_store = || self.epoch.load(Ordering::SeqCst) != epoch;
+        let revision = known.state.revision;
+        let has_newer = |kept: Arc<Known>| kept.state.revision > revision;
+        if is_of_another_store() {
             return;
         }
-        self.known.insert(device, known);
+        if is_old() {
+            if !self.known.get(&device).is_some_and(has_newer) {
+                self.known.insert(device, Arc::new(known.in_doubt()));
+            }
+        } else {
+            self.known.insert(device, known);
+        }
+        if is_of_another_store() {
+            self.known.invalidate(&device);
+        }
         if is_old() {
             // Who was woken in between may have found this one, and waits again.
             slot.desired.notify_waiters();
@@ -344,7 +406,7 @@ impl States {
     ) -> Result<T, HubError> {
         let slot = self.slot(device);
         let _one_at_a_time = slot.writing.lock().await;
-        let known = self.load(device).await?;
+        let known = self.load_in_turn(device).await?;
         self.change_from(device, &slot, known, decide).await
     }
 
@@ -356,7 +418,10 @@ impl States {
     ) -> Result<T, HubError> {
         let slot = self.slot(device);
         let _one_at_a_time = slot.writing.lock().await;
-        let known = self.get(device).await?;
+        let known = match self.in_memory(device) {
+            Some(known) => known,
+            None => self.load_in_turn(device).await?,
+        };
         self.change_from(device, &slot, known, decide).await
     }
 
@@ -386,7 +451,7 @@ impl States {
                 }
                 Err(CommitError::Conflict) => {
                     tokio::time::sleep(Duration::from_millis(u64::from(attempt.min(20)))).await;
-                    known = self.load(device).await?;
+                    known = self.load_in_turn(device).await?;
                 }
                 Err(other) => return Err(other.into()),
             }
@@ -402,6 +467,7 @@ impl States {
         change: Change,
     ) -> Result<(), CommitError> {
         let slot = self.slot(device);
+        let epoch = self.epoch.load(Ordering::SeqCst);
         let generation = slot.generation.load(Ordering::SeqCst);
         let mut unsure = ForgetUnlessSure {
             states: self,
@@ -416,6 +482,7 @@ impl States {
             device,
             &slot,
             Arc::new(Known::new(after, &slot, generation)),
+            epoch,
         );
         unsure.sure = true;
         if !vanished.is_empty()

@@ -405,7 +405,11 @@ impl HubError {
                 format!("{name} to be a pulse or a command that is writable"),
                 found,
             )),
-            WishError::TooMany(_)
+            WishError::NoSuchCommand(id) => Self::NotFound(format!(
+                "command {id}, or it is older than those that are kept: see the event log"
+            )),
+            WishError::CommandEnded(_)
+            | WishError::TooMany(_)
             | WishError::TooManySetpoints(_)
             | WishError::TooManyCommands(_)
             | WishError::TooManyResets(_)

@@ -1,7 +1,8 @@
-//! What is inside the file: five tables, and what each write does to them.
+//! What is inside the file: six tables, and what each write does to them.
 //!
 //! `meta`: numbers by name (`format`, `boot`, `worked`). `documents`: JSON by name (`identity`, `registering`,
-//! `turnedAway`, `target`, `loop`), in the form of the documents everywhere else. `established`: a fingerprint by sensor, both as
+//! `turnedAway`, `target`, `loop`), in the form of the documents everywhere else; `target` is without its configuration,
+//! which stands in `config`, and its identity under `configIdentity`: it is most of a target and seldom another. `established`: a fingerprint by sensor, both as
 //! text. `accounts`: writes booked, by point, as JSON. `commands`: by id, the place in their order and what became of it, nothing while
 //! it is under way. One write is one change of these tables; `writer.rs` decides which writes share a commit. Who the agent is, is
 //! written and read in `who.rs`.
@@ -9,8 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetState,
-    document::command::CommandReport,
+    CommandId, DeviceId, Fingerprint, PointId, SensorId, TargetDocument, TargetState,
+    document::{
+        command::CommandReport,
+        target::{config_document, config_from_slice},
+    },
     hold::{Account, LoopMemory},
     limits, not_json,
 };
@@ -27,11 +31,16 @@ pub(crate) const FORMAT: u64 = 1;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("holdfast.meta");
 const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast.documents");
+const TARGET: &str = "target";
 const IDENTITY: &str = "identity";
 const REGISTERING: &str = "registering";
 const TURNED_AWAY: &str = "turnedAway";
 const LOOP: &str = "loop";
 const ESTABLISHED: TableDefinition<'_, &str, &str> = TableDefinition::new("holdfast.established");
+const CONFIG_IDENTITY: &str = "configIdentity";
+
+/// The configuration of the target, alone: what stands beside it in a table would be written with it.
+const CONFIG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast.config");
 const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast.accounts");
 
 const COMMANDS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("holdfast.commands");
@@ -83,6 +92,7 @@ pub(crate) struct Raw {
     /// The token that a registration is asked for.
     pub(crate) registering: Option<String>,
     target: Option<Vec<u8>>,
+    config: Option<Vec<u8>>,
     memory: Option<Vec<u8>>,
     boot: u64,
     worked: u64,
@@ -95,6 +105,7 @@ pub(crate) struct Raw {
 pub(crate) fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(DOCUMENTS)?;
+    transaction.open_table(CONFIG)?;
     transaction.open_table(ESTABLISHED)?;
     transaction.open_table(ACCOUNTS)?;
     transaction.open_table(COMMANDS)?;
@@ -116,6 +127,7 @@ pub(crate) fn format(transaction: &redb::ReadTransaction) -> Result<Option<u64>,
 pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw, redb::Error> {
     let mut meta = transaction.open_table(META)?;
     let mut documents = transaction.open_table(DOCUMENTS)?;
+    let mut config = transaction.open_table(CONFIG)?;
     let mut established = transaction.open_table(ESTABLISHED)?;
     let mut accounts = transaction.open_table(ACCOUNTS)?;
     let mut commands = transaction.open_table(COMMANDS)?;
@@ -123,9 +135,25 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         Write::BeginBoot => {
             let boot = number(&meta, "boot")? + 1;
             meta.insert("boot", boot)?;
-            return read_raw(&meta, &documents, &established, &accounts, &commands);
+            return read_raw(
+                &meta,
+                &documents,
+                &config,
+                &established,
+                &accounts,
+                &commands,
+            );
         }
-        Write::Look => return read_raw(&meta, &documents, &established, &accounts, &commands),
+        Write::Look => {
+            return read_raw(
+                &meta,
+                &documents,
+                &config,
+                &established,
+                &accounts,
+                &commands,
+            );
+        }
         Write::Identity(new) => {
             let old = who::identity(document(&documents, IDENTITY)?.as_deref());
             if old
@@ -135,7 +163,9 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
                 meta.insert("boot", 0)?;
             }
             if old.as_ref().is_none_or(|old| old.device != new.device) {
-                documents.remove("target")?;
+                documents.remove(TARGET)?;
+                documents.remove(CONFIG_IDENTITY)?;
+                config.remove(TARGET)?;
                 let memory = read_memory(document(&documents, LOOP)?.as_deref());
                 // What can't be read counts for nobody.
                 let memory = memory.unwrap_or_default().on_another_device();
@@ -182,9 +212,14 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
         Write::Hold(target) => {
             let owner = who::identity(document(&documents, IDENTITY)?.as_deref());
             let device = owner.map_or(DeviceId(uuid::Uuid::nil()), |owner| owner.device);
-            let text = serde_json::to_vec(&target.document(device))
-                .expect("documents have text keys and finite numbers");
-            documents.insert("target", text.as_slice())?;
+            let identity = target.config_fingerprint().to_string();
+            let kept = document(&documents, CONFIG_IDENTITY)?;
+            if kept.as_deref() != Some(identity.as_bytes()) {
+                let items = config_document(&target.items);
+                config.insert(TARGET, json(&items).as_slice())?;
+                documents.insert(CONFIG_IDENTITY, identity.as_bytes())?;
+            }
+            documents.insert(TARGET, json(&target.changes(device)).as_slice())?;
         }
         Write::WorkedThrough(version) => {
             meta.insert("worked", *version)?;
@@ -226,6 +261,10 @@ pub(crate) fn apply(transaction: &WriteTransaction, write: &Write) -> Result<Raw
     Ok(Raw::default())
 }
 
+fn json(document: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("documents have text keys and finite numbers")
+}
+
 fn next_place(meta: &mut Table<'_, &str, u64>) -> Result<u64, redb::Error> {
     let place = number(meta, LAST_COMMAND)? + 1;
     meta.insert(LAST_COMMAND, place)?;
@@ -261,6 +300,7 @@ fn document(documents: &Table<'_, &str, &[u8]>, key: &str) -> Result<Option<Vec<
 fn read_raw(
     meta: &Table<'_, &str, u64>,
     documents: &Table<'_, &str, &[u8]>,
+    config: &Table<'_, &str, &[u8]>,
     established: &Table<'_, &str, &str>,
     accounts: &Table<'_, &str, &[u8]>,
     commands: &Table<'_, &str, (u64, &[u8])>,
@@ -286,7 +326,8 @@ fn read_raw(
         identity: document(documents, IDENTITY)?,
         turned_away: document(documents, TURNED_AWAY)?,
         registering: None,
-        target: document(documents, "target")?,
+        target: document(documents, TARGET)?,
+        config: document(config, TARGET)?,
         memory: document(documents, LOOP)?,
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
@@ -306,6 +347,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         turned_away,
         registering: _,
         target,
+        config,
         memory,
         boot,
         worked,
@@ -321,7 +363,9 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
     };
     let device = identity.as_ref().map(|identity| identity.device);
     let turned_away = who::turned_away(turned_away.as_deref(), device);
-    let target = target.map(|bytes| read_target(&bytes)).transpose()?;
+    let target = target
+        .map(|bytes| read_target(&bytes, config.as_deref()))
+        .transpose()?;
     let established = established
         .into_iter()
         .map(read_established)
@@ -384,11 +428,19 @@ fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandRepor
     Ok((parsed, word))
 }
 
-fn read_target(bytes: &[u8]) -> Result<TargetState, String> {
+fn read_target(bytes: &[u8], config: Option<&[u8]>) -> Result<TargetState, String> {
     let invalid = |problem: String| format!("the target in it can't be read: {problem}");
     let (_, target) =
-        TargetState::from_slice(bytes).map_err(|problems| invalid(problems.to_string()))?;
-    Ok(target)
+        TargetDocument::from_slice(bytes).map_err(|problems| invalid(problems.to_string()))?;
+    let changes = match target {
+        // As it was written before the configuration stood apart.
+        TargetDocument::Whole(target) => return Ok(target),
+        TargetDocument::Changes(changes) => changes,
+    };
+    let config = config.ok_or_else(|| invalid("its configuration is missing".to_owned()))?;
+    let items = config_from_slice(config).map_err(|problems| invalid(problems.to_string()))?;
+    let whole = changes.onto(&items);
+    whole.ok_or_else(|| invalid("the configuration beside it is another one's".to_owned()))
 }
 
 fn read_established(

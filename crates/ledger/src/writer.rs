@@ -9,6 +9,7 @@
 
 use std::{sync::mpsc, thread::JoinHandle};
 
+use holdfast_domain::in_words;
 use redb::{Database, Durability};
 use tokio::sync::oneshot;
 
@@ -85,7 +86,7 @@ fn work(
         jobs.extend(waiting.try_iter().take(MOST_IN_A_COMMIT - 1));
         let database = match kept.take() {
             Some(database) => Ok(database),
-            None => reopen().map_err(|error| with_source(&error)),
+            None => reopen().map_err(|error| in_words(&error)),
         };
         let committed = database.and_then(|database| {
             let answers = commit(&database, &jobs).map_err(|error| error.to_string())?;
@@ -105,13 +106,6 @@ fn work(
             }
         }
     }
-}
-
-/// An error and what it comes from, on one line.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }
 
 fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Raw>, redb::Error> {

@@ -266,7 +266,8 @@ async fn what_was_acknowledged_survives_kill_9() {
             "{held_version} is older than {known} and {version}"
         );
         if let Some(target) = &held.target {
-            assert_eq!(*target, contract::target(target.version), "it is whole");
+            let whole = contract::target(target.version);
+            assert_eq!(*target, whole, "it is whole");
             assert_eq!(held.identity, Some(contract::identity(1, 1)));
         }
         assert!(
@@ -278,6 +279,98 @@ async fn what_was_acknowledged_survives_kill_9() {
         version = held_version;
     }
     assert!(version > 0, "the writer wrote");
+}
+
+const CONFIG: redb::TableDefinition<'_, &str, &[u8]> =
+    redb::TableDefinition::new("holdfast.config");
+const DOCUMENTS: redb::TableDefinition<'_, &str, &[u8]> =
+    redb::TableDefinition::new("holdfast.documents");
+
+/// Puts `text` in the place of what a table of the file has under `target`.
+fn overwrite(path: &Path, table: redb::TableDefinition<'_, &str, &[u8]>, text: Option<&[u8]>) {
+    let database = redb::Database::open(path).expect("the file");
+    let transaction = database.begin_write().expect("a transaction");
+    {
+        let mut table = transaction.open_table(table).expect("a table");
+        match text {
+            Some(text) => drop(table.insert("target", text).expect("written")),
+            None => drop(table.remove("target").expect("removed")),
+        }
+    }
+    transaction.commit().expect("committed");
+}
+
+/// Most of a target is its configuration: it is written when it is another, and only then.
+#[tokio::test]
+async fn only_what_changed_of_a_target_is_written() {
+    let (_folder, path) = folder();
+    let hold = async |version| {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        let target = contract::target(version);
+        ledger.hold(&target).await.expect("a target");
+    };
+    let look = async || {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        ledger.look().await.map(|held| held.target)
+    };
+    hold(3).await;
+    overwrite(&path, CONFIG, Some(b"a mark"));
+    hold(4).await;
+    let error = look().await.expect_err("the mark stands there still");
+    assert!(
+        std::error::Error::source(&error)
+            .is_some_and(|why| why.to_string().contains("the target in it can't be read")),
+        "{error:?}"
+    );
+    hold(6).await;
+    assert_eq!(look().await.expect("whole"), Some(contract::target(6)));
+    hold(7).await;
+    assert_eq!(look().await.expect("whole"), Some(contract::target(7)));
+}
+
+/// A target is never put together of two.
+#[tokio::test]
+async fn a_target_without_its_own_configuration_is_an_error() {
+    let (_folder, path) = folder();
+    let hold = async |version| {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        let target = contract::target(version);
+        ledger.hold(&target).await.expect("a target");
+    };
+    let why = async || {
+        let ledger = RedbLedger::open(&path).await.expect("a ledger");
+        let error = ledger.begin_boot().await.expect_err("half a target");
+        let source = std::error::Error::source(&error).expect("a reason");
+        format!("{error}: {source}")
+    };
+    hold(3).await;
+    let other = serde_json::json!({ "protocolAdapterDevices": [] }).to_string();
+    overwrite(&path, CONFIG, Some(other.as_bytes()));
+    let said = why().await;
+    assert!(said.contains("another one's"), "{said}");
+    assert!(said.contains(path.to_str().expect("text")), "{said}");
+    overwrite(&path, CONFIG, None);
+    let said = why().await;
+    assert!(said.contains("its configuration is missing"), "{said}");
+}
+
+/// As it was written when a target stood in one piece.
+#[tokio::test]
+async fn a_target_in_one_piece_is_read() {
+    let (_folder, path) = folder();
+    drop(RedbLedger::open(&path).await.expect("a ledger"));
+    let target = contract::target(3);
+    let text = serde_json::to_vec(&target.document(contract::identity(1, 1).device));
+    overwrite(&path, DOCUMENTS, Some(&text.expect("JSON")));
+    let ledger = RedbLedger::open(&path).await.expect("a ledger");
+    let held = ledger.look().await.expect("it can be read");
+    assert_eq!(held.target, Some(target));
+    let next = contract::target(4);
+    ledger.hold(&next).await.expect("a target");
+    assert_eq!(
+        ledger.look().await.expect("it can be read").target,
+        Some(next)
+    );
 }
 
 /// A kill in the middle of making the file leaves no half file in its place.

@@ -8,7 +8,7 @@ mod signature;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_domain::event::Event;
+use holdfast_domain::{event::Event, in_words};
 use holdfast_ports::{
     clock::Clock,
     notices::{NotTold, Notifier},
@@ -126,7 +126,10 @@ impl Notifier for Webhook {
         // The address may hold a secret of the receiver's.
         let answer = request.send().await.map_err(|error| {
             let error = error.without_url();
-            NotTold(format!("the receiver can't be reached: {}", chain(&error)))
+            NotTold(format!(
+                "the receiver can't be reached: {}",
+                in_words(&error)
+            ))
         })?;
         match answer.status() {
             status if status.is_success() => Ok(()),
@@ -137,14 +140,4 @@ impl Notifier for Webhook {
             status => Err(NotTold(format!("expected a success, found {status}"))),
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use holdfast_domain::{DeviceId, Incarnation, Report, TargetState};
+use holdfast_domain::{DeviceId, Fingerprint, Incarnation, Report, TargetChanges, TargetState};
 
 use crate::store::PointRecord;
 
@@ -17,8 +17,8 @@ use crate::store::PointRecord;
 #[async_trait]
 pub trait HubLink: Send + Sync {
     /// The target, if it is not the one with entity tag `held`; waits up to `wait` for it to change. `held` is `None` when
-    /// no target is held: then the answer is never "unchanged".
-    async fn poll(&self, held: Option<&str>, wait: Duration) -> Result<Polled, HubError>;
+    /// no target is held: then the answer is all of one, never "unchanged" and never [changes](Polled::Changes).
+    async fn poll(&self, held: Option<&HeldTarget>, wait: Duration) -> Result<Polled, HubError>;
 
     /// Sends a report.
     async fn report(&self, report: &Report) -> Result<ReportAnswer, HubError>;
@@ -30,13 +30,35 @@ pub trait HubLink: Send + Sync {
     async fn new_incarnation(&self) -> Result<Incarnation, HubError>;
 }
 
+/// Which target an agent holds durably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldTarget {
+    /// Its entity tag.
+    pub etag: String,
+    /// The identity of its configuration: a hub that gives the very same may leave it out.
+    pub config: Fingerprint,
+}
+
+impl HeldTarget {
+    /// This one.
+    #[must_use]
+    pub fn of(target: &TargetState) -> Self {
+        Self {
+            etag: target.etag(),
+            config: target.config_fingerprint(),
+        }
+    }
+}
+
 /// What a poll gave.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Polled {
     /// The target is the one held.
     Unchanged,
-    /// Another target.
+    /// Another target, all of it.
     Target(Box<TargetState>),
+    /// Another target, with the configuration that is held.
+    Changes(Box<TargetChanges>),
 }
 
 /// What the hub says of a report.

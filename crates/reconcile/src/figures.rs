@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ReconcilerParts, ReconcilerSettings, outputs::Budgets};
+use crate::{ReconcilerParts, ReconcilerSettings, outputs::Outputs};
 
 /// What was told: what is over is told too.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Told {
 pub(crate) fn spawn(
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
-    budgets: Arc<Budgets>,
+    outputs: Arc<Outputs>,
     cancel: CancellationToken,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -48,9 +48,11 @@ pub(crate) fn spawn(
         while cancel.run_until_cancelled(every.tick()).await.is_some() {
             let now = parts.clock.now();
             publish(parts.fleet.as_ref(), &mut told, now, settings.overdue_after).await;
-            if let Some(lowest) = budgets.lowest(now) {
+            let known = outputs.figures(now);
+            if let Some(lowest) = known.lowest_budget {
                 gauge("holdfast_write_budget_left", lowest);
             }
+            gauge("holdfast_commands_waiting", known.commands_waiting);
         }
     })
 }

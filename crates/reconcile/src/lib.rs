@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    outputs::Budgets,
+    outputs::Outputs,
     pacer::{Command, Pacer},
     pass::PassReport,
 };
@@ -117,7 +117,7 @@ pub struct Reconciler {
     parts: ReconcilerParts,
     settings: ReconcilerSettings,
     progress: watch::Sender<Progress>,
-    budgets: Arc<Budgets>,
+    outputs: Arc<Outputs>,
 }
 
 impl Reconciler {
@@ -128,7 +128,7 @@ impl Reconciler {
             parts,
             settings,
             progress: watch::Sender::new(Progress::default()),
-            budgets: Arc::default(),
+            outputs: Arc::default(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Reconciler {
         let figures = figures::spawn(
             self.parts.clone(),
             self.settings,
-            self.budgets.clone(),
+            self.outputs.clone(),
             cancel.clone(),
         );
         loop {

@@ -124,7 +124,7 @@ impl Reconciler {
                 return Ok(given_back);
             };
             let context = Context::new(self.parts.clock.now(), Actor::reconciler());
-            self.budgets.saw(&state, context.now);
+            self.outputs.saw(&state, context.now);
             let Watched {
                 change,
                 next,

@@ -109,10 +109,14 @@ const COUNTERS: [(&str, &str); 10] = [
     ),
 ];
 
-const GAUGES: [(&str, &str); 12] = [
+const GAUGES: [(&str, &str); 13] = [
     (
         "holdfast_answers_held",
         "Answers that are held back: long polls, event streams, requests to look again",
+    ),
+    (
+        "holdfast_commands_waiting",
+        "Commands that agents have not given their word on",
     ),
     ("holdfast_connections", "Open connections"),
     (

@@ -33,6 +33,17 @@ pub(crate) async fn come_back(connection: &mut PgConnection) -> Result<(), sqlx:
     within(SIGN_OF_LIFE, connection.ping()).await
 }
 
+/// All connections were in use for as long as a call waits for one.
+pub(crate) fn none_free(most: u32, longest: Duration) -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!(
+            "expected one of {most} connections to the database to be free within {longest:?}, found all in use: it is \
+             slow, or store.max_connections is too few"
+        ),
+    ))
+}
+
 fn no_answer(longest: Duration) -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(
         io::ErrorKind::TimedOut,

@@ -72,6 +72,7 @@ fn first_change(state: &DeviceState, events: &[Event]) -> Change {
         }),
         reported: reported.clone(),
         presence: Some(presence.clone()),
+        runs_the_same: false,
         is_worth_a_look: false,
         upserts: rows.values().cloned().collect::<Vec<SensorRow>>(),
         deletes: Vec::new(),

@@ -63,6 +63,7 @@ impl Parts {
             record: _,
             target: _,
             reported,
+            runs_the_same,
             presence: _,
             is_worth_a_look: _,
             upserts,
@@ -74,9 +75,12 @@ impl Parts {
         if let Some(reported) = reported {
             let is_failed =
                 |row: &holdfast_domain::row::SensorRow| row.status == DeploymentStatus::Failed;
-            parts
-                .reports
-                .push(*device, reported, upserts.iter().any(is_failed))?;
+            parts.reports.push(
+                *device,
+                reported,
+                *runs_the_same,
+                upserts.iter().any(is_failed),
+            )?;
         }
         for row in upserts {
             parts.rows.push(*device, row)?;
@@ -217,11 +221,15 @@ arrays! {
     }
 }
 
+/// In place of a configuration that stands in the store already.
+const NOT_WRITTEN: &str = "null";
+
 impl ReportArrays {
     fn push(
         &mut self,
         device: DeviceId,
         reported: &Reported,
+        runs_the_same: bool,
         has_failed_upserts: bool,
     ) -> Result<(), Fault> {
         let Reported {
@@ -238,7 +246,11 @@ impl ReportArrays {
             reported_at,
         } = reported;
         self.device_uuid.push(device.uuid());
-        self.config.push(config_json(running)?);
+        self.config.push(match runs_the_same {
+            // `commit.sql` keeps what has the same fingerprint.
+            true => NOT_WRITTEN.to_owned(),
+            false => config_json(running)?,
+        });
         self.failures.push(json(failures)?);
         self.health.push(json(health)?);
         self.outputs.push(json(values)?);

@@ -4,8 +4,8 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -16,16 +16,22 @@ use sqlx::{
 
 use crate::{
     PostgresOptions,
-    bounds::{SIGN_OF_LIFE, come_back},
+    bounds::{SIGN_OF_LIFE, come_back, none_free},
     wakeups::Life,
 };
 
 /// A connection that was idle for so long is tried before it is used: its server may have gone meanwhile.
 pub(crate) const TRY_AFTER_IDLE: Duration = Duration::from_secs(5);
 
+/// A call that waits so long for a connection is told of.
+const LONG: Duration = Duration::from_secs(2);
+
 /// Lends connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool(PgPool);
+pub(crate) struct Pool {
+    connections: PgPool,
+    told: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Pool {
     /// Connects when first asked. A connection that was idle, or that is used while the server gives the listening one no
@@ -38,6 +44,8 @@ impl Pool {
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.acquire_timeout)
+            // We tell of it ourselves.
+            .acquire_slow_threshold(Duration::MAX)
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let is_doubtful = meta.idle_for >= TRY_AFTER_IDLE || !life.is_alive();
@@ -49,16 +57,51 @@ impl Pool {
                 })
             })
             .connect_lazy_with(server);
-        Self(pool)
+        Self {
+            connections: pool,
+            told: Arc::default(),
+        }
     }
 
     pub(crate) async fn lend(&self) -> Result<Lent, sqlx::Error> {
-        Ok(Lent(self.0.acquire().await?))
+        let asked = Instant::now();
+        let lent = self.connections.acquire().await;
+        let waited = asked.elapsed();
+        match lent {
+            Ok(connection) => {
+                if waited >= LONG {
+                    self.tell(waited);
+                }
+                Ok(Lent(connection))
+            }
+            Err(sqlx::Error::PoolTimedOut) => {
+                let options = self.connections.options();
+                let (most, longest) =
+                    (options.get_max_connections(), options.get_acquire_timeout());
+                Err(none_free(most, longest))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Logs once a minute what may happen to every call.
+    fn tell(&self, waited: Duration) {
+        const EVERY: Duration = Duration::from_secs(60);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= EVERY) {
+            *told = Some(Instant::now());
+            let most = self.connections.options().get_max_connections();
+            tracing::warn!(
+                waited_ms = waited.as_millis(),
+                most,
+                "a call waited long for a free connection to the database: it is slow, or store.max_connections is too few"
+            );
+        }
     }
 
     /// Waits for those that are lent; later calls fail.
     pub(crate) async fn close(&self) {
-        self.0.close().await;
+        self.connections.close().await;
     }
 }
 

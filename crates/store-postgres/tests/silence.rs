@@ -298,3 +298,35 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let why = refused.source().expect("it says why").to_string();
     assert!(why.contains("within 200ms"), "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_no_connection_is_free_is_said_with_what_can_be_done() {
+    let (url, _) = fresh_store().await;
+    let options = PostgresOptions {
+        connections: 1,
+        acquire_timeout: Duration::from_millis(200),
+        ..PostgresOptions::new(&url)
+    };
+    let store = PostgresStore::connect(&options)
+        .await
+        .expect("the database was migrated");
+    let world = World::new(1);
+    let state = device(&store, &world, "gateway-1").await;
+    let holder = holder(&url).await;
+    let store = Arc::new(store);
+    let (slow, id, revision) = (store.clone(), state.record.id, state.revision);
+    let slow = tokio::spawn(async move { slow.delete(id, revision, &[]).await });
+    until_one_waits(&url).await;
+    let refused = store
+        .load(id)
+        .await
+        .expect_err("the one connection is in use");
+    let told = chain(&CommitError::Store(refused));
+    assert!(
+        told.contains("expected one of 1 connections to the database to be free within 200ms")
+            && told.contains("store.max_connections"),
+        "{told}"
+    );
+    drop(holder);
+    slow.await.expect("no panic").expect("it goes on");
+}

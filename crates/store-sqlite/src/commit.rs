@@ -110,7 +110,7 @@ pub(crate) async fn create(
     write_presence(connection, &id, presence).await?;
     write_target(connection, &id, target, TargetChangeKind::NewVersion).await?;
     if let Some(reported) = reported {
-        write_reported(connection, &id, reported).await?;
+        write_reported(connection, &id, reported, false).await?;
     }
     let rows: Vec<_> = rows.values().cloned().collect();
     write_rows(connection, &id, &rows_json(&rows)?).await?;
@@ -129,6 +129,7 @@ pub(crate) async fn apply(
         record,
         target,
         reported,
+        runs_the_same,
         presence,
         is_worth_a_look: _,
         upserts,
@@ -167,7 +168,7 @@ pub(crate) async fn apply(
         }
     }
     if let Some(reported) = reported {
-        write_reported(connection, &id, reported).await?;
+        write_reported(connection, &id, reported, *runs_the_same).await?;
     }
     if let Some(presence) = presence {
         write_presence(connection, &id, presence).await?;

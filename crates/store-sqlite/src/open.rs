@@ -4,6 +4,7 @@
 //! Read next: `commit.rs`.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -80,7 +81,17 @@ impl SqliteStore {
 
     /// A transaction that writes. Dropped, it leaves nothing.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(|error| match error {
+            sqlx::Error::PoolTimedOut => sqlx::Error::Io(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "expected its turn to write within {PATIENCE:?}, found those before it still at it: the disk is slow, or \
+                     stands still"
+                ),
+            )),
+            other => other,
+        })
     }
 
     /// Commits and wakes, as a task of its own: a caller that goes away meanwhile must not leave a change that nobody was
@@ -136,6 +147,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
+        // That changes wait for each other is no news: what takes too long is an error.
+        .acquire_slow_threshold(Duration::MAX)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)

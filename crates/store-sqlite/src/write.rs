@@ -116,11 +116,12 @@ pub(crate) async fn write_history(
     Ok(())
 }
 
-/// Writes what the agent says.
+/// Writes what the agent says. With `runs_the_same` what runs stands there already, and is not written again.
 pub(crate) async fn write_reported(
     connection: &mut SqliteConnection,
     id: &str,
     reported: &Reported,
+    runs_the_same: bool,
 ) -> Result<(), Fault> {
     let Reported {
         order,
@@ -135,7 +136,12 @@ pub(crate) async fn write_reported(
         agent_version,
         reported_at,
     } = reported;
-    let (config, failures, health) = (config_json(running)?, json(failures)?, json(health)?);
+    let config = match runs_the_same {
+        // What has the same fingerprint is kept.
+        true => "null".to_owned(),
+        false => config_json(running)?,
+    };
+    let (failures, health) = (json(failures)?, json(health)?);
     let outputs = json(values)?;
     let (held_version, version) = (integer(*held_version)?, integer(*worked_version)?);
     let (incarnation, boot, sequence) = (
@@ -151,7 +157,7 @@ pub(crate) async fn write_reported(
              boot, sequence, running_fingerprint, looked_revision, agent_version, reported_at, outputs)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (device_uuid) DO UPDATE
-         SET config = excluded.config, failures = excluded.failures, health = excluded.health,
+         SET config = iif(running_fingerprint = excluded.running_fingerprint, config, excluded.config), failures = excluded.failures, health = excluded.health,
              held_version = excluded.held_version, version = excluded.version, incarnation = excluded.incarnation,
              boot = excluded.boot, sequence = excluded.sequence, running_fingerprint = excluded.running_fingerprint,
              looked_revision = excluded.looked_revision, agent_version = excluded.agent_version,

@@ -337,6 +337,7 @@ impl FakeAgent {
             revision: values.revision,
             writes: 1,
             budget_left: 99,
+            written: 1,
             verified_in_ms: Some(38),
             changes: 0,
             last_change: None,
@@ -350,6 +351,7 @@ impl FakeAgent {
                 .iter()
                 .map(|(point, wish)| (*point, held(wish)))
                 .collect(),
+            accounts: BTreeMap::new(),
             resets: values
                 .resets
                 .iter()
@@ -367,6 +369,7 @@ impl FakeAgent {
                 overruns: 0,
                 local: None,
                 local_ended: None,
+                not_kept: None,
             }),
             held_commands: values.commands.revision,
             commands: BTreeMap::new(),

@@ -294,7 +294,7 @@ pub mod schemas {
         document::{
             command::{Command, CommandReport},
             hold::HoldReport,
-            setpoint::{BudgetReset, Setpoint, SetpointReport},
+            setpoint::{AccountReport, BudgetReset, Setpoint, SetpointReport},
         },
     };
     use serde::Serialize;
@@ -315,8 +315,11 @@ pub mod schemas {
         pub version: u64,
         /// Is something of it not yet established? Not part of the entity tag.
         pub needs_deployment: bool,
-        /// The sensors.
-        pub config: ItemList,
+        /// The sensors. Only for an agent that asked for it (`Prefer: changes`) and holds the very same are they left out.
+        pub config: Option<ItemList>,
+        /// In place of `config`: the identity of what is left out, which the agent holds.
+        #[schema(pattern = "^b3:[0-9a-f]{32}$")]
+        pub held_config: Option<String>,
         /// The values that outputs shall hold.
         pub setpoints: WantedSetpoints,
         /// How the value loop shall run.
@@ -460,6 +463,8 @@ pub mod schemas {
         pub held_fingerprint: Option<String>,
         /// By point.
         pub items: BTreeMap<String, SetpointReport>,
+        /// What the accounts say of writes to points that nothing is set on, by point.
+        pub accounts: Option<BTreeMap<String, AccountReport>>,
         /// The resets of write budgets that are carried out, by point.
         pub resets: Option<BTreeMap<String, ResetId>>,
     }

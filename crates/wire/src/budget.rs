@@ -6,7 +6,7 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::request::Request;
+use crate::request::{REASON, Request};
 
 /// Begins the account of a point's writes anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub struct BudgetResetCreate {
 
 impl Request for BudgetResetCreate {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let reason = fields.text("reason", "why, in 1 to 1,024 characters");
+        let reason = fields.text("reason", REASON);
         Some(Self { reason: reason? })
     }
 }
@@ -66,7 +66,7 @@ impl BudgetResetView {
         } = state.target.values.resets.get(&point)?;
         let reported = state.reported.as_ref().map(|reported| &reported.values);
         let done = reported.and_then(|values| values.resets.get(point_id));
-        let said = reported.and_then(|values| values.items.get(point_id));
+        let said = reported.and_then(|values| values.account(*point_id));
         Some(Self {
             id: *id,
             device: state.record.id,

@@ -10,12 +10,15 @@ use holdfast_domain::{
     row::Actor,
     shown,
     state::DeviceState,
-    values::CommandRecord,
+    values::{Cancelling, CommandRecord},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{request::Request, setpoint::SetpointView};
+use crate::{
+    request::{REASON, Request},
+    setpoint::SetpointView,
+};
 
 /// A value that was sent to a point, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,9 @@ pub struct CommandView {
     pub at: Option<Timestamp>,
     /// From the write to then, in ms.
     pub took_ms: Option<u64>,
+    /// That somebody asked for it not to be begun.
+    #[serde(default)]
+    pub cancelling: Option<Cancelling>,
     /// The setpoint that was set, of a level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setpoint: Option<SetpointView>,
@@ -77,12 +83,9 @@ impl CommandView {
         let place = shown::place(state, point);
         let reported = state.reported.as_ref();
         let word = reported.and_then(|reported| reported.values.commands.get(&command.id));
-        let waits = match (word, state.presence.silent) {
-            (Some(word), _) => word.reason.clone(),
-            (None, true) => {
-                Some("the agent is silent, and has not said what became of it".to_owned())
-            }
-            (None, false) => Some("the agent has not said what became of it yet".to_owned()),
+        let waits = match word {
+            Some(word) => word.reason.clone(),
+            None => Some(waiting(state, record)),
         };
         Self {
             id: Some(command.id),
@@ -103,6 +106,7 @@ impl CommandView {
             shown_value: word.and_then(|word| word.value.clone()),
             at: word.map(|word| word.at),
             took_ms: word.and_then(|word| word.took_ms),
+            cancelling: record.cancelling.clone(),
             setpoint: None,
             stale: state.presence.silent,
         }
@@ -131,10 +135,27 @@ impl CommandView {
             shown_value: setpoint.shown_value.clone(),
             at: setpoint.since.filter(|_| outcome.is_some()),
             took_ms: setpoint.verified_in_ms,
+            cancelling: None,
             stale: setpoint.stale,
             setpoint: Some(setpoint),
         }
     }
+}
+
+/// What a command waits for.
+fn waiting(state: &DeviceState, record: &CommandRecord) -> String {
+    let mut told = match (state.presence.silent, &record.cancelling) {
+        (true, _) => "the agent is silent, and has not said what became of it".to_owned(),
+        (false, None) => "the agent has not said what became of it yet".to_owned(),
+        (false, Some(_)) => "the agent has not said yet whether it had begun it".to_owned(),
+    };
+    if let Some(Cancelling { by, .. }) = &record.cancelling {
+        told = format!("cancelled by {}: {told}", by.as_str());
+    }
+    if let Some(why) = state.not_kept() {
+        told = format!("{told}: {why}");
+    }
+    told
 }
 
 /// How a setpoint stands, in the words for commands. It goes on: what waits now may be verified later.
@@ -186,7 +207,7 @@ impl Request for CommandSend {
         let point = fields.text("point", "the point's name or UUID");
         let sent = fields.required("value", value, "a number, true, false or a text");
         let valid_for_ms = fields.optional("validForMs", duration_ms);
-        let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
+        let reason = fields.text_opt("reason", REASON);
         let only_if_value = fields.optional("onlyIfValue", value);
         Some(Self {
             sensor: sensor?,

@@ -6,7 +6,7 @@
 //!
 //! Where to look: [`agent`] is the agent's side; [`device`], [`sensor`], [`target`], [`drift`], [`point`],
 //! [`setpoint`], [`budget`], [`command`], [`reconciliation`], [`start_plan`], [`event`], [`token`] the operators'; [`problem`] is what every
-//! error looks like.
+//! error looks like, and [`said`] puts an event into one line.
 
 pub mod agent;
 pub mod budget;
@@ -20,6 +20,7 @@ pub mod problem;
 pub mod reconciliation;
 pub mod request;
 pub mod routes;
+pub mod said;
 pub mod sensor;
 pub mod setpoint;
 pub mod start_plan;
@@ -36,12 +37,12 @@ pub use device::{Device, DeviceCreate, DeviceCreated, DeviceStatus, DeviceUpdate
 pub use drift::{DeviceDrift, FleetDrift, ReconcileAnswer, ReconcileResult};
 pub use event::EventView;
 pub use page::Listed;
-pub use point::PointView;
+pub use point::{PointQuality, PointView};
 pub use problem::ProblemDetails;
 pub use reconciliation::{
     FleetReconciliation, LoopCounts, PauseCreate, ReconciliationUpdate, ReconciliationView, Stop,
 };
-pub use request::Request;
+pub use request::{Request, Why};
 pub use sensor::{EditAnswer, Running, SensorView};
 pub use setpoint::{SetpointSet, SetpointView};
 pub use start_plan::{StartMove, StartPlan};

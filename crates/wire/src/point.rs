@@ -7,7 +7,45 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The last value of a point.
+/// How far the last value of a point is to be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PointQuality {
+    /// Read from the instrument.
+    Good,
+    /// Read, but doubtful: the instrument says so itself, or it is old.
+    Uncertain,
+    /// Not readable, or not a value.
+    Bad,
+    /// The agent has sent no reading of it yet.
+    Unread,
+}
+
+impl PointQuality {
+    /// As it is on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Uncertain => "uncertain",
+            Self::Bad => "bad",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+impl From<Quality> for PointQuality {
+    fn from(quality: Quality) -> Self {
+        match quality {
+            Quality::Good => Self::Good,
+            Quality::Uncertain => Self::Uncertain,
+            Quality::Bad => Self::Bad,
+        }
+    }
+}
+
+/// The last value of a point, and what it shall hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -25,10 +63,10 @@ pub struct PointView {
     /// The value; null: it could not be read.
     pub value: Option<PointValue>,
     /// How far to trust it.
-    pub quality: Quality,
-    /// When it was read.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "date-time"))]
-    pub at: Timestamp,
+    pub quality: PointQuality,
+    /// When it was read; null: not yet.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "date-time"))]
+    pub at: Option<Timestamp>,
     /// Why it is not good.
     pub reason: Option<String>,
     /// The value that it shall hold; null: nothing is set.

@@ -15,7 +15,7 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Request, parsed};
+use crate::request::{REASON, Request, parsed};
 
 /// How a device's value loop shall run, and how its agent says that it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,8 @@ pub struct ReconciliationView {
     pub shadow: bool,
     /// How often outputs shall be looked at, in ms.
     pub interval_ms: u32,
-    /// How often they are, as the agent says, in ms.
+    /// How often they are, as the agent says, in ms: those of the slowest sensor, rounded up as `passMs` is. Others are
+    /// looked at as often as was asked for, where the machine carries that.
     pub actual_interval_ms: Option<u32>,
     /// How long the last passes took at most, in ms, in steps of 1, 2 and 5: agents tell changes, not each pass.
     #[serde(default)]
@@ -62,6 +63,9 @@ pub struct ReconciliationView {
     pub local: Option<LocalStop>,
     /// How the last stop on site ended.
     pub local_ended: Option<LocalEnd>,
+    /// Why the agent could not keep what it was told last, so that it does not count yet: a full disk, say.
+    #[serde(default)]
+    pub not_kept: Option<String>,
     /// Setpoints that it is to hold.
     #[serde(default)]
     pub setpoints: u32,
@@ -109,6 +113,7 @@ impl ReconciliationView {
             last_errors: LoopTrouble::last(state),
             local: said.and_then(|said| said.local.clone()),
             local_ended: said.and_then(|said| said.local_ended.clone()),
+            not_kept: state.not_kept().map(str::to_owned),
             setpoints: u32::try_from(state.target.values.wishes.len()).unwrap_or(u32::MAX),
             pauses: interruptions.clone(),
             stale: state.presence.silent,
@@ -344,8 +349,6 @@ impl Request for ReconciliationUpdate {
         })
     }
 }
-
-const REASON: &str = "why, in 1 to 1,024 characters";
 
 /// Stops value loops: agents go on looking, and write nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_domain::{Fields, Name, Path, Problems};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 /// A request's body that people write.
@@ -24,6 +25,25 @@ pub trait Request: Sized {
         });
         problems.refuse_unknown();
         problems.check(read)
+    }
+}
+
+/// What a reason looks like.
+pub(crate) const REASON: &str = "why, in 1 to 1,024 characters";
+
+/// Why something is asked for, where nothing else is to be said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Why {
+    /// Why, for the events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Request for Why {
+    fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let reason = fields.text_opt("reason", REASON)?;
+        Some(Self { reason })
     }
 }
 

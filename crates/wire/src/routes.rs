@@ -28,6 +28,9 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Answers that hold a target: for how many whole ms the hub held the answer back. What is in the answer lasts from the
 /// moment that it was given: what the way took is to be taken off.
 pub const HELD_MS: &str = "holdfast-held-ms";
+/// The preference (RFC 7240) of an agent that takes a target without its configuration; its value is the identity of the
+/// configuration that the agent holds. `Preference-Applied` says that it is left out.
+pub const CHANGES: &str = "changes";
 /// The longest long poll, in s: below what proxies cut off.
 pub const MAX_WAIT_S: u32 = 60;
 

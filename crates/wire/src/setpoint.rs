@@ -12,7 +12,7 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::request::Request;
+use crate::request::{REASON, Request};
 
 /// A setpoint: what is wanted, and what the agent says of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ impl Request for SetpointSet {
         let only_if_value = fields.optional("onlyIfValue", value);
         let tolerance = fields.optional("tolerance", Tolerance::read);
         let policy = fields.choice("policy", Some(Policy::Enforce));
-        let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
+        let reason = fields.text_opt("reason", REASON);
         let valid_for_ms = fields.optional("validForMs", duration_ms);
         Some(Self {
             value: wanted?,

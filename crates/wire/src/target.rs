@@ -11,7 +11,7 @@ use holdfast_domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::request::Request;
+use crate::request::{REASON, Request};
 
 /// What a device should run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -228,7 +228,7 @@ pub struct Rollback {
 impl Request for Rollback {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let version = fields.int("version", &(1..=i64::MAX), None);
-        let reason = fields.text_opt("reason", "why, in 1 to 1,024 characters");
+        let reason = fields.text_opt("reason", REASON);
         Some(Self {
             version: version?,
             reason: reason?,

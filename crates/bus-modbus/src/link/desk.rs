@@ -113,7 +113,8 @@ enum UnderWay {
 pub(crate) struct Desk {
     endpoint: Endpoint,
     line: Line,
-    units: BTreeMap<Key, Unit>,
+    /// Each apart: a node of the map has room for eleven, and most links have one.
+    units: BTreeMap<Key, Box<Unit>>,
     /// The unit whose poll has begun.
     polling: Option<Key>,
     asking: Option<Asking>,
@@ -168,7 +169,7 @@ impl Desk {
         let at = self.clock.now();
         match command {
             Command::Add(key, new) => {
-                let mut unit = Unit::new(*new, now, at);
+                let mut unit = Box::new(Unit::new(*new, now, at));
                 unit.set_floor(self.floor, now);
                 if let Line::Down { reason, .. } = &self.line {
                     let reason = Arc::clone(reason);
@@ -318,7 +319,9 @@ impl Desk {
                     Failure::TimedOut | Failure::Cut(_) => self.counts.timeouts(1),
                     Failure::Damaged => self.counts.damaged(1),
                     Failure::Lost(_) | Failure::Stale => {
-                        self.units.values().for_each(Unit::report_broken_off);
+                        self.units
+                            .values()
+                            .for_each(|unit| unit.report_broken_off());
                     }
                     Failure::NoAnswer(_) | Failure::Owing => {}
                 }

@@ -3,11 +3,11 @@
 //!
 //! Which errand is next is `queue.rs`; what comes of its requests is `desk/errands.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_domain::hold::WriteOutcome;
-use holdfast_domain::{PointId, PointValue, Quality};
+use holdfast_domain::{PointId, PointValue, Quality, Sensor};
 use holdfast_ports::bus::Fresh;
 use holdfast_ports::readings::Reading;
 use jiff::Timestamp;
@@ -53,37 +53,35 @@ pub(crate) struct ReadErrand {
     pub(super) key: Key,
     /// Its place in the order of all calls.
     pub(super) call: u64,
-    /// In the order of the answer.
-    pub(super) points: Vec<PointId>,
     pub(super) answer: oneshot::Sender<Vec<Fresh>>,
-    plan: Plan,
+    plan: Box<Plan>,
     /// Its last answer came damaged.
     was_damaged: bool,
 }
 
-/// Which requests fetch the points, and what came of them so far.
-struct Plan {
+/// Which requests fetch the points, and what came of them so far. Who looks at the same points again and again needs the
+/// same plan each time; so a unit keeps the last one.
+pub(crate) struct Plan {
+    /// What is asked for, in the order of the answer.
+    wanted: Vec<PointId>,
+    /// Where each of them stands in `points`; none: the sensor has no such point.
+    places: Vec<Option<usize>>,
     /// In the order of their addresses.
     points: Vec<PlannedPoint>,
     /// Where each stands in the plan of the unit.
     indexes: Vec<usize>,
     reader: Reader,
     has_begun: bool,
+    /// What it was made from: the content, and what the poll had found out by then.
+    sensor: Arc<Sensor>,
+    findings: u64,
 }
 
 impl ReadErrand {
-    pub(super) fn new(
-        key: Key,
-        points: Vec<PointId>,
-        answer: oneshot::Sender<Vec<Fresh>>,
-        (spec, known): (&Spec, &Reader),
-        at: Timestamp,
-    ) -> Self {
-        let plan = Plan::new(&points, spec, known, at);
+    pub(super) fn new(key: Key, answer: oneshot::Sender<Vec<Fresh>>, plan: Box<Plan>) -> Self {
         Self {
             key,
             call: 0,
-            points,
             answer,
             plan,
             was_damaged: false,
@@ -97,7 +95,8 @@ impl ReadErrand {
 
     /// The unit has other content now: what was read so far may have been something else.
     pub(super) fn plan_again(&mut self, spec: &Spec, known: &Reader, at: Timestamp) {
-        self.plan = Plan::new(&self.points, spec, known, at);
+        let wanted = std::mem::take(&mut self.plan.wanted);
+        self.plan = Plan::new(wanted, spec, known, at);
     }
 
     /// The next request; none: all is read. The same until it is answered.
@@ -107,7 +106,7 @@ impl ReadErrand {
             reader,
             has_begun,
             ..
-        } = &mut self.plan;
+        } = &mut *self.plan;
         if !*has_begun {
             *has_begun = true;
             // Halving asks for fewer than two requests a point, and these points are all wanted.
@@ -119,7 +118,7 @@ impl ReadErrand {
 
     pub(super) fn answered(&mut self, request: &Request, data: &Data, at: Timestamp) {
         self.was_damaged = false;
-        let Plan { points, reader, .. } = &mut self.plan;
+        let Plan { points, reader, .. } = &mut *self.plan;
         reader.answered(points, request, data, at);
     }
 
@@ -130,7 +129,7 @@ impl ReadErrand {
         now: (Instant, Timestamp),
         waits: &Waits,
     ) {
-        let Plan { points, reader, .. } = &mut self.plan;
+        let Plan { points, reader, .. } = &mut *self.plan;
         reader.exception(points, request, code, now, waits);
     }
 
@@ -154,30 +153,29 @@ impl ReadErrand {
         points.any(|point| point.place.overlaps(place))
     }
 
-    /// Answers with what was read.
-    pub(super) fn finish(self) {
-        let read: BTreeMap<PointId, &Reading> = self
-            .plan
-            .reader
-            .readings()
-            .iter()
-            .map(|reading| (reading.point, reading))
-            .collect();
-        let fresh = self.points.iter().map(|point| match read.get(point) {
-            Some(reading) => Fresh {
-                value: reading.value.clone(),
-                quality: reading.quality,
-                reason: reading.reason.as_deref().map(str::to_owned),
-            },
+    /// Answers with what was read; gives the plan, for the next errand of the same points.
+    pub(super) fn finish(self) -> Box<Plan> {
+        let Self { answer, plan, .. } = self;
+        let readings = plan.reader.readings();
+        let fresh = plan.places.iter().map(|place| match place {
+            Some(place) => {
+                let reading = &readings[*place];
+                Fresh {
+                    value: reading.value.clone(),
+                    quality: reading.quality,
+                    reason: reading.reason.as_deref().map(str::to_owned),
+                }
+            }
             None => bad(NO_SUCH_POINT),
         });
         // Whoever asked may have stopped waiting.
-        let _ = self.answer.send(fresh.collect());
+        let _ = answer.send(fresh.collect());
+        plan
     }
 
     /// Answers that nothing could be read.
     pub(super) fn finish_unread(self, reason: &str) {
-        let _ = self.answer.send(unread(self.points.len(), reason));
+        let _ = self.answer.send(unread(self.plan.wanted.len(), reason));
     }
 
     pub(super) fn is_deserted(&self) -> bool {
@@ -187,22 +185,49 @@ impl ReadErrand {
 
 impl Plan {
     /// As few requests as the poll would make for these points, and none over what it has found to be refused.
-    fn new(wanted: &[PointId], spec: &Spec, known: &Reader, at: Timestamp) -> Self {
-        let wanted: std::collections::BTreeSet<PointId> = wanted.iter().copied().collect();
+    pub(super) fn new(
+        wanted: Vec<PointId>,
+        spec: &Spec,
+        known: &Reader,
+        at: Timestamp,
+    ) -> Box<Self> {
+        let is_wanted: BTreeSet<PointId> = wanted.iter().copied().collect();
         let found = spec.points.iter().enumerate();
         let (indexes, points): (Vec<usize>, Vec<PlannedPoint>) = found
-            .filter(|(_, point)| wanted.contains(&point.id))
+            .filter(|(_, point)| is_wanted.contains(&point.id))
             .map(|(index, point)| (index, point.clone()))
             .unzip();
+        let found = points.iter().enumerate();
+        let places: BTreeMap<PointId, usize> =
+            found.map(|(place, point)| (point.id, place)).collect();
+        let places = wanted.iter().map(|point| places.get(point).copied());
         let blocks = blocks_of(&points, spec.max_gap, |one, other| {
             known.is_one_part(indexes[one], indexes[other])
         });
-        Self {
+        Box::new(Self {
+            places: places.collect(),
             reader: Reader::new(&points, &blocks, at),
             points,
             indexes,
             has_begun: false,
-        }
+            sensor: Arc::clone(&spec.sensor),
+            findings: known.findings(),
+            wanted,
+        })
+    }
+
+    /// Is it the plan for these points, as the unit is now? It is not any more if the sensor was edited, or if the poll has
+    /// found out since what is refused.
+    pub(super) fn is_for(&self, wanted: &[PointId], spec: &Spec, known: &Reader) -> bool {
+        Arc::ptr_eq(&self.sensor, &spec.sensor)
+            && self.findings == known.findings()
+            && self.wanted == wanted
+    }
+
+    /// The same for the next time; none if it has found out for itself what is refused: that is asked for again.
+    pub(super) fn anew(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.has_begun = false;
+        (self.reader.findings() == 0).then_some(self)
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) enum Choice {
 /// Chooses by the order that stands at the top of this file. `failed_last`: when a unit last did not
 /// answer.
 pub(crate) fn choose(
-    units: &BTreeMap<Key, Unit>,
+    units: &BTreeMap<Key, Box<Unit>>,
     patience: Duration,
     failed_last: Option<Instant>,
     now: Instant,

@@ -38,6 +38,8 @@ pub(super) struct Stage {
     pub(super) log: Vec<String>,
     /// Functions that get exception 1.
     pub(super) unknown_functions: BTreeSet<u8>,
+    /// Registers that can't be read: exception 2.
+    pub(super) no_such: BTreeSet<u16>,
     /// How the next requests that write end, instead of well.
     pub(super) script: VecDeque<Result<Answer, Failure>>,
     /// How the next requests that read fail, instead of ending well.
@@ -73,6 +75,7 @@ impl Stage {
             connects: Vec::new(),
             log: Vec::new(),
             unknown_functions: BTreeSet::new(),
+            no_such: BTreeSet::new(),
             script: VecDeque::new(),
             read_script: VecDeque::new(),
             words: Vec::new(),
@@ -170,6 +173,9 @@ impl Stage {
             }
             What::Read(place) => {
                 let addresses = place.first..place.first + place.count;
+                if self.no_such.range(addresses.clone()).next().is_some() {
+                    return Ok(Answer::Exception(2));
+                }
                 let register = |address| self.registers.get(&(ask.unit_id, address));
                 let words = addresses.map(|address| register(address).copied().unwrap_or(7));
                 Ok(Answer::Data(Data::Words(words.collect())))

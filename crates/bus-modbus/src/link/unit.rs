@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_domain::HealthStatus;
+use holdfast_domain::{HealthStatus, PointId};
 use holdfast_ports::bus::{HealthListener, StartError};
 use holdfast_ports::readings::{Reading, ReadingSink};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::errand::Plan;
 use super::pace::{Demand, Passes, in_words};
 use super::wire::{Ask, What};
 use crate::data::{Place, Spec, Write};
@@ -57,6 +58,8 @@ pub(crate) struct Unit {
     told: Option<Told>,
     /// It does not know function 6.
     writes_one_with_16: bool,
+    /// The plan of the last read on demand.
+    pub(super) planned: Option<Box<Plan>>,
 }
 
 /// What the listener knows.
@@ -96,6 +99,7 @@ impl Unit {
             starting,
             told: None,
             writes_one_with_16: false,
+            planned: None,
         }
     }
 
@@ -195,6 +199,13 @@ impl Unit {
             }
             (Presence::Silent { .. } | Presence::Answering | Presence::Unknown, _) => None,
         }
+    }
+
+    /// Which requests fetch these points on demand: as the last time, if nothing has changed since.
+    pub(super) fn plan_of(&mut self, points: Vec<PointId>, at: Timestamp) -> Box<Plan> {
+        let last = self.planned.take();
+        let same = last.filter(|plan| plan.is_for(&points, &self.spec, &self.reader));
+        same.unwrap_or_else(|| Plan::new(points, &self.spec, &self.reader, at))
     }
 
     /// Takes what was read on demand, and passes on what is new.

@@ -55,6 +55,8 @@ pub(crate) struct Reader {
     readings: Vec<Reading>,
     /// Points that were written after this poll had read them: what it read is not what stands there.
     overwritten: Vec<usize>,
+    /// How often something new was found out about what can be read.
+    findings: u64,
 }
 
 /// The bad points of a poll.
@@ -80,6 +82,7 @@ impl Reader {
             budget: 0,
             readings: points.iter().map(unread).collect(),
             overwritten: Vec::new(),
+            findings: 0,
         }
     }
 
@@ -104,7 +107,7 @@ impl Reader {
             if request.is_some() {
                 return request;
             }
-            region.settle();
+            self.findings += u64::from(region.settle());
             self.at += 1;
         }
         None
@@ -118,7 +121,7 @@ impl Reader {
         data: &Data,
         at: Timestamp,
     ) {
-        self.regions[self.at].answered();
+        self.findings += u64::from(self.regions[self.at].answered());
         let range = request.points.clone();
         for (point, reading) in points[range.clone()].iter().zip(&mut self.readings[range]) {
             let from = usize::from(point.place.first - request.place.first);
@@ -155,6 +158,7 @@ impl Reader {
     ) {
         let region = &mut self.regions[self.at];
         let unread = if words::is_about_addresses(exception) {
+            self.findings += 1;
             region.refused(points, exception, now, waits)
         } else {
             let reason = format!("{} at {}", words::exception(exception), request.place).into();
@@ -198,6 +202,11 @@ impl Reader {
         self.regions
             .get(self.at)
             .map_or(self.readings.len(), Region::position)
+    }
+
+    /// How often something new was found out about what can be read: while that stays, so does [`Self::is_one_part`].
+    pub(crate) const fn findings(&self) -> u64 {
+        self.findings
     }
 
     /// Are these two, next to each other in the plan, known to be readable in one request?

@@ -144,14 +144,17 @@ impl Region {
         })
     }
 
-    /// The request was answered.
-    pub(crate) fn answered(&mut self) {
-        if self.trial {
+    /// The request was answered. Is that news?
+    pub(crate) fn answered(&mut self) -> bool {
+        let is_news = if self.trial {
             *self = Self::new(self.block.clone());
+            true
         } else {
-            self.parts[self.at].state = PartState::Good;
-        }
+            let before = std::mem::replace(&mut self.parts[self.at].state, PartState::Good);
+            !matches!(before, PartState::Good)
+        };
         self.at += 1;
+        is_news
     }
 
     /// The request was answered with an exception that is about addresses.
@@ -219,15 +222,16 @@ impl Region {
         })
     }
 
-    /// A poll has ended: what could be read next to each other is asked for together from now on.
-    pub(crate) fn settle(&mut self) {
+    /// A poll has ended: what could be read next to each other is asked for together from now on. Is anything of it?
+    pub(crate) fn settle(&mut self) -> bool {
         let searching = self
             .parts
             .iter()
             .any(|part| matches!(part.state, PartState::Suspect(_)));
         if self.parts.len() == 1 || searching || !self.joinable {
-            return;
+            return false;
         }
+        let before = self.parts.len();
         let mut joined: Vec<Part> = Vec::with_capacity(self.parts.len());
         for part in self.parts.drain(..) {
             match joined
@@ -239,6 +243,7 @@ impl Region {
             }
         }
         self.parts = joined;
+        self.parts.len() != before
     }
 
     fn trial_failed(&mut self, now: Instant, waits: &Waits) {

@@ -21,7 +21,8 @@ pub use look::{
 };
 pub use roles::{StoreArgs, UpArgs};
 pub use values::{
-    BudgetCommand, BudgetResetArgs, CommandArgs, PointPath, PolicyArg, ReleaseArgs, SetArgs,
+    BudgetCommand, BudgetResetArgs, CancelArgs, CommandArgs, PointPath, PolicyArg, ReleaseArgs,
+    SetArgs,
 };
 
 /// Keeps field devices in the state that their operators asked for, and proves it.
@@ -117,6 +118,8 @@ pub enum Command {
     /// Send a value to a pulse or command point, once, and wait for what becomes of it. Ends with 0 if it was read back, 2
     /// if something else came of it, 3 if that is not known in time.
     Command(CommandArgs),
+    /// Cancel a command that waits. Ends with 0 if it was not begun, 1 if it was, 3 if that is not known in time.
+    Cancel(CancelArgs),
     /// Ask a device's agent to look at everything again, now; stop, start and pause value loops.
     Reconcile(ReconcileArgs),
     /// How often points may be written.

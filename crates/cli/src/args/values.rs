@@ -1,10 +1,10 @@
-//! What sets, releases and sends values, and how often: `set`, `release`, `command`, `budget`.
+//! What sets, releases and sends values, and how often: `set`, `release`, `command`, `cancel`, `budget`.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use holdfast_domain::{
-    PointValue,
+    CommandId, PointValue,
     document::setpoint::{Policy, Tolerance},
 };
 
@@ -64,6 +64,22 @@ pub struct CommandArgs {
     #[arg(long, value_parser = value, value_name = "VALUE", allow_hyphen_values = true)]
     pub only_if: Option<PointValue>,
     /// How long to wait for what becomes of it, up to 60s; 0s: not at all.
+    #[arg(long, value_parser = duration, default_value = "5s", value_name = "TIME")]
+    pub wait: Duration,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The device's name or UUID.
+    pub device: String,
+    /// The command's id: `holdfast get commands DEVICE` lists them.
+    #[arg(value_name = "COMMAND")]
+    pub command: CommandId,
+    /// How long to wait for the agent's word, up to 60s; 0s: not at all.
     #[arg(long, value_parser = duration, default_value = "5s", value_name = "TIME")]
     pub wait: Duration,
     /// Why.

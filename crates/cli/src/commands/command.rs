@@ -1,4 +1,4 @@
-//! `command`, `get commands`.
+//! `command`, `cancel`, `get commands`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     CliError, Exit,
-    args::{CommandArgs, PointPath},
+    args::{CancelArgs, CommandArgs, PointPath},
     output::harmless,
     render::commands,
 };
@@ -50,6 +50,32 @@ pub(super) async fn command(session: Session<'_, '_>, args: CommandArgs) -> Resu
         Some(CommandOutcome::Verified) => Exit::Good,
         Some(_) => Exit::NotAsWanted,
         None if wait.is_zero() => Exit::Good,
+        None => Exit::TimedOut,
+    })
+}
+
+pub(super) async fn cancel(session: Session<'_, '_>, args: CancelArgs) -> Result<Exit, CliError> {
+    let Session { hub, out } = session;
+    let CancelArgs {
+        device,
+        command,
+        wait,
+        reason,
+    } = args;
+    let hub = hub.because(reason.as_deref());
+    let device = resolve::device(&hub, &device).await?.id;
+    let view = hub.cancel_command(device, command, wait).await?;
+    if out.is_document() {
+        out.document(&view)?;
+    } else {
+        let why = view.why.as_deref().unwrap_or("no reason was given");
+        out.line(&harmless(&match view.outcome {
+            Some(_) => "cancelled: it was not begun".to_owned(),
+            None => format!("recorded; not answered within {} s: {why}", wait.as_secs()),
+        }))?;
+    }
+    Ok(match view.outcome {
+        Some(_) => Exit::Good,
         None => Exit::TimedOut,
     })
 }

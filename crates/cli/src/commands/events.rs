@@ -11,7 +11,7 @@ use crate::{
     CliError, Exit,
     args::{EventsArgs, EventsFilter},
     output::{Out, harmless},
-    render::events as words,
+    render::events::{self as words, EventLine},
 };
 
 async fn query(hub: &Operator, filter: &EventsFilter) -> Result<EventQuery, CliError> {
@@ -38,13 +38,11 @@ pub(super) async fn latest(
     let names = get::names(&hub).await?;
     // The newest last, where a terminal's reader looks.
     events.reverse();
-    let rows: Vec<[String; 5]> = events
+    let lines: Vec<EventLine> = events
         .iter()
-        .map(|event| {
-            words::event_cells(event, &get::name_of(&names, event.event.device), out.now())
-        })
+        .map(|view| EventLine::of(&view.event, get::name_of(&names, view.event.device)))
         .collect();
-    out.table(words::events(&rows), "No events.")?;
+    out.table(words::events(&lines, out.now()), "No events.")?;
     Ok(Exit::Good)
 }
 
@@ -86,9 +84,14 @@ fn show(
     event: &EventView,
     names: &BTreeMap<DeviceId, String>,
 ) -> Result<(), CliError> {
-    let device = get::name_of(names, event.event.device);
-    let [_, device, kind, what, by] = words::event_cells(event, &device, out.now());
-    let at = event.event.at;
+    let name = get::name_of(names, event.event.device);
+    let EventLine {
+        at,
+        device,
+        kind,
+        what,
+        by,
+    } = EventLine::of(&event.event, name);
     let second = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
     out.line(&format!(
         "{second}  {device}  {kind}  {}  ({})",

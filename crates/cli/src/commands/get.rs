@@ -117,7 +117,7 @@ pub(super) async fn points(
         return whole(out, points);
     }
     let table = lists::points(&points, out.now());
-    out.table(table, "No values yet.")?;
+    out.table(table, "No points.")?;
     Ok(Exit::Good)
 }
 

@@ -95,6 +95,7 @@ pub(crate) async fn run(
         Command::Why(args) => why::why(session, args).await,
         Command::Set(args) => values::set(session, args).await,
         Command::Command(args) => command::command(session, args).await,
+        Command::Cancel(args) => command::cancel(session, args).await,
         Command::Get(GetCommand::Commands { device }) => {
             command::list(session, device.as_deref()).await
         }

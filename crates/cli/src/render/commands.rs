@@ -19,7 +19,9 @@ pub fn list(
     device_of: impl Fn(&CommandView) -> Option<String>,
     now: Timestamp,
 ) -> Table {
-    let mut table = table(&["WHEN", "POINT", "VALUE", "OUTCOME", "TOOK", "BY", "WHY"]);
+    let mut table = table(&[
+        "WHEN", "POINT", "VALUE", "OUTCOME", "TOOK", "BY", "WHY", "ID",
+    ]);
     for command in commands {
         let (word, tone) = match command.outcome {
             Some(outcome) => (outcome.as_str(), tone(outcome)),
@@ -35,6 +37,7 @@ pub fn list(
             cell(took.as_deref().unwrap_or("-")),
             cell(command.set_by.as_str()),
             cell(why.unwrap_or_default()),
+            cell(command.id.map_or_else(String::new, |id| id.to_string())),
         ]);
     }
     table
@@ -44,7 +47,7 @@ const fn tone(outcome: CommandOutcome) -> Tone {
     match outcome {
         CommandOutcome::Verified => Tone::Good,
         CommandOutcome::AcknowledgedUnverified => Tone::Busy,
-        CommandOutcome::Expired => Tone::Quiet,
+        CommandOutcome::Expired | CommandOutcome::Cancelled => Tone::Quiet,
         CommandOutcome::Refused | CommandOutcome::Failed | CommandOutcome::OutcomeUnknown => {
             Tone::Bad
         }
@@ -81,7 +84,10 @@ pub fn told(command: &CommandView, waited: Duration) -> String {
             format!("outcome unknown, and not repeated: {why}")
         }
         Some(
-            outcome @ (CommandOutcome::Refused | CommandOutcome::Failed | CommandOutcome::Expired),
+            outcome @ (CommandOutcome::Refused
+            | CommandOutcome::Failed
+            | CommandOutcome::Expired
+            | CommandOutcome::Cancelled),
         ) => {
             format!("not written ({outcome}): {why}")
         }

@@ -1,8 +1,10 @@
 //! Lists: devices, sensors, points, drift.
 
 use comfy_table::Table;
-use holdfast_domain::{HealthStatus, PointValue, Quality, row::DeploymentStatus};
-use holdfast_wire::{Device, DeviceDrift, DeviceStatus, FleetDrift, PointView, SensorView};
+use holdfast_domain::{HealthStatus, PointValue, row::DeploymentStatus};
+use holdfast_wire::{
+    Device, DeviceDrift, DeviceStatus, FleetDrift, PointQuality, PointView, SensorView,
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -164,9 +166,10 @@ pub fn points(points: &[PointView], now: Timestamp) -> Table {
             (None, _) => "-".to_owned(),
         };
         let tone = match point.quality {
-            Quality::Good => Tone::Good,
-            Quality::Uncertain => Tone::Busy,
-            Quality::Bad => Tone::Bad,
+            PointQuality::Good => Tone::Good,
+            PointQuality::Uncertain => Tone::Busy,
+            PointQuality::Bad => Tone::Bad,
+            PointQuality::Unread => Tone::Quiet,
         };
         table.add_row([
             cell(
@@ -183,7 +186,11 @@ pub fn points(points: &[PointView], now: Timestamp) -> Table {
             ),
             cell(value),
             toned(point.quality.as_str(), tone),
-            cell(relative(point.at, now)),
+            cell(
+                point
+                    .at
+                    .map_or_else(|| "-".to_owned(), |at| relative(at, now)),
+            ),
             cell(point.reason.as_deref().unwrap_or_default()),
         ]);
     }

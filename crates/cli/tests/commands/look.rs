@@ -71,7 +71,7 @@ fn lists_say_how_things_are() {
         plant
             .run(&["get", "points", "plant-3"])
             .good()
-            .contains("No values yet.")
+            .contains("unread")
     );
 }
 

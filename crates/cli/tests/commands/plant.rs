@@ -10,12 +10,12 @@ use holdfast_cli::{
     output::Out,
     roles::Roles,
 };
-use holdfast_domain::{DeviceId, SensorId, row::Actor};
+use holdfast_domain::{DeviceId, SensorId, TargetState, row::Actor};
 use holdfast_http_api::{ApiSettings, router};
 use holdfast_hub::{Hub, HubParts, HubSettings};
 use holdfast_hub_client::{AgentHub, Connection, HubAddress, register};
 use holdfast_ports::{
-    hub_link::{HubLink as _, Polled},
+    hub_link::{HeldTarget, HubLink as _, Polled},
     tokens::{Role, SecretHash},
 };
 use holdfast_testkit::{
@@ -230,12 +230,20 @@ impl Agent {
 
     /// Waits for targets and establishes each, until it is dropped.
     pub(crate) async fn live(mut self, failing: &'static [&'static str]) {
-        let mut held = None;
+        let mut held: Option<TargetState> = None;
         loop {
             let wait = Duration::from_secs(30);
-            match self.link.poll(held.as_deref(), wait).await {
+            let holds = held.as_ref().map(HeldTarget::of);
+            match self.link.poll(holds.as_ref(), wait).await {
                 Ok(Polled::Target(target)) => {
-                    held = Some(target.etag());
+                    held = Some(*target);
+                    self.establish(failing).await;
+                }
+                Ok(Polled::Changes(changes)) => {
+                    let before = held
+                        .take()
+                        .expect("only who holds a configuration gets none");
+                    held = changes.onto(&before.items);
                     self.establish(failing).await;
                 }
                 Ok(Polled::Unchanged) => {}

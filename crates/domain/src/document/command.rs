@@ -46,6 +46,9 @@ pub struct Command {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Was it cancelled? Then it is not begun any more; an agent that had begun it says what became of it.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub cancelled: bool,
     /// Fields that this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
@@ -55,7 +58,7 @@ pub struct Command {
 /// The commands of a device that its agent has not given its word on, as the agent gets them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Commands {
-    /// Grows with every command, and with nothing else.
+    /// Grows with every command and every cancelling, and with nothing else.
     pub revision: u64,
     /// In the order in which they were given.
     pub items: Vec<Command>,
@@ -79,6 +82,8 @@ pub enum CommandOutcome {
     Failed,
     /// It was not begun in time: nothing was written.
     Expired,
+    /// It was cancelled before it was begun: nothing was written.
+    Cancelled,
     /// It was begun, and nobody knows whether the instrument got it. It is not repeated.
     OutcomeUnknown,
 }
@@ -88,6 +93,7 @@ words!(CommandOutcome {
     Refused => "refused",
     Failed => "failed",
     Expired => "expired",
+    Cancelled => "cancelled",
     OutcomeUnknown => "outcomeUnknown",
 });
 
@@ -96,7 +102,7 @@ impl CommandOutcome {
     #[must_use]
     pub const fn is_unwritten(self) -> bool {
         match self {
-            Self::Refused | Self::Failed | Self::Expired => true,
+            Self::Refused | Self::Failed | Self::Expired | Self::Cancelled => true,
             Self::Verified | Self::AcknowledgedUnverified | Self::OutcomeUnknown => false,
         }
     }
@@ -137,6 +143,7 @@ impl Command {
         let valid_for_ms = fields.int::<u64>("validForMs", &(0..=longest), None);
         let set_by = fields.text("setBy", "who gave it");
         let reason = fields.text_opt("reason", "why it was given");
+        let cancelled = fields.flag("cancelled", false);
         let extra = fields.rest();
         Some(Self {
             id: CommandId(id?),
@@ -146,6 +153,7 @@ impl Command {
             valid_for_ms: valid_for_ms?,
             set_by: Actor::named(&set_by?),
             reason: reason?,
+            cancelled: cancelled?,
             extra,
         })
     }

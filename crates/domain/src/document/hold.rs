@@ -226,8 +226,9 @@ pub struct HoldReport {
     pub held_revision: u64,
     /// Whether it runs.
     pub state: LoopState,
-    /// How often it looks, in ms: what it was asked for, or longer where the bus or the machine carries no more. That is
-    /// told in steps, so that a loop that goes on as it was says nothing.
+    /// How often it looks, in ms: what it was asked for, or longer where the bus or the machine carries no more. Each
+    /// sensor has its own; this is that of the slowest, rounded up as `passMs` is, so that a loop that goes on as it was says
+    /// nothing.
     pub interval_ms: u32,
     /// How long the last passes took at most, in ms, in steps of 1, 2 and 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,6 +245,9 @@ pub struct HoldReport {
     /// How the last stop on site ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_ended: Option<LocalEnd>,
+    /// Why what the hub told last could not be kept, so that it does not count yet: a full disk, say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
 }
 
 impl HoldReport {

@@ -3,6 +3,7 @@
 //! A document that was read is valid: every type here can only be made by a reader that checks it. The form is the same
 //! on the wire, in the stores and on the agent's disk.
 
+pub mod changes;
 pub mod command;
 pub mod hold;
 pub mod point;

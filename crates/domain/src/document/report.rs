@@ -193,6 +193,7 @@ impl Serialize for Report {
             held_revision,
             held_fingerprint,
             items,
+            accounts,
             resets,
             hold,
             held_commands,
@@ -202,6 +203,9 @@ impl Serialize for Report {
             let mut setpoints = json!({ "heldRevision": held_revision, "items": items });
             if let Some(fingerprint) = held_fingerprint {
                 setpoints["heldFingerprint"] = json!(fingerprint);
+            }
+            if !accounts.is_empty() {
+                setpoints["accounts"] = json!(accounts);
             }
             if !resets.is_empty() {
                 setpoints["resets"] = json!(resets);

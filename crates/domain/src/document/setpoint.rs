@@ -363,6 +363,10 @@ pub struct SetpointReport {
     /// Writes that may still be made.
     #[serde(default)]
     pub budget_left: u64,
+    /// Writes that the instrument acknowledged since the agent started, or since the point has a setpoint. Unlike
+    /// [`writes`](Self::writes), which after a restart counts what was booked ahead, each of these was made.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub written: u64,
     /// From the last write to its read-back, in ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_in_ms: Option<u64>,
@@ -375,6 +379,34 @@ pub struct SetpointReport {
     /// The value at the hardware that shall become the new wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopt: Option<PointValue>,
+}
+
+/// What the account of a point's writes says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountReport {
+    /// Writes made to the point in its instrument's life.
+    pub writes: u64,
+    /// Writes that may still be made.
+    pub budget_left: u64,
+}
+
+impl SetpointReport {
+    /// Writes made since the agent said `before`; `None`: it said nothing in this boot.
+    #[must_use]
+    pub const fn written_since(&self, before: Option<&Self>) -> u64 {
+        match before {
+            // A setpoint that was released and set anew counts from nothing.
+            Some(before) if before.written <= self.written => self.written - before.written,
+            Some(_) | None => self.written,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_none_at_all(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A change that was made at the hardware.

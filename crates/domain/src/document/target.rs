@@ -13,6 +13,7 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     document::{
         SCHEMA_VERSION,
+        changes::HELD_CONFIG,
         command::Commands,
         hold::HoldSettings,
         point,
@@ -24,11 +25,14 @@ use crate::{
     limits, not_json,
 };
 
+/// The member of a target that is the configuration.
+pub(crate) const CONFIG: &str = "config";
+
 /// The list of sensors in a configuration.
 const SENSORS: &str = "protocolAdapterDevices";
 
 /// The members of an object, not read yet.
-type Members<'a> = BTreeMap<String, &'a RawValue>;
+pub(crate) type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// What a device should run, as its agent gets it.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +109,11 @@ impl TargetState {
         Envelope(device, self)
     }
 
+    /// Its members without the configuration, with the identity of that in its place.
+    pub(crate) fn without_config(&self) -> impl Serialize + '_ {
+        WithoutConfig(self)
+    }
+
     /// Reads the document and the device that it is for.
     ///
     /// # Errors
@@ -140,35 +149,22 @@ impl TargetState {
         let (key, body) = document.first_key_value().filter(|_| document.len() == 1)?;
         let device = DeviceId(uuid::Uuid::parse_str(key).ok()?);
         let mut members: Members<'_> = serde_json::from_str(body.get()).ok()?;
-        let config: Members<'_> = serde_json::from_str(members.remove("config")?.get()).ok()?;
-        let sensors = config.get(SENSORS).filter(|_| config.len() == 1)?;
-        let sensors: Vec<&RawValue> = serde_json::from_str(sensors.get()).ok()?;
         let key = device.to_string();
         let (root, mut problems) = (Path::ROOT, Problems::default());
         let path = root.key(&key);
-        let config_path = path.key("config");
-        let list_path = config_path.key(SENSORS);
-        let mut items = Vec::with_capacity(sensors.len().min(limits::SENSORS_PER_DEVICE));
-        for (index, sensor) in sensors.into_iter().enumerate() {
-            let sensor = serde_json::from_str(sensor.get()).ok()?;
-            items.push(Item::read(sensor, &list_path.index(index), &mut problems)?);
-        }
+        let config = members.remove(CONFIG)?.get().as_bytes();
+        let items = one_by_one(config, &path.key(CONFIG), &mut problems)?;
         let rest = members
             .into_iter()
             .map(|(key, value)| Some((key, serde_json::from_str(value.get()).ok()?)));
         let mut rest = rest.collect::<Option<Map<String, Value>>>()?;
-        rest.insert(
-            "config".to_string(),
-            object(SENSORS, Value::Array(Vec::new())),
-        );
+        rest.insert(CONFIG.to_string(), empty_config());
         let target = Self::read(Value::Object(rest), &path, &mut problems)?;
-        let fits = items.len() <= limits::SENSORS_PER_DEVICE
-            && are_unique(&items, &list_path, &mut problems)
-            && problems.is_empty();
-        fits.then_some((device, Self { items, ..target }))
+        let is_valid = problems.is_empty();
+        is_valid.then_some((device, Self { items, ..target }))
     }
 
-    fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+    pub(crate) fn read(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::open(value, path, problems)?;
         fields.int(
             "schemaVersion",
@@ -177,13 +173,16 @@ impl TargetState {
         );
         let version = fields.int("version", &(0..=i64::MAX), None);
         let needs_deployment = fields.flag("needsDeployment", false);
-        let items = fields.required("config", read_config, "the configuration");
+        let items = fields.required(CONFIG, read_config, "the configuration");
         let setpoints = fields.optional("setpoints", Setpoints::read);
         let hold = fields.optional("hold", HoldSettings::read);
         let commands = fields.optional("commands", Commands::read);
         let look_revision = fields
             .optional("look", revision)
             .map(Option::unwrap_or_default);
+        if fields.take(HELD_CONFIG).is_some() {
+            fields.problem(HELD_CONFIG, "nothing beside a configuration", "a member");
+        }
         let extra = fields.rest();
         Some(Self {
             version: version?,
@@ -214,10 +213,32 @@ fn revision(value: Value, path: &Path<'_>, problems: &mut Problems) -> Option<u6
 /// The members of the document.
 impl Serialize for TargetState {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let items = &self.items;
+        self.serialize_with(serializer, CONFIG, &Config { items })
+    }
+}
+
+struct WithoutConfig<'a>(&'a TargetState);
+
+impl Serialize for WithoutConfig<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(target) = self;
+        target.serialize_with(serializer, HELD_CONFIG, &target.config_fingerprint())
+    }
+}
+
+impl TargetState {
+    /// The members of the document; `config` is the one called `name`.
+    fn serialize_with<S: serde::Serializer>(
+        &self,
+        serializer: S,
+        name: &str,
+        config: &impl Serialize,
+    ) -> Result<S::Ok, S::Error> {
         let Self {
             version,
             needs_deployment,
-            items,
+            items: _,
             look_revision,
             setpoints,
             hold,
@@ -228,7 +249,7 @@ impl Serialize for TargetState {
         members.serialize_entry("schemaVersion", &SCHEMA_VERSION)?;
         members.serialize_entry("version", version)?;
         members.serialize_entry("needsDeployment", needs_deployment)?;
-        members.serialize_entry("config", &Config { items })?;
+        members.serialize_entry(name, config)?;
         members.serialize_entry("setpoints", &setpoints.to_json())?;
         members.serialize_entry("hold", &hold.to_json())?;
         members.serialize_entry("commands", &commands.to_json())?;
@@ -241,14 +262,19 @@ impl Serialize for TargetState {
 }
 
 /// A document of a device: what [`open_envelope`] opens.
-pub(crate) struct Envelope<'a, T>(pub(crate) DeviceId, pub(crate) &'a T);
+pub(crate) struct Envelope<T>(pub(crate) DeviceId, pub(crate) T);
 
-impl<T: Serialize> Serialize for Envelope<'_, T> {
+impl<T: Serialize> Serialize for Envelope<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut envelope = serializer.serialize_map(Some(1))?;
-        envelope.serialize_entry(&self.0, self.1)?;
+        envelope.serialize_entry(&self.0, &self.1)?;
         envelope.end()
     }
+}
+
+/// A configuration without sensors.
+pub(crate) fn empty_config() -> Value {
+    object(SENSORS, Value::Array(Vec::new()))
 }
 
 fn object(key: &str, value: Value) -> Value {
@@ -282,6 +308,46 @@ pub fn config_to_json(items: &[Item]) -> Value {
 pub(crate) struct Config<'a> {
     #[serde(rename = "protocolAdapterDevices")]
     pub(crate) items: &'a [Item],
+}
+
+/// The same, to be written as JSON.
+#[must_use]
+pub const fn config_document(items: &[Item]) -> impl Serialize + '_ {
+    Config { items }
+}
+
+/// Reads the text of `{"protocolAdapterDevices": [ … ]}`, sensor by sensor: every one valid, ids and names unique.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn config_from_slice(text: &[u8]) -> Result<Vec<Item>, Problems> {
+    let mut problems = Problems::default();
+    if let Some(items) = one_by_one(text, &Path::ROOT, &mut problems)
+        && problems.is_empty()
+    {
+        return Ok(items);
+    }
+    // Something is wrong: what, is found out on the whole.
+    let config = serde_json::from_slice(text)
+        .map_err(|error| Problems::one("", "a configuration as JSON", not_json(&error)))?;
+    let mut problems = Problems::default();
+    let items = read_config(config, &Path::ROOT, &mut problems);
+    problems.check(items)
+}
+
+/// The same, without a word on what is wrong with the text as a whole.
+fn one_by_one(text: &[u8], path: &Path<'_>, problems: &mut Problems) -> Option<Vec<Item>> {
+    let config: Members<'_> = serde_json::from_slice(text).ok()?;
+    let sensors = config.get(SENSORS).filter(|_| config.len() == 1)?;
+    let sensors: Vec<&RawValue> = serde_json::from_str(sensors.get()).ok()?;
+    let path = path.key(SENSORS);
+    let mut items = Vec::with_capacity(sensors.len().min(limits::SENSORS_PER_DEVICE));
+    for (index, sensor) in sensors.into_iter().enumerate() {
+        let sensor = serde_json::from_str(sensor.get()).ok()?;
+        items.push(Item::read(sensor, &path.index(index), problems)?);
+    }
+    let fits = items.len() <= limits::SENSORS_PER_DEVICE && are_unique(&items, &path, problems);
+    fits.then_some(items)
 }
 
 /// Reads `{"protocolAdapterDevices": [ … ]}`: every sensor valid, ids and names unique.

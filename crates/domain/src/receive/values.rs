@@ -3,7 +3,11 @@
 
 mod local;
 
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -44,12 +48,20 @@ pub(super) fn merge(
         held_revision,
         held_fingerprint,
         items,
+        accounts,
         resets,
         hold,
         held_commands,
         commands,
     }) = said
     {
+        if !accounts.is_empty() {
+            merged.accounts.extend(accounts);
+            let points = state.target.items.iter();
+            let points = points.flat_map(|item| item.sensor.content().binding.point_names());
+            let points: BTreeSet<PointId> = points.map(|(point, _)| point).collect();
+            merged.accounts.retain(|point, _| points.contains(point));
+        }
         // Within a life of the agent these only grow: a word on something else leaves them out.
         merged.held_revision = merged.held_revision.max(held_revision);
         merged.held_commands = merged.held_commands.max(held_commands);
@@ -137,6 +149,7 @@ fn tell_of_command(
         CommandOutcome::Refused => EventKind::CommandRefused,
         CommandOutcome::Failed => EventKind::CommandFailed,
         CommandOutcome::Expired => EventKind::CommandExpired,
+        CommandOutcome::Cancelled => EventKind::CommandCancelled,
         CommandOutcome::OutcomeUnknown => EventKind::CommandUnknown,
     };
     let Some(record) = state.target.values.commands.get(word.id) else {
@@ -151,6 +164,7 @@ fn tell_of_command(
         "reason": word.reason,
         "at": word.at,
         "tookMs": word.took_ms,
+        "cancelling": record.cancelling,
     });
     change.event(state, context, kind, Some(record.event), payload);
 }
@@ -163,8 +177,7 @@ fn kinds(
     let grew = |of: fn(&SetpointReport) -> u64| of(item) > before.map_or(0, of);
     let became = |is: fn(&SetpointReport) -> bool| is(item) && !before.is_some_and(is);
     let changed = grew(|item| item.changes) && item.last_change.is_some();
-    // After a restart what was booked ahead counts as written: that the account grew says nothing of a write.
-    let wrote = is_same_boot && before.is_some() && grew(|item| item.writes);
+    let wrote = item.written_since(before.filter(|_| is_same_boot)) > 0;
     // Written and read back within one report: verified again, although it was in sync before and after.
     let verified = became(|item| item.conformity == Conformity::InSync)
         || (wrote && item.conformity == Conformity::InSync);

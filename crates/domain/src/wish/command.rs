@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{WishError, changed, outside, sensor_of};
 use crate::{
     document::{
-        command::Command,
+        command::{Command, CommandOutcome},
         hold::{LoopState, Scope},
         point::PointKind,
         sensor::Sensor,
@@ -20,7 +20,7 @@ use crate::{
     limits,
     state::{Change, DeviceState},
     value::PointValue,
-    values::CommandRecord,
+    values::{Cancelling, CommandRecord},
 };
 
 /// A command that an operator gives.
@@ -107,6 +107,7 @@ pub fn command(
             valid_for_ms,
             set_by: context.actor.clone(),
             reason,
+            cancelled: false,
             extra: serde_json::Map::new(),
         },
         set_at: context.now,
@@ -115,6 +116,7 @@ pub fn command(
         // The first event of this change.
         event: state.last_event + 1,
         key,
+        cancelling: None,
     });
     let records = &mut values.commands.records;
     let mut excess = records.len().saturating_sub(limits::COMMANDS_KEPT);
@@ -125,6 +127,46 @@ pub fn command(
     });
     let change = changed(state, values, EventKind::CommandRequested, payload, context);
     Ok((id, Some(change)))
+}
+
+/// Asks for a command not to be begun. Whether it was, nobody but its agent can know, and its word says so. `None`: that was
+/// asked for already, or it is so.
+///
+/// # Errors
+/// There is no such command, or another word on it.
+pub fn cancel(
+    state: &DeviceState,
+    id: CommandId,
+    reason: Option<String>,
+    context: &Context,
+) -> Result<Option<Change>, WishError> {
+    let mut values = state.target.values.clone();
+    let mut records = values.commands.records.iter_mut();
+    let record = records.find(|record| record.command.id == id);
+    let record = record.ok_or(WishError::NoSuchCommand(id))?;
+    let reported = state.reported.as_ref().map(|said| &said.values.commands);
+    match reported.and_then(|words| words.get(&id)) {
+        Some(word) if word.outcome == CommandOutcome::Cancelled => return Ok(None),
+        Some(word) => return Err(WishError::CommandEnded(word.outcome)),
+        None if record.cancelling.is_some() => return Ok(None),
+        None => {}
+    }
+    let payload = json!({
+        "id": id,
+        "pointId": record.command.point_id,
+        "value": record.command.value,
+        "setBy": record.command.set_by,
+        "reason": reason,
+        "revision": values.commands.revision + 1,
+    });
+    record.cancelling = Some(Cancelling {
+        by: context.actor.clone(),
+        reason,
+        at: context.now,
+    });
+    values.commands.revision += 1;
+    let kind = EventKind::CommandCancelRequested;
+    Ok(Some(changed(state, values, kind, payload, context)))
 }
 
 fn in_range(valid_for_ms: u64) -> bool {

@@ -15,7 +15,7 @@ use holdfast_domain::{
     receive::Received,
     row::Actor,
     values::ReportedValues,
-    wish::{CommandRequest, WishError, command, interrupt, kind_of},
+    wish::{CommandRequest, WishError, cancel, command, interrupt, kind_of},
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -122,6 +122,103 @@ fn a_command_is_told_until_the_agent_has_given_its_word() {
         Some(EventKind::CommandRequested)
     );
     assert_eq!(event.payload["setBy"], "anna");
+}
+
+#[test]
+fn cancelling_is_recorded_and_the_agent_says_whether_it_came_in_time() {
+    for (outcome, kind) in [
+        (CommandOutcome::Cancelled, EventKind::CommandCancelled),
+        (CommandOutcome::Verified, EventKind::CommandVerified),
+    ] {
+        let (mut life, mut agent, pulse) = started();
+        let id = give(&mut life, pulse, one(1)).expect("it can be given");
+        let ask = |life: &mut Life, why: &str| {
+            let context = life.context("ben");
+            cancel(&life.state, id, Some(why.into()), &context)
+        };
+        let (etag, from) = (life.state.target.etag(), life.log.len());
+        let change = ask(&mut life, "not now")
+            .expect("it waits")
+            .expect("a change");
+        assert!(change.changes_desired(), "the agent waits for it");
+        life.commit(change);
+        assert_ne!(life.state.target.etag(), etag);
+        assert!(told(&life).items[0].cancelled);
+        let event = &life.log[from];
+        assert_eq!(event.kind, EventKind::CommandCancelRequested);
+        assert_eq!(
+            (
+                event.actor.as_str(),
+                &event.payload["reason"],
+                &event.payload["id"]
+            ),
+            ("ben", &json!("not now"), &json!(id))
+        );
+        assert_eq!(
+            ask(&mut life, "again"),
+            Ok(None),
+            "it was asked for already"
+        );
+
+        let from = life.log.len();
+        says(&mut life, &mut agent, &[word(id, outcome)]);
+        let event = &life.log[from];
+        assert_eq!(event.kind, kind);
+        let by = &event.payload["cancelling"];
+        assert_eq!(
+            (&by["by"], &by["reason"]),
+            (&json!("ben"), &json!("not now"))
+        );
+        let again = ask(&mut life, "again");
+        if outcome == CommandOutcome::Cancelled {
+            assert_eq!(again, Ok(None), "it is so");
+        } else {
+            assert_eq!(again, Err(WishError::CommandEnded(outcome)));
+        }
+    }
+    let (mut life, ..) = started();
+    let nobody = CommandId(uuid(77));
+    let context = life.context("ben");
+    assert_eq!(
+        cancel(&life.state, nobody, None, &context),
+        Err(WishError::NoSuchCommand(nobody))
+    );
+}
+
+#[test]
+fn what_was_begun_is_not_cancelled_and_what_another_may_have_begun_is_unknown() {
+    let mut docket = Docket::default();
+    let offer = |docket: &mut Docket, cancelled: bool, came: Came| {
+        let items = [1, 2].map(|id| Command {
+            cancelled,
+            ..given(id, id, 3_000)
+        });
+        let commands = Commands {
+            revision: 1,
+            items: items.into(),
+        };
+        let over = docket.offer(&commands, 0, came);
+        over.iter()
+            .map(|ending| (ending.id, ending.outcome))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(offer(&mut docket, false, Came::Live), []);
+    assert!(docket.begin(CommandId(uuid(1)), 10).is_some());
+    let waited = CommandId(uuid(2));
+    assert_eq!(
+        offer(&mut docket, true, Came::Live),
+        [(waited, CommandOutcome::Cancelled)]
+    );
+    docket.end(word(waited, CommandOutcome::Cancelled));
+    assert!(docket.begin(waited, 10).is_none());
+    for (came, outcome) in [
+        (Came::AfterRestart, CommandOutcome::Cancelled),
+        (Came::ToAnotherDisk, CommandOutcome::OutcomeUnknown),
+    ] {
+        let over = offer(&mut Docket::default(), true, came);
+        assert!(over.iter().all(|(_, said)| *said == outcome), "{over:?}");
+        assert_eq!(over.len(), 2);
+    }
 }
 
 #[test]
@@ -333,6 +430,7 @@ fn given(id: u128, point: u128, valid_for_ms: u64) -> Command {
         valid_for_ms,
         set_by: Actor::named("anna"),
         reason: None,
+        cancelled: false,
         extra: Map::new(),
     }
 }
@@ -375,8 +473,8 @@ fn the_rules_of_the_point_are_checked_again_at_the_agent() {
 /// What happens to an agent.
 #[derive(Debug, Clone)]
 enum Step {
-    /// The hub offers these, in this order, with these validities.
-    Offer(Vec<(u128, u64)>),
+    /// The hub offers these, in this order, with these validities; `true`: it was cancelled.
+    Offer(Vec<(u128, u64, bool)>),
     /// It begins this of what may be begun.
     Begin(usize),
     /// One of those under way ends.
@@ -388,7 +486,14 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let offer = prop::collection::vec((0..12_u128, prop_oneof![Just(0_u64), 1..500_u64]), 0..8);
+    let offer = prop::collection::vec(
+        (
+            0..12_u128,
+            prop_oneof![Just(0_u64), 1..500_u64],
+            any::<bool>(),
+        ),
+        0..8,
+    );
     let step = prop_oneof![
         3 => offer.prop_map(Step::Offer),
         4 => (0..4_usize).prop_map(Step::Begin),
@@ -417,13 +522,18 @@ proptest! {
             match step {
                 Step::Offer(offered) => {
                     let mut seen = BTreeSet::new();
-                    let offered = offered.into_iter().filter(|(id, _)| seen.insert(*id));
-                    held.items = offered.map(|(id, valid)| given(id, id % 3, valid)).collect();
+                    let offered = offered.into_iter().filter(|(id, ..)| seen.insert(*id));
+                    let told = |(id, valid, cancelled)| Command { cancelled, ..given(id, id % 3, valid) };
+                    held.items = offered.map(told).collect();
                     for item in &held.items {
                         ends.entry(item.id).and_modify(|end| *end = (*end).max(now + item.valid_for_ms))
                             .or_insert(now + item.valid_for_ms);
                     }
                     let over = docket.offer(&held, now, Came::Live);
+                    for item in held.items.iter().filter(|item| item.cancelled) {
+                        let ends = over.iter().any(|ending| ending.id == item.id);
+                        prop_assert!(ends || docket.word(item.id).is_some() || under_way.contains_key(&item.id));
+                    }
                     to_end.extend(over.iter().map(|ending| (ending.id, ending.outcome)));
                 }
                 Step::Begin(which) => {

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use holdfast_domain::{
     DeviceId, Failure, Fingerprint, Health, HealthStatus, Incarnation, Item, Outcome, Path,
-    PointValue, Problems, Report, ReportOrder, Sensor, SensorId, TargetState,
+    PointValue, Problems, Report, ReportOrder, Sensor, SensorId, TargetDocument, TargetState,
     canonical::differing_paths,
     document::{
-        command::Commands, hold::HoldSettings, report::running_fingerprint, setpoint::Setpoints,
+        command::Commands,
+        hold::HoldSettings,
+        report::running_fingerprint,
+        setpoint::Setpoints,
+        target::{config_document, config_from_slice},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -225,6 +229,23 @@ proptest! {
         let text = respelled(&target.to_json(device), seed);
         prop_assert_eq!(TargetState::from_json(parse(&text)), Ok((device, target.clone())));
         prop_assert_eq!(TargetState::from_slice(text.as_bytes()), Ok((device, target.clone())));
+        prop_assert_eq!(TargetDocument::from_slice(text.as_bytes()), Ok((device, TargetDocument::Whole(target.clone()))));
+        let config = serde_json::to_vec(&config_document(&target.items)).expect("JSON");
+        prop_assert_eq!(config_from_slice(&config), Ok(target.items.clone()));
+
+        let text = serde_json::to_vec(&target.changes(device)).expect("JSON");
+        let Ok((_, TargetDocument::Changes(changes))) = TargetDocument::from_slice(&text) else {
+            return Err(TestCaseError::fail("it is without its configuration"));
+        };
+        prop_assert_eq!(changes.held_config(), target.config_fingerprint());
+        prop_assert_eq!(changes.clone().onto(&target.items), Some(target.clone()));
+        prop_assert!(TargetState::from_slice(&text).is_err(), "absent is not empty");
+        if let Some(first) = target.items.first() {
+            prop_assert_eq!(changes.clone().onto(&target.items[1..]), None);
+            let other = Item { config_version: first.config_version + 1, ..first.clone() };
+            let others: Vec<Item> = [other].into_iter().chain(target.items[1..].iter().cloned()).collect();
+            prop_assert_eq!(changes.onto(&others), None);
+        }
         let other = TargetState { needs_deployment: !needs_deployment, ..target.clone() };
         prop_assert_eq!(other.etag(), target.etag(), "derived, so outside the entity tag");
     }

@@ -316,7 +316,7 @@ fn what_was_done_says_who_and_why() {
     assert_eq!(event.payload["reason"], json!("because"));
     assert_eq!(
         event.payload["sensors"],
-        json!([{ "id": id, "change": "updated" }])
+        json!([{ "id": id, "name": "a", "change": "updated" }])
     );
     assert_eq!(
         change.events[1].causation,

@@ -67,6 +67,7 @@ fn tells(
             overruns: 0,
             local,
             local_ended,
+            not_kept: None,
         }),
         ..ReportedValues::default()
     });

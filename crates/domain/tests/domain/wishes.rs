@@ -215,20 +215,20 @@ fn what_happened_to_an_output_is_in_the_log_once() {
     assert_eq!(kinds(&mut life, &mut agent, writing), []);
     let synced = SetpointReport {
         writes: 1,
+        written: 1,
         verified_in_ms: Some(38),
         ..item(Conformity::InSync, Hold::Active, 72.5, revision)
     };
     assert_eq!(
         kinds(&mut life, &mut agent, synced.clone()),
-        [EventKind::SetpointVerified]
+        [EventKind::SetpointWritten, EventKind::SetpointVerified]
     );
-    assert_eq!(
-        life.log.last().expect("an event").payload["tookMs"],
-        json!(38)
-    );
+    let payload = &life.log.last().expect("an event").payload;
+    assert_eq!(payload["tookMs"], json!(38));
     // Disturbed and put back between two reports: nothing of it is lost.
     let restored = SetpointReport {
         writes: 2,
+        written: 2,
         changes: 1,
         last_change: Some(HandChange {
             before: PointValue::Number(72.5),
@@ -283,9 +283,13 @@ fn what_is_booked_ahead_is_no_write_after_a_restart() {
     let synced = item(Conformity::InSync, Hold::Active, 72.5, revision);
     let once = SetpointReport {
         writes: 1,
+        written: 1,
         ..synced.clone()
     };
+    let from = life.log.len();
     says(&mut agent, &mut life, point, once);
+    // Written and read back before the first word on it.
+    assert!(life.kinds_since(from).contains(&EventKind::SetpointWritten));
     agent.reboot();
     agent.work(&life, |_| false);
     let from = life.log.len();
@@ -301,6 +305,39 @@ fn what_is_booked_ahead_is_no_write_after_a_restart() {
     });
     life.report(full);
     assert!(!life.kinds_since(from).contains(&EventKind::SetpointWritten));
+}
+
+#[test]
+fn events_of_a_point_say_what_people_call_it() {
+    let (mut life, mut agent, sensor, point) = boiler();
+    let from = life.log.len();
+    let revision = wish(&mut life, point, request(72.5)).expect("it is new");
+    let synced = item(Conformity::InSync, Hold::Active, 72.5, revision);
+    says(&mut agent, &mut life, point, synced);
+    let context = life.context("anna");
+    let pause =
+        |scope| interrupt(&life.state, scope, None, None, uuid(9), &context).expect("it is there");
+    let (of_sensor, of_point) = (pause(Scope::Sensor(sensor)), pause(Scope::Point(point)));
+    life.commit(of_point);
+    let lifted = resume(&life.state, |_| true, None, &context);
+    life.commit(lifted.expect("it is paused"));
+    let context = life.context("anna");
+    let change = release(&life.state, point, None, &context).expect("it is set");
+    life.commit(change);
+    let told = &life.log[from..];
+    assert!(told.len() >= 5, "{told:?}");
+    for event in told {
+        let Value::Object(payload) = &event.payload else {
+            panic!("{event:?}");
+        };
+        let called = [&payload["sensor"], &payload["point"], &payload["unit"]];
+        assert_eq!(called, ["boiler-1", "target", "°C"], "{event:?}");
+    }
+    let [paused] = &of_sensor.events[..] else {
+        panic!("{of_sensor:?}");
+    };
+    assert_eq!(paused.payload["sensor"], "boiler-1");
+    assert!(paused.payload.get("point").is_none(), "{paused:?}");
 }
 
 #[test]
@@ -489,6 +526,7 @@ fn a_hub_that_was_restored_goes_on_above_what_the_agent_holds() {
             overruns: 0,
             local: None,
             local_ended: None,
+            not_kept: None,
         }),
         ..ReportedValues::default()
     });

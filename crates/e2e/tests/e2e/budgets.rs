@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_device_sim::modbus::{Faults, Function};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
 
 on_both_stores!(
     a_budget_outlives_kills_and_is_reset_once,
-    operators_see_how_the_loop_runs
+    operators_see_how_the_loop_runs,
+    a_write_that_is_refused_is_counted,
 );
 
 const SETPOINT: &str = "/setpoints/boiler/target";
@@ -161,7 +163,8 @@ async fn operators_see_how_the_loop_runs(hub: Hub) {
         "holdfast_devices_drifting{",
         "holdfast_oldest_drift_seconds",
         "holdfast_sensors{",
-        "holdfast_pass_seconds",
+        "holdfast_pass_seconds_count{loop=\"values\"}",
+        "holdfast_commands_waiting 0",
     ];
     // With SQLite both are in one process.
     let is_one = hub.store() == Store::Sqlite;
@@ -179,6 +182,34 @@ async fn operators_see_how_the_loop_runs(hub: Hub) {
     })
     .await;
     agent.stop().await;
+}
+
+async fn a_write_that_is_refused_is_counted(hub: Hub) {
+    let (boiler, device) = boiler(&hub).await;
+    let writing = [
+        Function::WriteSingleRegister,
+        Function::WriteMultipleRegisters,
+    ];
+    boiler.set_faults(Faults::without(&writing));
+    let _agent = device.agent(&hub).started();
+    device.settled(1).await;
+    set(&device, 72.5).await;
+    let shown = stands(&device, "drifting", "refused").await;
+    let why = shown["why"].as_str().unwrap_or_default();
+    assert!(why.contains("illegal function"), "{why}");
+    let refusals = async || {
+        let metrics = hub.admin.get("/metrics").await;
+        let metrics = metrics.as_str().unwrap_or_default().to_owned();
+        let begins = "holdfast_setpoint_refusals_total{hold=\"refused\"} ";
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix(begins));
+        count.map(|count| count.parse::<u64>().expect("a count"))
+    };
+    assert_eq!(refusals().await, Some(1));
+    boiler.clear_faults();
+    set(&device, 73.5).await;
+    stands(&device, "inSync", "active").await;
+    assert_eq!(refusals().await, Some(1), "what is held is no refusal");
 }
 
 /// `up` tells of trouble as a reconciler of its own does.

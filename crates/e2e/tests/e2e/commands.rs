@@ -18,6 +18,7 @@ on_both_stores!(
     what_was_under_way_when_the_agent_was_killed_is_never_repeated,
     nothing_is_begun_while_it_is_stopped,
     a_level_is_set_and_held,
+    what_was_not_begun_can_be_cancelled,
 );
 
 /// The register of the pulse.
@@ -213,6 +214,55 @@ async fn nothing_is_begun_while_it_is_stopped(hub: Hub) {
     })
     .await;
     assert_eq!(writes(&boiler), 1);
+}
+
+async fn what_was_not_begun_can_be_cancelled(hub: Hub) {
+    let (boiler, device) = boiler(&hub).await;
+    let cancel = async |command: &Value, wait: &str| {
+        let id = command["id"].as_str().expect("an id");
+        let path = device.path(&format!("/commands/{id}?reason=not%20now"));
+        let request = device.operator.request("DELETE", &path);
+        send(request.header("prefer", wait)).await
+    };
+    // No agent has it.
+    let mut long = reset(7);
+    long["validForMs"] = json!(600_000);
+    let given = device.ask("POST", "/commands", &long).await;
+    let given = given.good("a command");
+    let asked = cancel(&given, "wait=0").await;
+    asked.is(202);
+    let _agent = device.agent(&hub).started();
+    device.settled(1).await;
+    let told = word(&device, &given).await;
+    assert_eq!(told["outcome"], "cancelled", "{told:#}");
+    let asked = cancel(&given, "wait=0").await;
+    assert_eq!(asked.good("it is so")["outcome"], "cancelled");
+    let [event] = &device.events_of("command.cancelled").await[..] else {
+        panic!("one event");
+    };
+    assert_eq!(event["payload"]["cancelling"]["reason"], "not now");
+
+    // What was carried out can't be taken back, and it is said what became of it.
+    let done = ask(&device, &reset(8), "a").await.good("a command");
+    assert_eq!(done["outcome"], "verified");
+    let late = cancel(&done, "wait=20").await;
+    late.is(409);
+    let detail = late.body["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("verified"), "{detail}");
+    assert_eq!(writes(&boiler), 1, "the first never was");
+
+    // What the account of the pulse says is mirrored, although nothing is set there.
+    eventually("its writes are told", async || {
+        let points = device.operator.all(&device.path("/points")).await;
+        let pulse = points.iter().find(|point| point["name"] == "reset");
+        let pulse = pulse.expect("it is listed");
+        if (&pulse["writes"], pulse["budgetLeft"].is_u64()) == (&json!(1), true) {
+            Ok(())
+        } else {
+            Err(pulse.to_string())
+        }
+    })
+    .await;
 }
 
 async fn a_level_is_set_and_held(hub: Hub) {

@@ -6,7 +6,12 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::support::{hub::Hub, instrument::Instrument, tables::psql, wait::eventually};
+use crate::support::{
+    hub::{Hub, Store},
+    instrument::Instrument,
+    tables::psql,
+    wait::eventually,
+};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -135,4 +140,40 @@ async fn an_instrument_that_stays_away_is_told_of_once_and_so_is_that_it_is_back
     );
     assert_eq!(device.events_of("trouble.began").await.len(), 1);
     assert_eq!(device.events_of("trouble.ended").await.len(), 1);
+}
+
+/// `up` tells too, as its folder says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_tells_of_trouble_once_and_once_that_it_is_over() {
+    let mut hub = Hub::start(Store::Sqlite).await;
+    hub.stop().await;
+    let pager = Pager::start().await;
+    let secret = hub.folder().join("pager.secret");
+    std::fs::write(&secret, SECRET).expect("written");
+    let text = format!(
+        "[reconcile]\ntrouble_after_s = 1\n[[notify.webhooks]]\nname = \"pager\"\nurl = {:?}\nsecret = {:?}\n",
+        pager.url(),
+        format!("file:{}", secret.display()),
+    );
+    std::fs::write(hub.data().join("up.toml"), text).expect("written");
+    hub.bring_up().await;
+    let boiler = Instrument::start().await;
+    let device = hub.device("plant").await;
+    device.add(&boiler.sensor("boiler")).await;
+    let _agent = device.agent(&hub).started();
+    device.settled(1).await;
+    for _ in 0..2 {
+        boiler.unplug().await.expect("its port is kept");
+        let began = pager.call("204 No Content").await;
+        assert_eq!(began.body["type"], "trouble.began");
+        assert_eq!(began.body["data"]["trouble"]["name"], "boiler");
+        assert!(began.header("webhook-signature: ").starts_with("v1,"));
+        boiler.plug().await.expect("its port is kept");
+        // Whatever else had come in between would be found here.
+        let over = pager.call("204 No Content").await;
+        assert_eq!(over.body["type"], "trouble.ended");
+        assert_ne!(over.header("webhook-id: "), began.header("webhook-id: "));
+    }
+    assert_eq!(device.events_of("trouble.began").await.len(), 2);
+    assert_eq!(device.events_of("trouble.ended").await.len(), 2);
 }

@@ -10,7 +10,7 @@ use holdfast_domain::{
 };
 use holdfast_ports::{
     bus::Fresh,
-    hub_link::{HubError, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, Polled, ReportAnswer},
     ledger::TurnedAway,
 };
 use jiff::Timestamp;
@@ -161,10 +161,10 @@ pub struct UpdateFailure {
 /// What is to be done. Each is answered by the event that it names; none is ever cancelled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Ask the hub for a target other than the one with entity tag `held`. → [`Event::Polled`]
+    /// Ask the hub for a target other than the one that is held. → [`Event::Polled`]
     Poll {
-        /// The entity tag; `None`: none is held.
-        held: Option<String>,
+        /// Which that is; `None`: none is held.
+        held: Option<HeldTarget>,
         /// How long the hub may wait for a change, in ms.
         wait_ms: u64,
     },
@@ -248,6 +248,32 @@ pub enum Effect {
     },
     /// Do something for a command. → [`Event::Command`]
     Command(CommandEffect),
+}
+
+impl Effect {
+    /// Is it about values of outputs alone? Then it changes nothing of what the machine knows of its sensors and its hub.
+    pub(crate) const fn is_of_values(&self) -> bool {
+        match self {
+            Self::ReadPoints { .. }
+            | Self::WritePoint { .. }
+            | Self::BookWrites { .. }
+            | Self::Remember(_) => true,
+            Self::Poll { .. }
+            | Self::Hold(_)
+            | Self::Start { .. }
+            | Self::Update { .. }
+            | Self::Stop { .. }
+            | Self::Verify
+            | Self::NoteWorked(_)
+            | Self::KeepEstablished(_)
+            | Self::Forget(_)
+            | Self::Report(_)
+            | Self::Reincarnate
+            | Self::NoteTurnedAway(_)
+            | Self::Command(_)
+            | Self::Answer { .. } => false,
+        }
+    }
 }
 
 /// How long the machine waits for what.

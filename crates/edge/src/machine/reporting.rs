@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
     CommandId, Health, Incarnation, Item, Outcome, PointId, Report, ReportOrder, ResetId, SensorId,
-    document::report::{REFUSED_VERSION, running_fingerprint},
+    document::{
+        report::{REFUSED_VERSION, running_fingerprint},
+        setpoint::AccountReport,
+    },
     values::ReportedValues,
 };
 use holdfast_ports::hub_link::{HubError, ReportAnswer};
@@ -18,6 +21,7 @@ use super::{
     Effect, Machine, Now,
     slot::{Changed, Slot},
     target::share,
+    unkept::Unkept,
 };
 
 /// How long a report waits for the note that a version was worked through, in ms: one write to the disk. So "all of it
@@ -328,13 +332,44 @@ impl Machine {
             ..
         } = pending;
         let says = *full || *header || !outputs.is_empty() || !commands.is_empty();
-        let is_used = self.holding.is_used() || self.commands.is_used();
-        (says && is_used).then(|| ReportedValues {
-            held_commands: self.commands.revision(),
-            commands: self.commands.words((!full).then_some(commands)),
-            resets: self.resets_done(*full || *header),
-            ..self.holding.report((!full).then_some(outputs), now)
+        let unkept = self.polling.unkept().map(Unkept::error);
+        let is_used = self.holding.is_used() || self.commands.is_used() || unkept.is_some();
+        (says && is_used).then(|| {
+            let which = (!full).then_some(outputs);
+            let mut values = ReportedValues {
+                held_commands: self.commands.revision(),
+                commands: self.commands.words((!full).then_some(commands)),
+                accounts: self.accounts(which, now),
+                resets: self.resets_done(*full || *header),
+                ..self.holding.report(which, now)
+            };
+            if let Some(hold) = &mut values.hold {
+                hold.not_kept = unkept.map(str::to_owned);
+            }
+            values
         })
+    }
+
+    /// What the accounts say of points that are no outputs: of these, or of all that were ever written.
+    fn accounts(
+        &self,
+        which: Option<&BTreeSet<PointId>>,
+        now: Now,
+    ) -> BTreeMap<PointId, AccountReport> {
+        let is_said =
+            |point: &PointId, writes: u64| which.map_or(writes > 0, |which| which.contains(point));
+        let accounts = self.holding.other_accounts();
+        accounts
+            .filter(|(point, budget)| is_said(point, budget.writes()))
+            .filter_map(|(point, budget)| {
+                let (_, rules) = self.place(*point)?;
+                let report = AccountReport {
+                    writes: budget.writes(),
+                    budget_left: budget.view(&rules.budget, now.ms).lifetime,
+                };
+                Some((*point, report))
+            })
+            .collect()
     }
 
     /// The resets of write budgets that are carried out. They come with what is held.

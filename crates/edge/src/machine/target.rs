@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
 use holdfast_domain::{Fingerprint, Item, SensorId, TargetState};
-use holdfast_ports::hub_link::{HubError, Polled};
+use holdfast_ports::hub_link::{HeldTarget, HubError, Polled};
 
 use super::{Effect, Machine, Now, slot::Changed, unkept::Unkept};
 
@@ -186,7 +186,7 @@ impl Machine {
         if self.next_poll_at().is_some_and(|at| at <= now.ms) {
             self.polling.in_flight = true;
             self.polling.started_at = now.ms;
-            let held = self.target.held.as_ref().map(|target| target.etag());
+            let held = self.target.held.as_deref().map(HeldTarget::of);
             effects.push(Effect::Poll {
                 held,
                 wait_ms: self.poll_wait_ms(),
@@ -216,6 +216,21 @@ impl Machine {
             Ok(Polled::Target(target)) => {
                 self.hub_answered(now);
                 self.offered(*target, now, random, effects);
+            }
+            Ok(Polled::Changes(changes)) => {
+                let held = self.target.held.as_deref();
+                match held.and_then(|held| changes.onto(&held.items)) {
+                    Some(target) => {
+                        self.hub_answered(now);
+                        self.offered(target, now, random, effects);
+                    }
+                    None => {
+                        let error =
+                            "the hub's target leaves out another configuration than the one held";
+                        self.poll_later(now, random);
+                        self.hub_failed(&HubError::Unreachable(error.to_owned()), now);
+                    }
+                }
             }
             Err(HubError::Cut(_)) if self.was_held_long(now) => {
                 self.polling.failures = 0;
@@ -262,6 +277,7 @@ impl Machine {
     fn forget_unkept(&mut self) {
         if self.polling.unkept.take().is_some() {
             self.reporting.outcome_changed(Changed::Yes);
+            self.reporting.header_changed();
         }
     }
 
@@ -308,6 +324,9 @@ impl Machine {
             let (unkept, changed) = Unkept::after(self.polling.unkept.take(), target, error);
             self.polling.unkept = Some(unkept);
             self.reporting.outcome_changed(changed);
+            if changed == Changed::Yes {
+                self.reporting.header_changed();
+            }
             self.poll_later(now, random);
             return;
         }
@@ -322,10 +341,17 @@ impl Machine {
             self.target.looked = target.look_revision;
         }
         self.set_refused(None);
+        let before = self.target.held.take();
+        let is_configured = before.is_some_and(|before| has_same_items(&before, &target));
         self.target.held = Some(aged(target, now.ms - self.polling.offered_at));
-        self.retarget();
+        if !is_configured {
+            self.retarget();
+        }
         self.take_wishes(now, false);
         self.take_commands(now, effects);
+        if is_configured {
+            return;
+        }
         let before = self.established.len();
         self.established
             .retain(|id, _| self.wanted.contains_key(id));
@@ -371,6 +397,15 @@ impl Machine {
             }
         }
     }
+}
+
+/// Are the sensors of a target those of the one held, because it came without them? Then nothing is to be done for it.
+fn has_same_items(held: &TargetState, target: &TargetState) -> bool {
+    let pairs = held.items.iter().zip(&target.items);
+    held.items.len() == target.items.len()
+        && pairs.into_iter().all(|(held, item)| {
+            Arc::ptr_eq(&held.sensor, &item.sensor) && held.config_version == item.config_version
+        })
 }
 
 /// A target `ms` after the hub gave it: what ends by itself does so sooner by that. The time in which it was made durable

@@ -1,5 +1,6 @@
 //! A target that could not be made durable: nothing is done for it, and the hub hears why, as the failure of each of its
-//! contents that does not run, and of each sensor that runs on although it is wanted no more.
+//! contents that does not run, and of each sensor that runs on although it is wanted no more; and, because setpoints, settings
+//! and commands have no failures, with how the value loop runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +50,11 @@ impl Unkept {
                 (after, Changed::Yes)
             }
         }
+    }
+
+    /// Why.
+    pub(super) fn error(&self) -> &str {
+        &self.error
     }
 
     /// Adds its failures to those of sensors: a content that is wanted and runs, or that failed by itself, has none. One that

@@ -85,6 +85,14 @@ struct Entry {
 }
 
 impl Points {
+    /// None yet, and room for so many: there are tens of thousands, and no more come.
+    fn of_so_many(count: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(count),
+            places: HashMap::with_capacity(count),
+        }
+    }
+
     /// The entry of `point`, which is most likely at `expected`: an adapter gives its points in the same order each time.
     fn place(&self, point: PointId, expected: usize) -> Option<usize> {
         if self
@@ -145,7 +153,10 @@ impl ReadingSink for HubReadings {
         let mut kept = self.lock();
         let Kept { sensors, changed } = &mut *kept;
         let before = changed.len();
-        let points = sensors.entry(sensor).or_default();
+        let most = self.settings.points_per_sensor;
+        let points = sensors
+            .entry(sensor)
+            .or_insert_with(|| Points::of_so_many(readings.len().min(most)));
         for (expected, reading) in readings.iter().enumerate() {
             let place = match points.place(reading.point, expected) {
                 Some(place) if points.entries[place].says(reading) => continue,
@@ -158,7 +169,7 @@ impl ReadingSink for HubReadings {
                     place
                 }
                 None => {
-                    if points.entries.len() >= self.settings.points_per_sensor {
+                    if points.entries.len() >= most {
                         *points = Points::default();
                         changed.retain(|(of, _)| *of != sensor);
                     }
@@ -260,7 +271,12 @@ impl HubReadings {
             entry.waits = false;
             Some(entry.record(sensor))
         };
-        changed.drain(..size).filter_map(record).collect()
+        let batch = changed.drain(..size).filter_map(record).collect();
+        if changed.is_empty() {
+            // At first everything is new; seldom later.
+            changed.shrink_to(self.settings.batch);
+        }
+        batch
     }
 
     /// What was not taken waits again, unless a newer reading of the point does already.

@@ -7,6 +7,7 @@ use holdfast_domain::{
     document::{
         command::{Command, CommandOutcome, CommandReport, Commands},
         hold::{HoldSettings, Pause, Scope},
+        setpoint::AccountReport,
     },
     hold::{PointRules, WriteOutcome},
     row::Actor,
@@ -64,6 +65,8 @@ pub(super) struct World {
     pub(super) words: BTreeMap<CommandId, CommandReport>,
     /// What every report ever said, in order.
     pub(super) said: Vec<CommandReport>,
+    /// What reports said last of accounts.
+    pub(super) accounts: BTreeMap<PointId, AccountReport>,
     pub(super) values: BTreeMap<PointId, PointValue>,
     /// Each write that reached the instrument, and when.
     pub(super) writes: Vec<(CommandId, u64)>,
@@ -103,6 +106,7 @@ impl World {
             until: BTreeMap::new(),
             words: BTreeMap::new(),
             said: Vec::new(),
+            accounts: BTreeMap::new(),
             values: values.into(),
             writes: Vec::new(),
             answer: WriteOutcome::Acknowledged,
@@ -131,8 +135,16 @@ impl World {
             valid_for_ms,
             set_by: Actor::named("anna"),
             reason: None,
+            cancelled: false,
             extra: serde_json::Map::new(),
         });
+    }
+
+    pub(super) fn cancel(&mut self, number: u128) {
+        self.target.commands.revision += 1;
+        let mut items = self.target.commands.items.iter_mut();
+        let command = items.find(|command| command.id == id(number));
+        command.expect("it was given").cancelled = true;
     }
 
     pub(super) fn rules(&self) -> PointRules {
@@ -233,7 +245,7 @@ impl World {
             Effect::Report(_) if self.hub_is_away => Event::Reported(Err(crate::rig::away())),
             Effect::Poll { held, .. } => {
                 let document = self.document();
-                let is_held = held == Some(document.etag());
+                let is_held = held.is_some_and(|held| held.etag == document.etag());
                 Event::Polled(Ok(if is_held {
                     Polled::Unchanged
                 } else {
@@ -241,13 +253,12 @@ impl World {
                 }))
             }
             Effect::Report(report) => {
-                for word in report
-                    .values
-                    .into_iter()
-                    .flat_map(|values| values.commands.into_values())
-                {
-                    self.said.push(word.clone());
-                    self.words.entry(word.id).or_insert(word);
+                if let Some(values) = report.values {
+                    self.accounts.extend(values.accounts);
+                    for word in values.commands.into_values() {
+                        self.said.push(word.clone());
+                        self.words.entry(word.id).or_insert(word);
+                    }
                 }
                 Event::Reported(Ok(ReportAnswer::Taken))
             }

@@ -320,12 +320,18 @@ fn a_disk_that_is_new_begins_nothing_that_was_given_before() {
 
 /// Two commands, a stop between them on the way, and kills at these half steps. Whatever they hit, nothing is written
 /// twice, nothing late, and each command gets a word that fits what was done.
-fn killed_at(kills: &[u64]) -> u64 {
+fn killed_at(kills: &[u64], cancelled_after: Option<u64>) -> u64 {
     let mut world = World::of(guarded());
     world.kills = kills.to_vec();
     world.give(1, 3_000);
     world.give(2, 10_000);
-    world.run(400);
+    let ms = cancelled_after.unwrap_or_default().min(400);
+    world.run(ms);
+    if cancelled_after.is_some() {
+        world.cancel(1);
+        world.cancel(2);
+    }
+    world.run(400 - ms);
     world.give(3, 2_000);
     world.run(40_000);
     for number in 1..=3 {
@@ -371,11 +377,76 @@ fn killed_at(kills: &[u64]) -> u64 {
 fn killed_at_every_boundary_nothing_is_written_twice() {
     // Beyond so many half steps nothing of the commands happens any more.
     const INTERESTING: u64 = 90;
-    assert!(killed_at(&[]) > INTERESTING);
+    assert!(killed_at(&[], None) > INTERESTING);
     for first in 0..INTERESTING {
-        killed_at(&[first]);
+        killed_at(&[first], None);
         for second in (first + 1..INTERESTING).step_by(4) {
-            killed_at(&[first, second]);
+            killed_at(&[first, second], None);
         }
     }
+}
+
+#[test]
+fn killed_at_every_boundary_what_is_cancelled_is_told_as_it_was() {
+    for ms in (0..400).step_by(7) {
+        killed_at(&[], Some(ms));
+    }
+    for ms in [0, 3, 8, 40, 200] {
+        for kill in 0..90 {
+            killed_at(&[kill], Some(ms));
+        }
+    }
+}
+
+#[test]
+fn what_was_not_begun_can_be_cancelled_and_what_was_begun_comes_to_its_end() {
+    let mut world = World::of(plant(json!({ "settleMs": 5_000 })));
+    world.give(1, 30_000);
+    world.give(2, 30_000);
+    while world.writes.is_empty() {
+        world.run(1);
+    }
+    world.cancel(1);
+    world.cancel(2);
+    world.run(20_000);
+    assert_eq!(world.word(1).0, CommandOutcome::Verified, "it was begun");
+    let (outcome, why) = world.word(2);
+    assert_eq!(outcome, CommandOutcome::Cancelled);
+    assert_eq!(why, "it was cancelled before it was begun");
+    assert_eq!(world.writes.len(), 1);
+    assert_eq!(world.said.len(), 2, "one word each");
+
+    let mut world = World::of(plant(json!({})));
+    world.hub_is_away = true;
+    world.give(1, 3_000);
+    world.cancel(1);
+    world.run(1_000);
+    world.hub_is_away = false;
+    world.run(20_000);
+    assert_eq!(
+        world.word(1).0,
+        CommandOutcome::Cancelled,
+        "it never waited"
+    );
+    assert_eq!(world.writes, []);
+}
+
+#[test]
+fn what_the_account_of_a_pulse_says_goes_with_the_word() {
+    let mut world = World::of(plant(
+        json!({ "writeBudget": { "perDay": 100, "lifetime": 1_000 } }),
+    ));
+    world.give(1, 3_000);
+    world.run(5_000);
+    assert_eq!(world.word(1).0, CommandOutcome::Verified);
+    let said = world.accounts[&point_id(START)];
+    assert_eq!((said.writes, said.budget_left), (1, 999));
+    world.give(2, 3_000);
+    world.run(5_000);
+    assert_eq!(world.accounts[&point_id(START)].writes, 2);
+    // A boot's first report says it too; what was booked ahead counts as written.
+    world.accounts.clear();
+    world.restart();
+    world.run(5_000);
+    assert_eq!(world.accounts[&point_id(START)].writes, 10);
 }

@@ -69,6 +69,35 @@ fn slower_passes_are_told_once_and_the_interval_that_is_kept_with_them() {
 }
 
 #[test]
+fn passes_that_fit_into_the_interval_do_not_change_what_is_told_of_it() {
+    let mut target = set(plant_target(&[1]), &[(1, 72.5, 1)]);
+    target.hold.revision = 1;
+    target.hold.interval_ms = 3_000;
+    let mut rig = Rig::running(target);
+    let mut plant = Plant::of(&[(1, 72.5)]);
+    plant.delays = vec![2_600];
+    run(&mut rig, &mut plant, 60_000);
+    rig.counts.clear();
+    // An hour: a full report says it all again.
+    let heard = run(&mut rig, &mut plant, 3_600_000);
+    let said = told(&heard).pop().expect("a full report");
+    assert_eq!((said.pass_ms, said.interval_ms), (Some(5_000), 3_000));
+    assert!(
+        (1_190..=1_210).contains(&rig.count("read")),
+        "{:?}",
+        rig.counts
+    );
+    // Now and then one that does not fit is no news; if they go on, it is.
+    plant.delays = vec![3_200, 3_200, 2_600];
+    let heard = run(&mut rig, &mut plant, 600_000);
+    assert!(told(&heard).iter().all(|said| said.interval_ms == 3_000));
+    plant.delays = vec![3_200];
+    let heard = run(&mut rig, &mut plant, 600_000);
+    let said = told(&heard).pop().expect("it is told");
+    assert_eq!((said.pass_ms, said.interval_ms), (Some(5_000), 6_250));
+}
+
+#[test]
 fn a_busy_machine_looks_less_often_and_says_so() {
     let (mut rig, mut plant) = settled();
     rig.event(Event::Pressure(Some(Pressure(600))));

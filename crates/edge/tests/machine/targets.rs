@@ -1,13 +1,13 @@
 //! Which target is taken, and when it counts as worked through.
 
-use holdfast_domain::{Failure, TargetState};
+use holdfast_domain::{Failure, Report, TargetDocument, TargetState};
 use holdfast_edge::machine::{Effect, Event};
-use holdfast_ports::hub_link::{Polled, ReportAnswer};
+use holdfast_ports::hub_link::{HeldTarget, Polled, ReportAnswer};
 use serde_json::json;
 
 use crate::{
     rig::{Rig, held},
-    support::{changed, sensor, sensor_id, target},
+    support::{DEVICE, changed, sensor, sensor_id, target},
 };
 
 #[test]
@@ -40,7 +40,7 @@ fn a_target_that_could_not_be_kept_is_asked_for_again() {
     };
     assert_eq!(
         held,
-        Some(target(1, []).etag()),
+        Some(HeldTarget::of(&target(1, []))),
         "it does not claim what it does not hold"
     );
 }
@@ -66,7 +66,7 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
     rig.pass(100);
     let report = rig.report_taken();
     assert_eq!(report.held_version, 1);
-    let outcome = report.outcome.expect("what failed");
+    let outcome = report.outcome.clone().expect("what failed");
     assert_eq!((outcome.version, outcome.running.len()), (1, 2));
     let told = |failures: &[Failure]| {
         let told = failures.iter();
@@ -79,6 +79,18 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
     assert_eq!(
         error,
         "the agent could not keep target version 2: no space left on device"
+    );
+    let hold = |report: &Report| {
+        report
+            .values
+            .as_ref()
+            .and_then(|values| values.hold.clone())
+    };
+    let said = hold(&report).expect("how the value loop runs");
+    assert_eq!(
+        said.not_kept.as_ref(),
+        Some(error),
+        "for setpoints and settings too"
     );
 
     // Once more is no news, however it is said.
@@ -142,10 +154,96 @@ fn an_agent_without_a_copy_never_claims_one() {
     assert_eq!(
         rig.take("poll"),
         Effect::Poll {
-            held: Some(target(0, []).etag()),
+            held: Some(HeldTarget::of(&target(0, []))),
             wait_ms: 30_000
         }
     );
+}
+
+/// As the hub gives a target to who holds its configuration.
+fn without_config(target: &TargetState) -> Event {
+    let text = serde_json::to_vec(&target.changes(DEVICE)).expect("JSON");
+    match TargetDocument::from_slice(&text).expect("a target").1 {
+        TargetDocument::Changes(changes) => Event::Polled(Ok(Polled::Changes(Box::new(changes)))),
+        TargetDocument::Whole(target) => panic!("{target:?} has a configuration"),
+    }
+}
+
+#[test]
+fn a_target_without_its_configuration_is_one_with_the_configuration_held() {
+    let before = target(1, [sensor(1), sensor(2)]);
+    let mut rig = Rig::running(before.clone());
+    let mut after = before.clone();
+    after.hold.revision = 4;
+    after.hold.interval_ms = 700;
+    rig.take("poll");
+    rig.event(without_config(&after));
+    let Effect::Hold(kept) = rig.take("hold") else {
+        unreachable!()
+    };
+    assert_eq!(*kept, after, "all of it is made durable");
+    rig.event(Event::Held(Ok(())));
+    assert_eq!(
+        rig.take("poll"),
+        Effect::Poll {
+            held: Some(HeldTarget::of(&after)),
+            wait_ms: 30_000
+        }
+    );
+    rig.pass(100);
+    let report = rig.report_taken();
+    let hold = report.values.expect("it speaks of the loop").hold;
+    assert_eq!(hold.expect("of its settings").held_revision, 4);
+    for verb in ["start", "stop", "update", "note"] {
+        assert_eq!(rig.count(verb), 0, "{verb}");
+    }
+}
+
+/// What fails goes on being tried, as if the target had come whole.
+#[test]
+fn a_sensor_that_failed_is_tried_again_after_a_target_without_its_configuration() {
+    let before = target(2, [sensor(1)]);
+    let mut rig = Rig::running(target(1, []));
+    rig.offer_and_hold(before.clone());
+    rig.fail(sensor_id(1), "no answer");
+    rig.wait_for(|effect| matches!(effect, Effect::Poll { .. }));
+    let mut after = before;
+    after.hold.revision = 4;
+    rig.take("poll");
+    rig.event(without_config(&after));
+    rig.take("hold");
+    rig.event(Event::Held(Ok(())));
+    rig.wait_for(|effect| matches!(effect, Effect::Start { .. }));
+    rig.succeed(sensor_id(1));
+    rig.answer_everything();
+    assert_eq!(rig.machine.status().worked_version, 2);
+}
+
+#[test]
+fn a_target_without_another_configuration_than_the_one_held_is_none() {
+    let mut rig = Rig::running(target(1, [sensor(1)]));
+    let other = target(1, [changed(1, json!({ "pollInterval": 777 }))]);
+    rig.take("poll");
+    rig.event(without_config(&other));
+    assert!(
+        !rig.verbs().contains(&"hold"),
+        "absent is not empty, nor what is held"
+    );
+    assert!(!rig.verbs().contains(&"poll"), "not at once");
+    let trouble = rig
+        .machine
+        .status()
+        .hub
+        .trouble
+        .expect("the hub is at fault");
+    assert!(trouble.contains("configuration"), "{trouble}");
+    rig.wait_for(|effect| matches!(effect, Effect::Poll { .. }));
+
+    let mut rig = Rig::boot(held(None));
+    rig.report_taken();
+    rig.take("poll");
+    rig.event(without_config(&target(0, [])));
+    assert!(!rig.verbs().contains(&"hold"), "nothing is held");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use holdfast_domain::{
-    Incarnation, PointId, Report, ReportOrder,
+    Incarnation, PointId, Report, ReportOrder, TargetDocument,
     edit::{Edit, edit},
     event::Context,
     receive::{Received, receive},
@@ -15,7 +15,7 @@ use holdfast_domain::{
     state::DeviceState,
 };
 use holdfast_ports::{
-    hub_link::{HubError, HubLink, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, HubLink, Polled, ReportAnswer},
     store::PointRecord,
 };
 use jiff::Timestamp;
@@ -55,20 +55,23 @@ impl HubModel {
         }
     }
 
-    pub(crate) fn poll(&self, held: Option<&str>) -> Polled {
-        if held == Some(&self.state.target.etag()) {
+    pub(crate) fn poll(&self, held: Option<&HeldTarget>) -> Polled {
+        if held.is_some_and(|held| held.etag == self.state.target.etag()) {
             return Polled::Unchanged;
         }
+        let target = self.state.target_state(super::start_of_time());
+        let is_configured = held.is_some_and(|held| held.config == target.config_fingerprint());
         // Over the wire and back: what can't be read on the other side must not pass here.
-        let document = self
-            .state
-            .target_state(super::start_of_time())
-            .to_json(super::DEVICE);
-        Polled::Target(Box::new(
-            holdfast_domain::TargetState::from_json(document)
-                .expect("a target")
-                .1,
-        ))
+        let text = if is_configured {
+            serde_json::to_vec(&target.changes(super::DEVICE))
+        } else {
+            serde_json::to_vec(&target.document(super::DEVICE))
+        };
+        let read = TargetDocument::from_slice(&text.expect("JSON")).expect("a target");
+        match read.1 {
+            TargetDocument::Whole(target) => Polled::Target(Box::new(target)),
+            TargetDocument::Changes(changes) => Polled::Changes(Box::new(changes)),
+        }
     }
 
     pub(crate) fn report(&mut self, report: &Report, now: Timestamp) -> ReportAnswer {
@@ -117,6 +120,8 @@ pub(crate) struct FakeHub {
     /// A point whose readings it never takes.
     pub(crate) unwanted: Mutex<Option<PointId>>,
     pub(crate) polls: Mutex<u64>,
+    /// Targets that were given: all of one, and without its configuration.
+    pub(crate) given: Mutex<(u64, u64)>,
 }
 
 impl FakeHub {
@@ -129,6 +134,7 @@ impl FakeHub {
             readings: Mutex::default(),
             unwanted: Mutex::default(),
             polls: Mutex::default(),
+            given: Mutex::default(),
         })
     }
 
@@ -172,7 +178,7 @@ impl FakeHub {
 
 #[async_trait]
 impl HubLink for FakeHub {
-    async fn poll(&self, held: Option<&str>, wait: Duration) -> Result<Polled, HubError> {
+    async fn poll(&self, held: Option<&HeldTarget>, wait: Duration) -> Result<Polled, HubError> {
         *self.polls.lock().unwrap() += 1;
         let mut changed = self.changed.subscribe();
         let deadline = tokio::time::Instant::now() + wait;
@@ -181,7 +187,14 @@ impl HubLink for FakeHub {
                 return Err(error);
             }
             let answer = self.model.lock().unwrap().poll(held);
+            let (whole, changes) = match answer {
+                Polled::Unchanged => (0, 0),
+                Polled::Target(_) => (1, 0),
+                Polled::Changes(_) => (0, 1),
+            };
             if answer != Polled::Unchanged {
+                let mut given = self.given.lock().unwrap();
+                *given = (given.0 + whole, given.1 + changes);
                 return Ok(answer);
             }
             if tokio::time::timeout_at(deadline, changed.changed())

@@ -1,4 +1,5 @@
-//! Bodies: of the media type that is wanted, and not larger than is allowed.
+//! Bodies: of the media type that is wanted, and not larger than is allowed. What is sent where nothing is taken is refused:
+//! whoever sent it meant something by it.
 
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use holdfast_domain::{Problems, not_json};
-use holdfast_wire::problem::types;
+use holdfast_wire::{Request as _, Why, problem::types};
 use serde_json::Value;
 
 use crate::{
     App, BODY_BYTES, SMALL_BODY_BYTES, bounds,
+    extract::Query,
     problem::{ApiProblem, ApiResult},
 };
 
@@ -53,10 +55,77 @@ impl<const MOST: usize> FromRequest<App> for JsonDocument<MOST> {
 
     async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
         let JsonBytes(bytes) = JsonBytes::<MOST>::from_request(request, app).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let problems = Problems::one("", "a JSON document", not_json(&error));
-            ApiProblem::bad_parameters(&problems)
-        })
+        document(&bytes).map(Self)
+    }
+}
+
+fn document(bytes: &[u8]) -> ApiResult<Value> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let problems = Problems::one("", "a JSON document", not_json(&error));
+        ApiProblem::bad_parameters(&problems)
+    })
+}
+
+impl<const MOST: usize> JsonBytes<MOST> {
+    /// These bytes were found to be wrong by whoever looked into them: no JSON at all, or a document with `problems`. They
+    /// are read once more for that, because they are wrong anyway.
+    pub(crate) fn wrong(&self, problems: &Problems) -> ApiProblem {
+        match document(&self.0) {
+            Ok(_) => ApiProblem::invalid(problems),
+            Err(no_json) => no_json,
+        }
+    }
+}
+
+/// No body, or one that says nothing (`{}`).
+pub(crate) struct NoBody;
+
+impl FromRequest<App> for NoBody {
+    type Rejection = ApiProblem;
+
+    async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
+        let bytes = read(app, request.into_body(), SMALL_BODY_BYTES).await?;
+        let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+        if bytes.trim_ascii().is_empty() || document(&bytes).as_ref().is_ok_and(is_empty) {
+            return Ok(Self);
+        }
+        let expected = "no body: all that is taken here stands in the path and the parameters";
+        let found = format!("{} bytes", bytes.len());
+        Err(ApiProblem::bad_request("body", expected, found))
+    }
+}
+
+/// Why, in a body that need not be there.
+pub(crate) struct GivenWhy(Why);
+
+impl FromRequest<App> for GivenWhy {
+    type Rejection = ApiProblem;
+
+    async fn from_request(request: Request, app: &App) -> ApiResult<Self> {
+        let right = is_json(request.headers());
+        let found = media_type(request.headers());
+        let bytes = read(app, request.into_body(), SMALL_BODY_BYTES).await?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self(Why::default()));
+        }
+        if !right {
+            return Err(wrong_type("application/json", &found));
+        }
+        let why = Why::from_json(document(&bytes)?);
+        why.map(Self)
+            .map_err(|problems| ApiProblem::invalid(&problems))
+    }
+}
+
+impl GivenWhy {
+    /// The reason of the body, else that of the parameter; only one of them may be there.
+    pub(crate) fn or_of(self, query: &mut Query) -> Option<String> {
+        let Self(Why { reason: given }) = self;
+        let asked = query.reason();
+        if let (Some(_), Some(asked)) = (&given, &asked) {
+            query.problem("reason", "the reason once: in the body, or here", asked);
+        }
+        given.or(asked)
     }
 }
 

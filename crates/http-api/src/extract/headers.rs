@@ -6,6 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderName, HeaderValue, header, request::Parts},
 };
+use holdfast_domain::Fingerprint;
 use holdfast_wire::routes::{self, MAX_WAIT_S};
 
 use crate::{
@@ -120,21 +121,36 @@ impl FromRequestParts<App> for Wait {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
-        const PREFER: HeaderName = HeaderName::from_static("prefer");
-        let given = parts
-            .headers
-            .get_all(PREFER)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let wait = given
-            .flat_map(|value| value.split([',', ';']))
-            .filter_map(|preference| preference.trim().split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-            .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse::<u64>().ok());
+        let wait = preferred(parts, "wait").and_then(|seconds| seconds.parse::<u64>().ok());
         Ok(Self(Duration::from_secs(
             wait.unwrap_or(0).min(u64::from(MAX_WAIT_S)),
         )))
     }
+}
+
+/// `Prefer: changes="b3:…"`: the identity of the configuration that an agent holds, which may be left out of its target.
+pub(crate) struct HeldConfig(pub(crate) Option<Fingerprint>);
+
+impl FromRequestParts<App> for HeldConfig {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> ApiResult<Self> {
+        let held = preferred(parts, routes::CHANGES);
+        Ok(Self(held.and_then(|text| text.parse().ok())))
+    }
+}
+
+/// The value of a preference, without its quotes.
+fn preferred<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    const PREFER: HeaderName = HeaderName::from_static("prefer");
+    let given = parts.headers.get_all(PREFER);
+    given
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .filter_map(|preference| preference.trim().split_once('='))
+        .find(|(given, _)| given.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 fn shortened(text: &str) -> String {

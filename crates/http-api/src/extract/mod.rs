@@ -7,8 +7,8 @@ mod headers;
 mod path;
 mod query;
 
-pub(crate) use body::{Form, JsonBytes, JsonDocument, SmallDocument};
-pub(crate) use headers::{IdempotencyKey, IfMatch, IfNoneMatch, IfRevision, Wait};
+pub(crate) use body::{Form, GivenWhy, JsonBytes, JsonDocument, NoBody, SmallDocument};
+pub(crate) use headers::{HeldConfig, IdempotencyKey, IfMatch, IfNoneMatch, IfRevision, Wait};
 pub(crate) use path::{
     CommandPath, DevicePath, PausePath, PointKey, PointPath, SensorPath, TokenPath,
 };

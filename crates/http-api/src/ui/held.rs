@@ -11,10 +11,12 @@ use holdfast_domain::{
     state::DeviceState,
     values::Interruption,
 };
-use holdfast_wire::{FleetReconciliation, LoopCounts, ReconciliationView, SetpointView};
+use holdfast_wire::{
+    FleetReconciliation, LoopCounts, ReconciliationView, SetpointView, said::short_value,
+};
 use jiff::Timestamp;
 
-use crate::ui::view::{Chip, Stamp, interval, short_value};
+use crate::ui::view::{Chip, Stamp, interval};
 
 /// How the value loop of a device runs.
 pub(super) struct LoopPanel {

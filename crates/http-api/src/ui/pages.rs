@@ -32,7 +32,7 @@ use crate::{
     rows,
     ui::{
         Layout, PageError,
-        event::{EventLine, PartNames},
+        event::EventLine,
         held::{FleetPanel, LoopPanel, SetpointLine, loop_chip, value_chips},
         page, rendered,
         view::{Chip, PointLine, SensorLine, Stamp, device_chip, sensor_chips},
@@ -280,7 +280,6 @@ async fn device_content(
     let latest = log::latest(app, &filter, EVENTS).await?;
     let now = app.hub.now();
     let (setpoints, setpoint_count) = SetpointLine::all(&state, now, ROWS as usize);
-    let names = part_names(&state);
     Ok(DevicePage {
         line: device_line(devices::of_state(&state), Vec::new()),
         values: LoopPanel::of(&state, now, may_act),
@@ -308,22 +307,9 @@ async fn device_content(
         with_device: false,
         events: latest
             .into_iter()
-            .map(|event| EventLine::of(&event, None, &names))
+            .map(|event| EventLine::of(&event, None))
             .collect(),
     })
-}
-
-/// What people call a device's sensors and points.
-fn part_names(state: &DeviceState) -> PartNames {
-    let mut names = PartNames::new();
-    let items = state.target.items.iter();
-    for sensor in items.map(|item| &item.sensor) {
-        names.insert(sensor.id().to_string(), sensor.name().to_string());
-        for (id, name) in sensor.content().binding.point_names() {
-            names.insert(id.to_string(), format!("{}/{name}", sensor.name()));
-        }
-    }
-    names
 }
 
 /// Where a point stands in its sensor's list; behind all others if it is not there any more.
@@ -353,17 +339,14 @@ pub(super) async fn events(
     let shown = async {
         let Viewer(caller) = viewer?;
         query?.finish()?;
-        let mut known: BTreeMap<DeviceId, (Option<String>, PartNames)> = BTreeMap::new();
+        let mut names: BTreeMap<DeviceId, Option<String>> = BTreeMap::new();
         let mut lines = Vec::new();
         for event in log::latest(&app, &EventFilter::default(), ROWS).await? {
-            if let Entry::Vacant(unknown) = known.entry(event.device) {
+            if let Entry::Vacant(unknown) = names.entry(event.device) {
                 let state = app.hub.state(event.device).await.ok();
-                let name = state.as_ref().map(|state| state.record.name.to_string());
-                let points = state.as_deref().map(part_names);
-                unknown.insert((name, points.unwrap_or_default()));
+                unknown.insert(state.map(|state| state.record.name.to_string()));
             }
-            let (name, points) = &known[&event.device];
-            lines.push(EventLine::of(&event, name.clone(), points));
+            lines.push(EventLine::of(&event, names[&event.device].clone()));
         }
         let content = rendered(&EventsPage {
             with_device: true,

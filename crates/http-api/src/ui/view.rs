@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use holdfast_domain::{HealthStatus, PointValue, Quality, row::DeploymentStatus};
-use holdfast_wire::{DeviceStatus, PointView, SensorView};
+use holdfast_domain::{HealthStatus, row::DeploymentStatus};
+use holdfast_wire::{DeviceStatus, PointQuality, PointView, SensorView, said::short_value};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -189,7 +189,7 @@ pub(super) struct PointLine {
     pub(super) unit: String,
     pub(super) tone: &'static str,
     pub(super) note: Option<String>,
-    pub(super) at: Stamp,
+    pub(super) at: Option<Stamp>,
 }
 
 impl PointLine {
@@ -212,9 +212,10 @@ impl PointLine {
             budget_left: _,
         } = point;
         let (tone, word) = match quality {
-            Quality::Good => ("good", None),
-            Quality::Uncertain => ("warn", Some("uncertain")),
-            Quality::Bad => ("bad", Some("bad")),
+            PointQuality::Good => ("good", None),
+            PointQuality::Uncertain => ("warn", Some("uncertain")),
+            PointQuality::Bad => ("bad", Some("bad")),
+            PointQuality::Unread => ("", Some("not read yet")),
         };
         let note = match (word, reason) {
             (Some(word), Some(reason)) => Some(format!("{word}: {reason}")),
@@ -227,55 +228,14 @@ impl PointLine {
             unit: unit.unwrap_or_default(),
             tone,
             note,
-            at: Stamp(at),
+            at: at.map(Stamp),
         }
-    }
-}
-
-/// A value in as many digits as a person reads.
-pub(super) fn short_value(value: &PointValue) -> String {
-    const DIGITS: usize = 6;
-    const CHARS: usize = 60;
-    match value {
-        PointValue::Number(number) if *number != 0.0 && !(1e-4..1e9).contains(&number.abs()) => {
-            format!("{number:.3e}")
-        }
-        PointValue::Number(number) => {
-            let whole = format!("{:.0}", number.trunc().abs()).len();
-            let text = format!("{number:.*}", DIGITS.saturating_sub(whole));
-            if text.contains('.') {
-                text.trim_end_matches('0').trim_end_matches('.').to_owned()
-            } else {
-                text
-            }
-        }
-        PointValue::Text(text) if text.chars().count() > CHARS => {
-            text.chars().take(CHARS).chain(['…']).collect()
-        }
-        other => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_has_as_many_digits_as_a_person_reads() {
-        for (value, text) in [
-            (21.299_999_237, "21.3"),
-            (72.5, "72.5"),
-            (-0.125, "-0.125"),
-            (0.0, "0"),
-            (123_456_789.0, "123456789"),
-            (100.0, "100"),
-            (1.5e12, "1.500e12"),
-            (2e-9, "2.000e-9"),
-        ] {
-            assert_eq!(short_value(&PointValue::Number(value)), text);
-        }
-        assert_eq!(short_value(&PointValue::Integer(7)), "7");
-    }
 
     #[test]
     fn an_instrument_is_found_by_what_its_connection_says() {

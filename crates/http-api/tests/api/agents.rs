@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_domain::TargetState;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -56,6 +57,51 @@ async fn only_an_agent_that_holds_the_document_gets_304() {
         .await
         .expect("an answer");
     target(wait).await;
+}
+
+#[tokio::test]
+async fn the_configuration_that_an_agent_holds_is_left_out_if_it_says_so() {
+    const APPLIED: &str = "preference-applied";
+    let server = Server::start().await;
+    server.add_sensor("boiler-1").await;
+    let (etag, whole) = target(server.poll().send().await.expect("an answer")).await;
+    let whole = &whole[server.a.id.to_string()];
+    let text = json!({ server.a.id.to_string(): whole }).to_string();
+    let (_, read) = TargetState::from_slice(text.as_bytes()).expect("a target");
+    let config = read.config_fingerprint();
+    let poll = async |preference: String| {
+        let poll = server.poll().header("prefer", preference);
+        poll.send().await.expect("an answer")
+    };
+
+    let answer = poll(format!("wait=1, changes=\"{config}\"")).await;
+    assert_eq!(answer.headers()[APPLIED], "changes");
+    let (tag, body) = target(answer).await;
+    assert_eq!(tag, etag);
+    let body = &body[server.a.id.to_string()];
+    assert_eq!(body["heldConfig"], json!(config));
+    assert_eq!(body.get("config"), None);
+    assert_eq!(body["version"], whole["version"]);
+
+    let others = [
+        "wait=1",
+        "changes",
+        "changes=\"\"",
+        "changes=\"b3:00000000000000000000000000000000\"",
+    ];
+    for preference in others {
+        let answer = poll(preference.to_owned()).await;
+        assert!(!answer.headers().contains_key(APPLIED), "{preference}");
+        let (_, body) = target(answer).await;
+        let body = &body[server.a.id.to_string()];
+        assert_eq!(body["config"], whole["config"], "{preference}");
+    }
+
+    // Two lines are one list.
+    let lines = server.poll().header("prefer", "wait=0");
+    let lines = lines.header("prefer", format!("changes=\"{config}\""));
+    let answer = lines.send().await.expect("an answer");
+    assert!(answer.headers().contains_key(APPLIED));
 }
 
 #[tokio::test]
@@ -172,6 +218,26 @@ async fn a_wrong_report_is_refused_with_its_field() {
             &problem(answer, StatusCode::UNPROCESSABLE_ENTITY).await,
             &field,
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_told_alike_wherever_it_is_sent() {
+    let server = Server::start().await;
+    let agent = &server.a.token;
+    for (method, path, token) in [
+        (Method::PATCH, "/api/v1/device/state", agent),
+        (Method::POST, "/api/v1/device/readings", agent),
+        (Method::POST, "/api/v1/device/incarnation", agent),
+        (Method::POST, "/api/v1/devices", &server.admin),
+    ] {
+        for body in ["{\"device\": ", "[1,]", "\"\\ud800\"", ""] {
+            let request = server.request(method.clone(), path, Some(token));
+            let request = request.header(reqwest::header::CONTENT_TYPE, "application/json");
+            let answer = request.body(body).send().await.expect("an answer");
+            let told = problem(answer, StatusCode::BAD_REQUEST).await;
+            assert_eq!(told.errors[0].expected, "a JSON document", "{path} {body}");
+        }
     }
 }
 

@@ -192,3 +192,173 @@ async fn a_target_says_how_long_it_was_held_back() {
         .to_owned();
     assert!(held.parse::<u64>().is_ok(), "{held}");
 }
+
+#[tokio::test]
+async fn a_command_is_cancelled_if_its_agent_says_so_and_else_it_is_said_what_became_of_it() {
+    let server = Server::start().await;
+    with_pulse(&server).await;
+    let outputs = json!({ "heldRevision": 0, "items": {} });
+    let cancel = async |id: &str, query: &str| {
+        let path = server.of_a(&format!("/commands/{id}{query}"));
+        let request = server.request(Method::DELETE, &path, Some(&server.operator));
+        request.send().await.expect("an answer")
+    };
+    for (sequence, outcome) in [(1, "cancelled"), (2, "verified")] {
+        let id = given(&server).await["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        let asked = cancel(&id, "?reason=not%20now").await;
+        assert_eq!(asked.status(), StatusCode::ACCEPTED);
+        let view: Value = asked.json().await.expect("JSON");
+        assert_eq!(
+            (&view["outcome"], &view["cancelling"]["reason"]),
+            (&Value::Null, &json!("not now"))
+        );
+        assert_eq!(
+            view["why"],
+            "cancelled by a Operator: the agent has not said yet whether it had begun it"
+        );
+        let target = format!("/api/v1/device/{}/state", server.a.id);
+        let told = server.request(Method::GET, &target, Some(&server.a.token));
+        let told: Value = told
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        let told = &told[server.a.id.to_string()]["commands"]["items"][0];
+        assert_eq!(
+            (&told["id"], &told["cancelled"]),
+            (&json!(id), &json!(true))
+        );
+
+        let word = json!([{ "id": id, "outcome": outcome, "reason": "why", "at": "2026-11-22T12:00:00Z" }]);
+        say_also(&server, sequence, &outputs, Some(("commandResults", &word))).await;
+        let again = cancel(&id, "").await;
+        if outcome == "cancelled" {
+            assert_eq!(again.status(), StatusCode::OK);
+            let view: Value = again.json().await.expect("JSON");
+            assert_eq!(view["outcome"], "cancelled");
+        } else {
+            let told = problem(again, StatusCode::CONFLICT)
+                .await
+                .detail
+                .expect("why");
+            assert!(told.contains("verified"), "{told}");
+        }
+    }
+    let asked = events(&server, "command.cancel_requested").await;
+    assert_eq!(asked.len(), 2, "once each");
+    assert_eq!(
+        (&asked[0]["payload"]["reason"], &asked[0]["actor"]),
+        (&json!("not now"), &json!("a Operator"))
+    );
+    assert_eq!(events(&server, "command.cancelled").await.len(), 1);
+
+    problem(
+        cancel("00000000-0000-0000-0000-000000000001", "").await,
+        StatusCode::NOT_FOUND,
+    )
+    .await;
+    let id = given(&server).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = server.of_a(&format!("/commands/{id}"));
+    let viewer = server.request(Method::DELETE, &path, Some(&server.viewer));
+    problem(
+        viewer.send().await.expect("an answer"),
+        StatusCode::FORBIDDEN,
+    )
+    .await;
+    let body = json!({ "reason": "not now" });
+    let answer = server.send(Method::DELETE, &path, &body).await;
+    assert_names(&problem(answer, StatusCode::BAD_REQUEST).await, "body");
+    assert_eq!(events(&server, "command.cancel_requested").await.len(), 2);
+}
+
+#[tokio::test]
+async fn cancelling_waits_for_the_agents_word() {
+    let server = Server::start().await;
+    with_pulse(&server).await;
+    let id = given(&server).await["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = server.of_a(&format!("/commands/{id}"));
+    let cancelling = server.request(Method::DELETE, &path, Some(&server.operator));
+    let cancelling = cancelling.header("prefer", "wait=30").send();
+    let agent = async {
+        while server.json(&path).await["cancelling"].is_null() {}
+        let outputs = json!({ "heldRevision": 0, "items": {} });
+        let word = json!([{ "id": id, "outcome": "acknowledgedUnverified", "reason": "it shows false",
+            "at": "2026-11-22T12:00:00Z" }]);
+        say_also(&server, 1, &outputs, Some(("commandResults", &word))).await;
+    };
+    let (answer, ()) = tokio::join!(cancelling, agent);
+    let told = problem(answer.expect("an answer"), StatusCode::CONFLICT).await;
+    let told = told.detail.expect("why");
+    assert!(
+        told.contains("acknowledgedUnverified: it shows false"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_agent_could_not_keep_is_said_where_it_is_waited_for() {
+    let server = Server::start().await;
+    with_pulse(&server).await;
+    let point = crate::values::set(&server, json!(72.5)).await["pointId"].clone();
+    let command = given(&server).await;
+    let outputs = json!({ "heldRevision": 0, "items": {},
+        "accounts": { command["pointId"].as_str().expect("an id"): { "writes": 7, "budgetLeft": 93 } } });
+    let why = "the agent could not keep target version 1: no space left on device";
+    let hold = json!({ "heldRevision": 0, "state": "active", "intervalMs": 5_000, "notKept": why });
+    say_also(&server, 1, &outputs, Some(("hold", &hold))).await;
+    let setpoint = server.json(&server.of_a(crate::values::POINT)).await;
+    assert_eq!(setpoint["hold"], "pending");
+    assert_eq!(
+        setpoint["why"],
+        format!("the agent has not got it yet: {why}")
+    );
+    let id = command["id"].as_str().expect("an id");
+    let command = server.json(&server.of_a(&format!("/commands/{id}"))).await;
+    assert_eq!(
+        command["why"],
+        format!("the agent has not said what became of it yet: {why}")
+    );
+    let view = server.json(&server.of_a("/reconciliation")).await;
+    assert_eq!(view["notKept"], why);
+
+    // Every point is listed, also what was never read; what the account of a pulse says too.
+    let points = server.json(&server.of_a("/points")).await;
+    let points = points["items"].as_array().expect("a list");
+    let named = |name: &str| {
+        points
+            .iter()
+            .find(|point| point["name"] == name)
+            .expect("it is listed")
+    };
+    let (pulse, level) = (named("start"), named("target-temperature"));
+    assert_eq!(
+        (
+            &pulse["quality"],
+            &pulse["at"],
+            &pulse["value"],
+            &pulse["sensorName"]
+        ),
+        (
+            &json!("unread"),
+            &Value::Null,
+            &Value::Null,
+            &json!("boiler-1")
+        )
+    );
+    assert_eq!(
+        (&pulse["writes"], &pulse["budgetLeft"]),
+        (&json!(7), &json!(93))
+    );
+    assert_eq!((&level["point"], &level["desired"]), (&point, &json!(72.5)));
+}

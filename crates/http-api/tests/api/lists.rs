@@ -104,3 +104,76 @@ async fn tokens_and_keys_show_their_secret_once() {
         problem(used, StatusCode::UNAUTHORIZED).await;
     }
 }
+
+#[tokio::test]
+async fn points_are_listed_page_by_page_read_or_not() {
+    // What is read, of all subsets of four: the pages are the same whatever was read.
+    for read in 0..16 {
+        points_are_listed(read).await;
+    }
+    let server = Server::start().await;
+    let wrong = server.get(&server.of_a("/points?after=x")).await;
+    problem(wrong, StatusCode::BAD_REQUEST).await;
+}
+
+/// Of the first four points those are read that `read` says.
+async fn points_are_listed(read: usize) {
+    let server = Server::start().await;
+    let mut points: Vec<(String, String)> = Vec::new();
+    for name in ["one", "two"] {
+        let sensor = server.add_sensor(name).await;
+        let row = server
+            .json(&server.of_a(&format!("/sensors/{sensor}")))
+            .await;
+        for point in row["dataPoints"].as_array().expect("a list") {
+            let id = point["id"].as_str().expect("an id");
+            points.push((id.to_owned(), sensor.clone()));
+        }
+    }
+    points.sort();
+    assert!(points.len() >= 4, "{points:?}");
+    let is_read = |index: usize| index < 4 && read & (1 << index) != 0;
+    let reading = |(_, (point, sensor)): (usize, &(String, String))| json!({ "sensor": sensor, "point": point, "value": 1, "quality": "good", "at": "2026-11-22T12:00:00Z" });
+    let readings = points.iter().enumerate();
+    let readings = readings.filter(|(index, _)| is_read(*index)).map(reading);
+    let batch = json!({ "device": server.a.id, "readings": readings.collect::<Vec<Value>>() });
+    let path = "/api/v1/device/readings";
+    let request = server.request(Method::POST, path, Some(&server.a.token));
+    let answer = request.json(&batch).send().await.expect("an answer");
+    assert!(answer.status().is_success());
+    let all: Vec<(String, &str)> = points
+        .iter()
+        .enumerate()
+        .map(|(index, (point, _))| {
+            (
+                point.clone(),
+                if is_read(index) { "good" } else { "unread" },
+            )
+        })
+        .collect();
+    for limit in 1..=points.len() + 1 {
+        let (mut pages, mut after) = (Vec::new(), String::new());
+        loop {
+            let path = server.of_a(&format!("/points?limit={limit}{after}"));
+            let page = server.json(&path).await;
+            assert!(page["items"].as_array().expect("a list").len() <= limit);
+            let next = page["next"].as_str().map(|next| format!("&after={next}"));
+            pages.push(page);
+            match next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        let items = pages.iter().flat_map(|page| page["items"].as_array());
+        let text = |item: &'_ Value, field: &str| item[field].as_str().map(str::to_owned);
+        let found: Vec<_> = items
+            .flatten()
+            .map(|item| (text(item, "point"), text(item, "quality")))
+            .collect();
+        let wanted: Vec<_> = all
+            .iter()
+            .map(|(point, quality)| (Some(point.clone()), Some((*quality).to_owned())))
+            .collect();
+        assert_eq!(found, wanted, "read {read:b}, limit {limit}");
+    }
+}

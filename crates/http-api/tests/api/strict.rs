@@ -329,3 +329,80 @@ async fn a_request_id_is_taken_over_if_it_is_sane_and_is_the_events_correlation(
         assert_ne!(answer.headers()["x-request-id"], insane);
     }
 }
+
+#[tokio::test]
+async fn a_reason_in_the_body_is_recorded_as_one_in_the_parameter_is() {
+    let server = Server::start().await;
+    let cases = [
+        (
+            server.of_a("/reconciliation/start"),
+            "reconciliation.started",
+        ),
+        (
+            "/api/v1/reconciliation/start".to_owned(),
+            "reconciliation.started",
+        ),
+        (server.of_a("/reconcile"), "device.look"),
+    ];
+    for (path, kind) in cases {
+        let (stop, why) = (
+            server.of_a("/reconciliation/stop"),
+            json!({ "reason": "belt change" }),
+        );
+        let stopped = server.send(Method::POST, &stop, &why).await;
+        assert_eq!(stopped.status(), StatusCode::OK);
+        for (field, body) in [
+            ("resaon", json!({ "resaon": "the belt is new" })),
+            ("reason", json!({ "reason": 5 })),
+        ] {
+            let answer = server.send(Method::POST, &path, &body).await;
+            let told = problem(answer, StatusCode::UNPROCESSABLE_ENTITY).await;
+            assert_names(&told, field);
+        }
+        let why = json!({ "reason": "the belt is new" });
+        let twice = format!("{path}?reason=done");
+        let told = server.send(Method::POST, &twice, &why).await;
+        assert_names(&problem(told, StatusCode::BAD_REQUEST).await, "reason");
+        let form = server.request(Method::POST, &path, Some(&server.admin));
+        let form = form.body("reason=the+belt+is+new");
+        let told = form.send().await.expect("an answer");
+        let told = problem(told, StatusCode::UNSUPPORTED_MEDIA_TYPE).await;
+        assert_names(&told, "Content-Type");
+
+        let done = server.send(Method::POST, &path, &why).await;
+        assert_eq!(done.status(), StatusCode::OK, "{path}");
+        let events = format!("/api/v1/events?order=newest&type={kind}");
+        let event = &server.json(&events).await["items"][0];
+        assert_eq!(
+            (&event["payload"]["reason"], &event["actor"]),
+            (&json!("the belt is new"), &json!("a Admin")),
+            "{path}: {event}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_where_none_is_taken_is_refused_and_nothing_is_done() {
+    let server = Server::start().await;
+    let sensor = server.add_sensor("boiler-1").await;
+    let before = server.everything().await;
+    let nothing = "0192b3a4-0000-7000-8000-00000000dead";
+    let cases = [
+        (Method::POST, server.of_a("/rekey")),
+        (Method::DELETE, server.of_a("?force=true")),
+        (Method::DELETE, server.of_a(&format!("/sensors/{sensor}"))),
+        (Method::DELETE, server.of_a("/setpoints/boiler-1/level")),
+        (Method::DELETE, server.of_a(&format!("/pauses/{nothing}"))),
+        (Method::DELETE, format!("/api/v1/tokens/{nothing}")),
+        (
+            Method::DELETE,
+            format!("/api/v1/provisioning-keys/{nothing}"),
+        ),
+    ];
+    for (method, path) in cases {
+        let why = json!({ "reason": "worn" });
+        let answer = server.send(method.clone(), &path, &why).await;
+        assert_names(&problem(answer, StatusCode::BAD_REQUEST).await, "body");
+    }
+    assert_eq!(server.everything().await, before);
+}

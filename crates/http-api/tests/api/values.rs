@@ -408,7 +408,9 @@ async fn last_values_show_what_is_wanted_beside_what_is() {
         answer.text().await.expect("a body")
     );
     let points = server.json(&server.of_a("/points")).await;
-    let point = &points["items"][0];
+    let mut points = points["items"].as_array().expect("a list").iter();
+    let point = points.find(|point| point["point"] == view["pointId"]);
+    let point = point.expect("it is listed");
     for (field, wanted) in [
         ("value", json!(72.5)),
         ("desired", json!(72.5)),

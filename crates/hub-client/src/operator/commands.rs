@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_domain::DeviceId;
+use holdfast_domain::{CommandId, DeviceId};
 use holdfast_wire::{CommandSend, CommandView};
 
 use super::Operator;
@@ -22,6 +22,27 @@ impl Operator {
         let call = self
             .post(&["devices", &device.to_string(), "commands"])
             .json(command);
+        let call = if wait.is_zero() {
+            call
+        } else {
+            call.prefer_wait(wait)
+        };
+        self.fetch(call, "the command").await
+    }
+
+    /// Cancels a command, and waits up to `wait` for its agent's word; the outcome is then `cancelled`, or none yet.
+    ///
+    /// # Errors
+    /// [`CallError`]: that it was begun before, too.
+    pub async fn cancel_command(
+        &self,
+        device: DeviceId,
+        command: CommandId,
+        wait: Duration,
+    ) -> Result<CommandView, CallError> {
+        let (device, command) = (device.to_string(), command.to_string());
+        let call = self.delete(&["devices", &device, "commands", &command]);
+        let call = self.reasoned(call);
         let call = if wait.is_zero() {
             call
         } else {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use holdfast_domain::{DeviceId, Report, TargetState};
+use holdfast_domain::{DeviceId, Fingerprint, Report, TargetDocument, TargetState};
 use holdfast_hub_client::{AgentHub, Connection, HubAddress, register};
-use holdfast_ports::hub_link::{HubError, HubLink as _, Polled, ReportAnswer};
+use holdfast_ports::hub_link::{HeldTarget, HubError, HubLink as _, Polled, ReportAnswer};
 use holdfast_wire::RegisterRequest;
 use serde_json::json;
 
@@ -34,9 +34,16 @@ fn report() -> Report {
     Report::from_json(document).expect("a report").1
 }
 
+fn held() -> HeldTarget {
+    HeldTarget {
+        etag: "\"v1.l0\"".into(),
+        config: Fingerprint::of_bytes(b"a configuration"),
+    }
+}
+
 async fn polled(reply: Reply) -> Result<Polled, HubError> {
     let stub = Stub::once(reply).await;
-    hub(&stub).poll(Some("\"v1.l0\""), NO_WAIT).await
+    hub(&stub).poll(Some(&held()), NO_WAIT).await
 }
 
 fn unreachable(result: Result<Polled, HubError>) -> String {
@@ -66,13 +73,13 @@ async fn a_target_is_asked_for_with_what_is_held() {
         panic!("a target")
     };
     assert_eq!((first.version, first.look_revision), (43, 2));
-    let etag = first.etag();
+    let held = HeldTarget::of(&first);
     assert_eq!(
-        hub.poll(Some(&etag), Duration::from_secs(300)).await,
+        hub.poll(Some(&held), Duration::from_secs(300)).await,
         Ok(Polled::Unchanged)
     );
     assert!(matches!(
-        hub.poll(Some(&etag), NO_WAIT).await,
+        hub.poll(Some(&held), NO_WAIT).await,
         Ok(Polled::Target(_))
     ));
 
@@ -98,7 +105,12 @@ async fn a_target_is_asked_for_with_what_is_held() {
         "no longer than the hub takes: {}",
         seen[1]
     );
-    assert!(!seen[2].contains("prefer"), "{}", seen[2]);
+    assert!(!seen[2].contains("wait="), "{}", seen[2]);
+    let config = format!("prefer: changes=\"{}\"\r\n", first.config_fingerprint());
+    assert!(
+        seen[1].contains(&config) && seen[2].contains(&config),
+        "{seen:?}"
+    );
     assert_eq!(hub.calls(), 3);
 }
 
@@ -125,6 +137,56 @@ async fn the_time_on_the_way_is_taken_off_what_lasts() {
         60_000,
         "no more than it was given"
     );
+}
+
+fn changes(config: &str, commands: &serde_json::Value) -> String {
+    json!({ DEVICE: { "schemaVersion": 1, "version": 44, "heldConfig": config, "commands": commands } })
+        .to_string()
+}
+
+/// What came without the configuration is a target only onto that very configuration.
+#[tokio::test]
+async fn a_target_may_come_without_the_configuration_that_is_held() {
+    let commands = json!({ "revision": 1, "items": [{
+        "id": OTHER, "pointId": OTHER, "boundTo": "b3:00000000000000000000000000000000", "value": true,
+        "validForMs": 60_000, "setBy": "anna",
+    }] });
+    let (_, whole) = TargetState::from_slice(target(DEVICE).as_bytes()).expect("a target");
+    let config = whole.config_fingerprint().to_string();
+    let polled = polled(json_reply(&changes(&config, &commands))).await;
+    let Ok(Polled::Changes(came)) = polled else {
+        panic!("without its configuration: {polled:?}")
+    };
+    let onto = came
+        .clone()
+        .onto(&whole.items)
+        .expect("the same configuration");
+    assert_eq!((onto.version, &onto.items), (44, &whole.items));
+    let left = onto.commands.items[0].valid_for_ms;
+    assert!(left < 60_000, "the time on the way is taken off: {left}");
+    let other = Fingerprint::of_bytes(b"another").to_string();
+    let (_, read) =
+        TargetDocument::from_slice(changes(&other, &commands).as_bytes()).expect("valid");
+    let TargetDocument::Changes(read) = read else {
+        panic!("without its configuration: {read:?}")
+    };
+    assert_eq!(read.onto(&whole.items), None);
+}
+
+#[tokio::test]
+async fn nothing_held_is_never_left_out() {
+    let config = Fingerprint::of_bytes(b"a configuration").to_string();
+    let stub = Stub::once(json_reply(&changes(&config, &json!({})))).await;
+    let why = unreachable(hub(&stub).poll(None, NO_WAIT).await);
+    assert!(why.contains("expected a whole target"), "{why}");
+    // Nor is a target without either taken for one without sensors.
+    let neither = json!({ DEVICE: { "schemaVersion": 1, "version": 44 } }).to_string();
+    let why = unreachable(polled(json_reply(&neither)).await);
+    assert!(why.contains("config"), "{why}");
+    let both = json!({ DEVICE: { "schemaVersion": 1, "version": 44, "heldConfig": config,
+        "config": { "protocolAdapterDevices": [] } } });
+    let why = unreachable(polled(json_reply(&both.to_string())).await);
+    assert!(why.contains("heldConfig"), "{why}");
 }
 
 #[tokio::test]
@@ -257,7 +319,7 @@ async fn silence_ends_at_the_deadline() {
     let begun = tokio::time::Instant::now();
     let why = unreachable(
         hub(&stub)
-            .poll(Some("\"v1.l0\""), Duration::from_secs(30))
+            .poll(Some(&held()), Duration::from_secs(30))
             .await,
     );
     assert!(why.contains("no answer within"), "{why}");

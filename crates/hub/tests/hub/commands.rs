@@ -92,7 +92,10 @@ fn told(polled: PolledTarget) -> Vec<Value> {
 }
 
 async fn poll(process: &Process, device: DeviceId) -> Vec<Value> {
-    let polled = process.hub.poll_target(device, None, Duration::ZERO).await;
+    let polled = process
+        .hub
+        .poll_target(device, None, None, Duration::ZERO)
+        .await;
     told(polled.expect("it is there"))
 }
 
@@ -111,7 +114,7 @@ async fn a_command_wakes_the_agent_and_its_word_wakes_whoever_waits() {
         .etag();
     let polling = {
         let hub = there.hub.clone();
-        tokio::spawn(async move { hub.poll_target(device, Some(&held), LONG).await })
+        tokio::spawn(async move { hub.poll_target(device, Some(&held), None, LONG).await })
     };
     settle().await;
     let id = id(give(&here, device, point, &on()).await);

@@ -209,7 +209,23 @@ async fn what_is_the_newest_is_not_loaded_again() {
     let (loads, _) = one.store.counts();
     one.add(device, "b").await;
     settle().await;
+    let hub = one.hub.clone();
+    let reading = tokio::spawn(async move {
+        // Also at the very moment when the third is in the store and not yet in memory.
+        while hub
+            .state(device)
+            .await
+            .expect("it is there")
+            .target
+            .items
+            .len()
+            < 3
+        {
+            tokio::task::yield_now().await;
+        }
+    });
     one.add(device, "c").await;
+    reading.await.expect("no panic");
     assert_eq!(one.store.counts().0, loads, "nobody else changed it");
     // What another process does is found.
     other.add(device, "d").await;

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use holdfast_domain::{DeviceId, edit::Edit};
+use holdfast_domain::{DeviceId, Fingerprint, edit::Edit};
 use holdfast_hub::{HubError, agents::PolledTarget};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Agent, Fleet, LONG, Process, anna, settle, version_of};
 
 async fn etag(process: &Process, device: DeviceId) -> String {
     match process
         .hub
-        .poll_target(device, None, Duration::ZERO)
+        .poll_target(device, None, None, Duration::ZERO)
         .await
         .expect("it is there")
     {
-        PolledTarget::Target { etag, .. } => etag,
+        PolledTarget::Target { etag, .. } | PolledTarget::Changes { etag, .. } => etag,
         unchanged @ PolledTarget::Unchanged { .. } => {
             panic!("an agent without a copy got {unchanged:?}")
         }
@@ -28,7 +28,7 @@ fn spawn_poll(
     held: String,
 ) -> tokio::task::JoinHandle<Result<PolledTarget, HubError>> {
     let (hub, device) = (process.hub.clone(), agent.device);
-    tokio::spawn(async move { hub.poll_target(device, Some(&held), LONG).await })
+    tokio::spawn(async move { hub.poll_target(device, Some(&held), None, LONG).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn only_an_agent_that_holds_the_target_is_told_that_it_is_unchanged() {
     for held in [None, Some(""), Some("\"v0.l0\""), Some("*"), Some("\"v1\"")] {
         let polled = process
             .hub
-            .poll_target(agent.device, held, LONG)
+            .poll_target(agent.device, held, None, LONG)
             .await
             .expect("it is there");
         let PolledTarget::Target { etag: given, body } = polled else {
@@ -52,7 +52,7 @@ async fn only_an_agent_that_holds_the_target_is_told_that_it_is_unchanged() {
     }
     let polled = process
         .hub
-        .poll_target(agent.device, Some(&etag), Duration::ZERO)
+        .poll_target(agent.device, Some(&etag), None, Duration::ZERO)
         .await;
     assert_eq!(
         polled.expect("it is there"),
@@ -60,12 +60,82 @@ async fn only_an_agent_that_holds_the_target_is_told_that_it_is_unchanged() {
     );
     let waited = process
         .hub
-        .poll_target(agent.device, Some(&etag), LONG)
+        .poll_target(agent.device, Some(&etag), None, LONG)
         .await;
     assert_eq!(
         waited.expect("it is there"),
         PolledTarget::Unchanged { etag }
     );
+}
+
+async fn config(fleet: &Fleet, agent: &Agent) -> Fingerprint {
+    let stored = fleet.stored(agent.device).await;
+    stored.target_state(fleet.now()).config_fingerprint()
+}
+
+/// The document that a poll is answered with, with its entity tag; whether it is without the configuration.
+async fn given(
+    process: &Process,
+    agent: &Agent,
+    config: Option<Fingerprint>,
+) -> (String, Value, bool) {
+    let polled = process
+        .hub
+        .poll_target(agent.device, Some("\"an older one\""), config, LONG)
+        .await;
+    let (etag, body, is_without) = match polled.expect("it is there") {
+        PolledTarget::Target { etag, body } => (etag, body, false),
+        PolledTarget::Changes { etag, body } => (etag, body, true),
+        unchanged @ PolledTarget::Unchanged { .. } => panic!("it is another: {unchanged:?}"),
+    };
+    let document: Value = serde_json::from_slice(&body).expect("JSON");
+    (etag, document[agent.device.to_string()].clone(), is_without)
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_configuration_that_is_held_is_left_out() {
+    let fleet = Fleet::new();
+    let process = fleet.process().await;
+    let agent = process.established("gateway-1", &["a"]).await;
+    let held = config(&fleet, &agent).await;
+
+    let (whole_etag, mut whole, is_without) = given(&process, &agent, None).await;
+    assert!(!is_without, "to an agent that does not ask for it");
+    let (etag, changes, is_without) = given(&process, &agent, Some(held)).await;
+    assert!(is_without);
+    assert_eq!(etag, whole_etag, "the tag is of the whole");
+    let members = whole.as_object_mut().expect("an object");
+    members.remove("config").expect("the sensors");
+    members.insert("heldConfig".into(), json!(held));
+    assert_eq!(changes, whole, "nothing else is left out");
+
+    process.add(agent.device, "b").await;
+    let (_, document, is_without) = given(&process, &agent, Some(held)).await;
+    assert!(!is_without && document.get("heldConfig").is_none());
+    let sensors = &document["config"]["protocolAdapterDevices"];
+    assert_eq!(sensors.as_array().map(Vec::len), Some(2));
+}
+
+/// A hub that was restored from a backup gives a version a second time: a number says nothing of what is held.
+#[tokio::test(start_paused = true)]
+async fn the_same_version_with_other_content_is_given_whole() {
+    let fleet = Fleet::new();
+    let process = fleet.process().await;
+    let (one, other) = (
+        process.established("gateway-1", &["a"]).await,
+        process.established("gateway-2", &["a"]).await,
+    );
+    let held = config(&fleet, &one).await;
+    let (etag, document, is_without) = given(&process, &other, Some(held)).await;
+    assert!(!is_without);
+    assert_eq!(
+        etag,
+        given(&process, &one, None).await.0,
+        "by the tags they are the same"
+    );
+    assert_eq!(document["version"], 1);
+    let same = Fingerprint::of_bytes(b"nothing that anybody holds");
+    assert!(!given(&process, &one, Some(same)).await.2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +151,7 @@ async fn a_thousand_polls_cost_the_store_nothing() {
     for _ in 0..1_000 {
         let polled = process
             .hub
-            .poll_target(agent.device, Some(&etag), Duration::ZERO)
+            .poll_target(agent.device, Some(&etag), None, Duration::ZERO)
             .await;
         assert!(matches!(polled, Ok(PolledTarget::Unchanged { .. })));
     }
@@ -135,7 +205,7 @@ async fn an_edit_between_the_look_and_the_wait_is_not_lost() {
     // Nor is the old state remembered.
     let polled = polling
         .hub
-        .poll_target(agent.device, None, Duration::ZERO)
+        .poll_target(agent.device, None, None, Duration::ZERO)
         .await
         .expect("it is there");
     let PolledTarget::Target { body, .. } = polled else {

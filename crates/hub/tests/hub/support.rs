@@ -120,7 +120,10 @@ impl DeviceStore for Counted {
 
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.inner.commit(change).await
+        let committed = self.inner.commit(change).await;
+        // Who is woken by it may be quicker than who made it.
+        settle().await;
+        committed
     }
 
     async fn register(&self, registration: &Registration) -> Result<(), CommitError> {

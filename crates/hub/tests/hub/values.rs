@@ -125,7 +125,7 @@ async fn setting_and_stopping_wake_the_agent_wherever_it_waits() {
     ] {
         let polls = [&here, &there].map(|process| {
             let (hub, held) = (process.hub.clone(), held.clone());
-            tokio::spawn(async move { hub.poll_target(device, Some(&held), LONG).await })
+            tokio::spawn(async move { hub.poll_target(device, Some(&held), None, LONG).await })
         });
         settle().await;
         match step {
@@ -166,7 +166,7 @@ async fn an_agent_is_told_the_time_that_is_left_when_it_asks() {
     for left in [60_000, 50_000, 40_000] {
         let polled = process
             .hub
-            .poll_target(agent.device, None, Duration::ZERO)
+            .poll_target(agent.device, None, None, Duration::ZERO)
             .await;
         let Ok(PolledTarget::Target { body, .. }) = polled else {
             panic!("expected a target, found {polled:?}");

@@ -8,9 +8,8 @@ use holdfast_domain::{
     CommandId, DeviceId, Fingerprint, Incarnation, PauseId, PointId, PointValue, ResetId, SensorId,
     TargetState,
     document::{
-        command::{CommandOutcome, CommandReport, Commands},
-        hold::{HoldSettings, LocalEnd, LocalStop},
-        setpoint::Setpoints,
+        command::{CommandOutcome, CommandReport},
+        hold::{LocalEnd, LocalStop},
     },
     hold::{Account, DayLeft, How, Learned, Left, LoopMemory},
     limits,
@@ -32,18 +31,17 @@ pub(crate) fn identity(device: u128, incarnation: u128) -> Identity {
     }
 }
 
-/// A target without sensors.
+/// A target with one sensor, whose content is another with every third version.
 pub(crate) fn target(version: u64) -> TargetState {
-    TargetState {
-        version,
-        needs_deployment: false,
-        items: Vec::new(),
-        setpoints: Setpoints::default(),
-        hold: HoldSettings::default(),
-        commands: Commands::default(),
-        look_revision: version / 2,
-        extra: serde_json::Map::new(),
-    }
+    let changed_with = version / 3 * 3;
+    let document = serde_json::json!({ Uuid::from_u128(1).to_string(): {
+        "version": version, "hold": { "revision": version },
+        "config": { "protocolAdapterDevices": [{
+            "id": Uuid::from_u128(2), "configVersion": changed_with.max(1), "name": "boiler", "protocol": "modbus",
+            "pollInterval": 1_000 + changed_with, "connection": { "type": "tcp", "host": "10.0.0.5", "unitId": 1 },
+            "dataPoints": [],
+        }] } } });
+    TargetState::from_json(document).expect("a valid target").1
 }
 
 fn command(number: u128) -> CommandId {
@@ -168,8 +166,10 @@ async fn everything_is_kept<L: Ledger, F: Future<Output = L>>(open: &impl Fn() -
         .set_identity(&identity(1, 1))
         .await
         .expect("an identity");
-    ledger.hold(&target(42)).await.expect("a target");
-    ledger.hold(&target(43)).await.expect("a target");
+    // Another configuration, and the same with other settings.
+    for version in [38, 39, 40, 43] {
+        ledger.hold(&target(version)).await.expect("a target");
+    }
     ledger.worked_through(42).await.expect("a note");
     ledger.established(sensor, content).await.expect("a note");
     let point = PointId(Uuid::from_u128(8));

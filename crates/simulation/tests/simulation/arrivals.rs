@@ -1,13 +1,13 @@
 //! What arrives: requests at the hub and their answers, writes at a disk, calls at adapters and instruments.
 
-use holdfast_domain::{PointId, PointValue, Report, TargetState};
+use holdfast_domain::{PointId, PointValue, Report, TargetDocument};
 use holdfast_edge::{
     LocalOrder,
     machine::{Effect, Event},
 };
 use holdfast_hub::agents::{PolledTarget, ReportOutcome};
 use holdfast_ports::{
-    hub_link::{HubError, Polled, ReportAnswer},
+    hub_link::{HeldTarget, HubError, Polled, ReportAnswer},
     wakeups::Wake,
 };
 
@@ -27,7 +27,7 @@ pub(crate) enum Delivery {
         agent: usize,
         life: u64,
         process: usize,
-        held: Option<String>,
+        held: Option<HeldTarget>,
         /// When the agent asked, in ms.
         asked_at: u64,
         until: u64,
@@ -92,7 +92,7 @@ pub(crate) struct WaitingPoll {
     pub(crate) agent: usize,
     life: u64,
     pub(crate) process: usize,
-    held: Option<String>,
+    held: Option<HeldTarget>,
     /// How long it took to the hub, in ms.
     on_the_way: u64,
     answered: bool,
@@ -276,15 +276,16 @@ impl World {
     fn try_poll(&mut self, poll: &WaitingPoll) -> bool {
         let (device, held) = (self.agents[poll.agent].device, poll.held.clone());
         let polled = self.hub.call(poll.process, |hub| async move {
-            hub.poll_target(device, held.as_deref(), AT_ONCE).await
+            let (etag, config) = held.map(|held| (held.etag, held.config)).unzip();
+            let etag = etag.as_deref();
+            hub.poll_target(device, etag, config, AT_ONCE).await
         });
         match polled.expect("a store in memory") {
             PolledTarget::Unchanged { .. } => false,
-            PolledTarget::Target { body, .. } => {
+            PolledTarget::Target { body, .. } | PolledTarget::Changes { body, .. } => {
                 let (of, target) =
-                    TargetState::from_slice(&body).expect("the hub gives a valid target");
+                    TargetDocument::from_slice(&body).expect("the hub gives a valid target");
                 assert_eq!(of, device, "rule 14: a key opens its own device");
-                let target = Box::new(target);
                 self.give_target(poll, target);
                 true
             }
@@ -292,14 +293,17 @@ impl World {
     }
 
     /// The hub gives a target. What ends by itself does so sooner by the time that the request and the answer took.
-    fn give_target(&mut self, poll: &WaitingPoll, mut target: Box<TargetState>) {
+    fn give_target(&mut self, poll: &WaitingPoll, mut target: TargetDocument) {
         let delay = 1 + self.below(20);
         if !poll.answered {
             return;
         }
         target.age(poll.on_the_way + delay + 1);
         let event = if self.agents[poll.agent].cut_until <= self.now {
-            Event::Polled(Ok(Polled::Target(target)))
+            Event::Polled(Ok(match target {
+                TargetDocument::Whole(target) => Polled::Target(Box::new(target)),
+                TargetDocument::Changes(changes) => Polled::Changes(Box::new(changes)),
+            }))
         } else {
             Event::Polled(Err(Self::away()))
         };

@@ -288,6 +288,7 @@ impl World {
                 CommandOutcome::Refused => "commands refused",
                 CommandOutcome::Failed => "commands failed",
                 CommandOutcome::Expired => "commands expired",
+                CommandOutcome::Cancelled => "commands cancelled",
                 CommandOutcome::OutcomeUnknown => "commands with unknown outcome",
             });
         }

@@ -83,10 +83,10 @@ impl Desk {
                 let _ = answer.send(unread(points.len(), &reason));
             }
             None => {
-                let unit = &self.units[&key];
-                let plan = (&unit.spec, &unit.reader);
-                let errand = ReadErrand::new(key, points, answer, plan, self.clock.now());
-                self.queue.push_read(errand);
+                let at = self.clock.now();
+                let unit = self.units.get_mut(&key).expect("it was not turned away");
+                let plan = unit.plan_of(points, at);
+                self.queue.push_read(ReadErrand::new(key, answer, plan));
             }
         }
     }
@@ -297,17 +297,21 @@ impl Desk {
                 let reason = Arc::from(reason);
                 errand.fail(&reason, at);
                 self.unit_failed(key, &reason, now);
-                errand.finish();
+                drop(errand.finish());
             }
         }
     }
 
     /// Takes what was read for the unit, and answers.
     fn finish_read(&mut self, errand: ReadErrand) {
-        if let Some(unit) = self.units.get_mut(&errand.key) {
-            unit.note(errand.readings());
+        let unit = self.units.get_mut(&errand.key);
+        match unit {
+            Some(unit) => {
+                unit.note(errand.readings());
+                unit.planned = errand.finish().anew();
+            }
+            None => drop(errand.finish()),
         }
-        errand.finish();
     }
 
     /// The unit has other content: what waits is about that.

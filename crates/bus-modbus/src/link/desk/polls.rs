@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Asking, Desk, Key, Next, SILENT_UNITS_SHARE};
 use crate::link::pace::{in_words, paced};
-use crate::link::unit::{Presence, Unit};
+use crate::link::unit::Presence;
 use crate::link::wire::{Answer, Failure, LATE, What};
 use crate::poll::Request;
 use crate::words;
@@ -125,7 +125,7 @@ impl Desk {
     fn pace(&mut self, now: Instant) {
         self.demands.clear();
         self.demands
-            .extend(self.units.values().filter_map(Unit::demand));
+            .extend(self.units.values().filter_map(|unit| unit.demand()));
         let floor = paced(self.floor, &mut self.demands);
         if floor == self.floor {
             return;

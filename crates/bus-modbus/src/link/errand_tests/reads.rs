@@ -1,9 +1,11 @@
 //! What is read on demand, and what the sink is told.
 
 use holdfast_domain::{HealthStatus, PointValue};
+use tokio::sync::oneshot;
 
+use crate::data::Spec;
 use crate::fakes::{Document, sensor_id};
-use crate::link::desk::Next;
+use crate::link::desk::{Command, Next};
 use crate::link::stage::Stage;
 use crate::link::wire::Failure;
 
@@ -143,4 +145,92 @@ fn a_read_on_demand_that_fails_says_why_and_is_not_repeated_but_for_a_closed_con
         values(&fresh.try_recv().expect("it is answered")),
         [Some(PointValue::Integer(7))]
     );
+}
+
+/// Reads these points of unit 1 alone, and gives the requests and the values.
+fn read_alone(stage: &mut Stage, points: &[u64]) -> (Vec<String>, Vec<Option<PointValue>>) {
+    stage.log.clear();
+    let mut fresh = stage.read(1, points);
+    let fresh = loop {
+        match fresh.try_recv() {
+            Ok(fresh) => break fresh,
+            Err(_) => stage.step(),
+        }
+    };
+    (stage.log.clone(), values(&fresh))
+}
+
+fn number(number: i64) -> Option<PointValue> {
+    Some(PointValue::Integer(number))
+}
+
+#[test]
+fn the_same_points_are_read_in_the_same_way_until_the_sensor_is_edited() {
+    let mut stage = Stage::new(1);
+    let document = |addresses: [u16; 2]| {
+        let document = Document::new(1, 502).interval_ms(60_000);
+        document.outputs(addresses)
+    };
+    add(&mut stage, &document([10, 11]), 1);
+    stage.run_until(500);
+    for (address, value) in [(10, 1), (11, 2), (50, 3), (51, 4)] {
+        stage.registers.insert((1, address), value);
+    }
+    for value in [2, 22] {
+        stage.registers.insert((1, 11), value);
+        let shown = read_alone(&mut stage, &[1, 0]);
+        let values = vec![number(value.into()), number(1)];
+        assert_eq!(shown, (vec!["1 reads holding 10 to 11".to_owned()], values));
+    }
+    let (done, _is_done) = oneshot::channel();
+    let (_, spec) = Spec::of(&document([50, 51]).sensor()).expect("a Modbus sensor");
+    let update = Command::Update(1, Box::new(spec), done);
+    stage.desk.obey(update, stage.now);
+    stage.run_until(1_000);
+    let shown = read_alone(&mut stage, &[1, 0]);
+    let values = vec![number(4), number(3)];
+    assert_eq!(shown, (vec!["1 reads holding 50 to 51".to_owned()], values));
+}
+
+#[test]
+fn what_a_poll_has_found_to_be_refused_since_is_not_asked_for_with_others() {
+    let mut stage = Stage::new(1);
+    add(
+        &mut stage,
+        &Document::new(1, 502).interval_ms(1_000).outputs(0..4),
+        1,
+    );
+    stage.run_until(500);
+    let (log, _) = read_alone(&mut stage, &[0, 1, 2, 3]);
+    assert_eq!(log, ["1 reads holding 0 to 3"]);
+    stage.no_such = [2].into();
+    stage.run_until(1_500);
+    let (log, values) = read_alone(&mut stage, &[0, 1, 2, 3]);
+    assert_eq!(
+        log,
+        [
+            "1 reads holding 0 to 1",
+            "1 reads holding 2",
+            "1 reads holding 3"
+        ]
+    );
+    assert_eq!(values, [number(7), number(7), None, number(7)]);
+}
+
+#[test]
+fn what_a_read_on_demand_has_found_to_be_refused_is_asked_for_again_by_the_next() {
+    let mut stage = Stage::new(1);
+    add(
+        &mut stage,
+        &Document::new(1, 502).interval_ms(60_000).outputs(0..4),
+        1,
+    );
+    stage.run_until(500);
+    stage.no_such = [2].into();
+    let (_, values) = read_alone(&mut stage, &[0, 1, 2, 3]);
+    assert_eq!(values, [number(7), number(7), None, number(7)]);
+    stage.no_such.clear();
+    let (log, values) = read_alone(&mut stage, &[0, 1, 2, 3]);
+    assert_eq!(log, ["1 reads holding 0 to 3"]);
+    assert_eq!(values, vec![number(7); 4]);
 }

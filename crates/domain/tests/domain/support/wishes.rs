@@ -12,7 +12,7 @@ use holdfast_domain::{
     receive::Received,
     row::Actor,
     state::TargetChangeKind,
-    values::{CommandRecord, ReportedValues},
+    values::{Cancelling, CommandRecord, ReportedValues},
     wish::{SetRequest, set},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,7 @@ pub(crate) fn boiler() -> (Life, Agent, SensorId, PointId) {
             "name": "boiler-1", "protocol": "modbus",
             "connection": { "type": "tcp", "host": "10.0.0.5", "unitId": 1 },
             "dataPoints": [
-                { "name": "target", "table": "holding", "address": 200, "dataType": "int16", "scale": 0.1,
+                { "name": "target", "table": "holding", "address": 200, "dataType": "int16", "scale": 0.1, "unit": "°C",
                   "writable": true, "limits": { "min": 20, "max": 90 } },
                 { "name": "temperature", "table": "input", "address": 100, "dataType": "int16", "scale": 0.1 },
                 { "name": "start", "kind": "pulse", "table": "coil", "address": 1, "dataType": "bool", "writable": true },
@@ -92,6 +92,7 @@ pub(crate) fn item(
         revision,
         writes: 0,
         budget_left: 50_000,
+        written: 0,
         verified_in_ms: None,
         changes: 0,
         last_change: None,
@@ -126,6 +127,7 @@ pub(crate) fn command_record(point: PointId, at: Timestamp) -> CommandRecord {
             valid_for_ms: 3_000,
             set_by: Actor::named("anna"),
             reason: Some("why".into()),
+            cancelled: false,
             extra: serde_json::Map::new(),
         },
         set_at: at,
@@ -133,5 +135,10 @@ pub(crate) fn command_record(point: PointId, at: Timestamp) -> CommandRecord {
         revision: 4,
         event: 5,
         key: Some("key".into()),
+        cancelling: Some(Cancelling {
+            by: Actor::named("ben"),
+            reason: Some("not now".into()),
+            at,
+        }),
     }
 }

@@ -111,7 +111,11 @@ impl Commands {
         self.is_another_disk = true;
         let held: Vec<CommandReport> = self.docket.words_on_held().cloned().collect();
         for word in held {
-            if word.outcome == CommandOutcome::Expired && word.took_ms.is_none() {
+            let was_waiting = matches!(
+                word.outcome,
+                CommandOutcome::Expired | CommandOutcome::Cancelled
+            );
+            if was_waiting && word.took_ms.is_none() {
                 let reason = "the agent's disk was put back to an earlier state: it may have been begun since";
                 let word = CommandReport {
                     outcome: CommandOutcome::OutcomeUnknown,
@@ -261,7 +265,7 @@ impl Machine {
     }
 
     /// The sensor that a point belongs to, and its rules.
-    fn place(&self, point: PointId) -> Option<(SensorId, PointRules)> {
+    pub(in crate::machine) fn place(&self, point: PointId) -> Option<(SensorId, PointRules)> {
         self.wanted.values().find_map(|item: &Item| {
             let rules = item.sensor.content().binding.point_rules(point)?;
             Some((item.sensor.id(), rules))
@@ -298,7 +302,12 @@ impl Machine {
             took_ms,
         } = end;
         let commands = &mut self.commands;
-        commands.jobs.remove(&id);
+        if let Some(job) = commands.jobs.remove(&id) {
+            // What its account says by now goes with the word.
+            let point = job.command.point_id;
+            self.reporting.output_changed(point, false);
+        }
+        let commands = &mut self.commands;
         let report = CommandReport {
             id,
             outcome,

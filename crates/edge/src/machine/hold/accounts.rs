@@ -75,6 +75,11 @@ impl Holding {
         output.or_else(|| self.accounts.others.get(&point))
     }
 
+    /// The accounts of points that are no outputs.
+    pub(in crate::machine) fn other_accounts(&self) -> impl Iterator<Item = (&PointId, &Budget)> {
+        self.accounts.others.iter()
+    }
+
     /// The same, to be changed.
     pub(in crate::machine) fn account_mut(&mut self, point: PointId) -> &mut Budget {
         self.accounts.days_run = true;

@@ -8,7 +8,7 @@
 use holdfast_domain::{
     PauseId, PointId, PointValue, SensorId,
     document::{
-        hold::{LoopState, Scope},
+        hold::{HoldSettings, LoopState, Scope},
         setpoint::{Conformity, Hold},
     },
     hold::{
@@ -18,7 +18,7 @@ use holdfast_domain::{
 };
 
 use super::{
-    Holding, Machine, Now,
+    Holding, Local, Machine, Now,
     point::{Ask, Busy, Doing, Next, Output, max_age_ms},
 };
 use crate::{machine::slot::Changed, status::HubAccess};
@@ -61,22 +61,28 @@ enum Off {
     Forbidden,
 }
 
-impl Holding {
+/// What outputs may be held by.
+pub(super) struct Stops<'a> {
+    pub(super) settings: &'a HoldSettings,
+    pub(super) local: &'a Local,
+    pub(super) access: HubAccess,
+    pub(super) hub_silent_ms: u64,
+}
+
+impl Stops<'_> {
     /// May this output be held?
     pub(super) fn standing(
         &self,
         sensor: SensorId,
         point: PointId,
         lost_after_ms: Option<u64>,
-        hub_silent_ms: u64,
-        access: HubAccess,
     ) -> Standing {
         let paused = |why: String, off| Standing {
             control: Control::Paused(why),
             off,
         };
         let stopped = Off::Left(Interruption::Stopped);
-        match access {
+        match self.access {
             HubAccess::Granted => {}
             HubAccess::Deleted => {
                 let why = "the hub says that this device was deleted";
@@ -107,7 +113,7 @@ impl Holding {
                 off: Off::No,
             };
         }
-        match lost_after_ms.filter(|after| *after <= hub_silent_ms) {
+        match lost_after_ms.filter(|after| *after <= self.hub_silent_ms) {
             Some(after) => {
                 let why = format!("the hub was not heard for {} s", after / 1_000);
                 paused(why, Off::Left(Interruption::HubLost))
@@ -116,6 +122,18 @@ impl Holding {
                 control: Control::Active,
                 off: Off::No,
             },
+        }
+    }
+}
+
+impl Holding {
+    /// What outputs may be held by, with such a hub.
+    pub(super) const fn stops(&self, access: HubAccess, hub_silent_ms: u64) -> Stops<'_> {
+        Stops {
+            settings: &self.settings,
+            local: &self.local,
+            access,
+            hub_silent_ms,
         }
     }
 
@@ -175,7 +193,8 @@ impl Machine {
             return;
         };
         let sensor = output.sensor();
-        let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
+        let stops = holding.stops(access, silent);
+        let standing = stops.standing(sensor, point, output.lost_after_ms());
         let Off::Left(why) = standing.off else { return };
         let was_left = match why {
             Interruption::HubLost => holding.hub_lost_settled,

@@ -8,7 +8,8 @@
 //! - `outputs.rs`: which there are; `point.rs`: one output; `leaving.rs`: leaving it, when the loop is stopped or the hub is lost;
 //! - `local.rs`: stops on site; `notes.rs`: what is written down of the loop; `view.rs`: what is shown of it on site;
 //! - `accounts.rs`: how often each point was written to;
-//! - `pass.rs`: when the outputs of a sensor are read; `written.rs`: what came of writes;
+//! - `pass.rs`: when the outputs of a sensor are read; `look.rs`: what they showed, and what is done about it;
+//! - `written.rs`: what came of writes;
 //! - `absent.rs`: why a point can't be looked at;
 //! - `say.rs`: what is said of them.
 
@@ -16,6 +17,7 @@ mod absent;
 mod accounts;
 mod leaving;
 mod local;
+mod look;
 mod notes;
 mod outputs;
 mod pass;
@@ -27,23 +29,21 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, Item, PauseId, PointId, SensorId,
+    Fingerprint, PauseId, PointId, SensorId,
     document::hold::{HoldSettings, LoopState},
-    hold::{Account, Control, GuardFailure, LoopMemory, Observed, WriteOutcome, check_guards},
+    hold::{Account, Control, LoopMemory, Observed},
     pace::Pressure,
     values::wishes_fingerprint,
 };
-use holdfast_ports::bus::Fresh;
 
-use super::{Effect, Machine, Now, PointsRead, slot::Slot};
+use super::{Effect, Machine, Now};
 use crate::status::HubAccess;
-use absent::Absent;
 use accounts::Accounts;
 use local::Local;
 use notes::Notes;
 use outputs::{Outputs, places_of};
 use pass::{Pace, Pass};
-use point::{Busy, Output};
+use point::Output;
 use view::Errors;
 
 /// The outputs of a device.
@@ -164,7 +164,8 @@ impl Holding {
     /// May this point be written to by a command?
     pub(super) fn control(&self, sensor: SensorId, point: PointId, access: HubAccess) -> Control {
         // Commands come from the hub: it is not lost.
-        self.standing(sensor, point, None, 0, access).control
+        let stops = self.stops(access, 0);
+        stops.standing(sensor, point, None).control
     }
 
     /// How often outputs are looked at, in ms.
@@ -353,103 +354,6 @@ impl Machine {
         self.reporting.header_changed();
     }
 
-    /// Decides about one output, and begins what is to be done.
-    fn look_at_output(&mut self, point: PointId, now: Now, random: u32, effects: &mut Vec<Effect>) {
-        if self.is_ending {
-            return;
-        }
-        let access = self.hub.access();
-        let holding = &mut self.holding;
-        let Some(output) = holding.outputs.get(&point) else {
-            return;
-        };
-        if output.is_writing() {
-            return;
-        }
-        let sensor = output.sensor();
-        let silent = self.hub.silent_ms(now.ms);
-        let standing = holding.standing(sensor, point, output.lost_after_ms(), silent, access);
-        let guards = check_guards(
-            output.guards(),
-            |guard| holding.guarded_by.get(&guard)?.as_ref(),
-            now.ms,
-        );
-        let interval_ms = holding.kept_interval_ms(sensor);
-        let restores = holding.settings.restores_per_hour;
-        let is_enabled = |item: &Item| item.sensor.enabled();
-        let stays = holding.settings.shadow || !self.wanted.get(&sensor).is_some_and(is_enabled);
-        // A point that is not there will not be looked at.
-        let guards = guards.map_err(|failure| GuardFailure {
-            is_unread: failure.is_unread && self.is_wanted(failure.point),
-            ..failure
-        });
-        let absent = self.why_not_readable(sensor, point);
-        let holding = &mut self.holding;
-        let mut output = holding
-            .outputs
-            .get_mut(&point)
-            .expect("it was there a moment ago");
-        let is_absent = absent.is_some();
-        match absent {
-            None => {}
-            Some(Absent::NotYet) => output.is_not_there_yet(),
-            Some(Absent::Because(why)) => output.can_not_be_read(why, now),
-        }
-        let ask = point::Ask {
-            standing: &standing,
-            guards: &guards,
-            stays,
-            interval_ms,
-            restores_per_hour: restores,
-            now,
-            random,
-        };
-        let next = output.look(&ask);
-        holding.errors.note(point, &output, now);
-        if output.has_just_expired() | output.has_just_learned() {
-            holding.notes.dirty();
-        }
-        let has_ended = next.busy.is_none() && output.is_wish_answered();
-        let ahead = match next.busy {
-            Some(Busy::Writing { .. }) => output.book_ahead(now),
-            Some(Busy::Reading | Busy::Booking { .. }) | None => None,
-        };
-        drop(output);
-        self.reporting.output_changed_as(point, next.changed);
-        if has_ended && self.holding.in_hand.remove(&point).is_some() {
-            self.reporting.wish_ended(point);
-        }
-        if let Some(booked) = ahead {
-            effects.push(Effect::BookWrites { point, booked });
-        }
-        match next.busy {
-            None => {}
-            // It is looked at as soon as it is there.
-            Some(Busy::Reading) if is_absent => {}
-            Some(Busy::Reading) => self.read_now(sensor, &[point], now, effects),
-            Some(Busy::Booking { booked }) => effects.push(Effect::BookWrites { point, booked }),
-            Some(Busy::Writing { value }) => match self.generation_of(sensor) {
-                Some(generation) => {
-                    self.holding.writing.insert(point);
-                    self.holding.accounts.days_run = true;
-                    effects.push(Effect::WritePoint {
-                        sensor,
-                        generation,
-                        point,
-                        value,
-                    });
-                }
-                None => self.on_wrote(
-                    point,
-                    WriteOutcome::NotSent("its sensor does not run".into()),
-                    now,
-                    random,
-                    effects,
-                ),
-            },
-        }
-    }
-
     /// The number of the start of a sensor that is with an adapter.
     pub(super) fn generation_of(&self, sensor: SensorId) -> Option<u64> {
         let slot = self.slots.get(&sensor)?;
@@ -477,57 +381,6 @@ impl Machine {
     pub(super) fn on_pressure(&mut self, pressure: Option<Pressure>) {
         if self.holding.pace.stretch.note(pressure) && self.holding.is_used() {
             self.reporting.header_detail();
-        }
-    }
-
-    /// What points showed that were read on demand.
-    pub(super) fn on_read(
-        &mut self,
-        read: PointsRead,
-        now: Now,
-        random: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        let PointsRead {
-            sensor,
-            points,
-            asked_at,
-            shown,
-        } = read;
-        if self.holding.pass_ended(sensor, now) {
-            self.reporting.header_detail();
-        }
-        let taken_at = self.slots.get(&sensor).map_or(0, Slot::taken_at);
-        for (
-            point,
-            Fresh {
-                value,
-                quality,
-                reason,
-            },
-        ) in points.iter().zip(shown)
-        {
-            if asked_at < taken_at || self.why_not_readable(sensor, *point).is_some() {
-                // Perhaps it was another point that was read.
-                continue;
-            }
-            let observed = Observed {
-                value,
-                quality,
-                at_ms: asked_at,
-                reason,
-            };
-            if self.holding.guarded_by.contains_key(point) {
-                self.holding
-                    .guarded_by
-                    .insert(*point, Some(observed.clone()));
-            }
-            let outputs = &mut self.holding.outputs;
-            outputs.change(*point, |output| output.read(observed));
-        }
-        let concerned = self.holding.outputs.concerned(&points);
-        for point in concerned {
-            self.look_at_output(point, now, random, effects);
         }
     }
 }

@@ -122,11 +122,17 @@ impl Outputs {
         self.by_guard.contains_key(&point)
     }
 
-    /// Of these points those that are outputs, and the outputs that have guards on one of them.
-    pub(super) fn concerned(&self, points: &[PointId]) -> BTreeSet<PointId> {
-        let own = points.iter().filter(|point| self.all.contains_key(point));
+    /// The outputs that have guards on one of these points and are none of them.
+    pub(super) fn guarded_beside(&self, points: &[PointId]) -> BTreeSet<PointId> {
+        if self.by_guard.is_empty() {
+            return BTreeSet::new();
+        }
         let guarded = points.iter().filter_map(|point| self.by_guard.get(point));
-        own.chain(guarded.flatten()).copied().collect()
+        let mut beside: BTreeSet<PointId> = guarded.flatten().copied().collect();
+        for point in points {
+            beside.remove(point);
+        }
+        beside
     }
 
     /// When the next one is to be looked at, in ms.

@@ -6,7 +6,7 @@ use holdfast_domain::{
     Item, PointId, Quality, SensorId,
     hold::Observed,
     limits,
-    pace::{Figure, Stretch, kept_interval_ms, with_headroom},
+    pace::{Figure, Slowed, Stretch, kept_interval_ms, with_headroom},
 };
 
 use super::{Effect, Holding, Machine, Now, point::Output};
@@ -74,6 +74,8 @@ pub(super) struct Pace {
     pub(super) stretch: Stretch,
     /// How long the longest of the sensors' passes take.
     pub(super) figure: Figure,
+    /// Are the longest of them longer than was asked for?
+    slowed: Slowed,
 }
 
 impl Pace {
@@ -97,9 +99,10 @@ impl Holding {
         self.kept_for(took)
     }
 
-    /// How often outputs are looked at, as it is told, in ms.
+    /// How often the outputs of the slowest sensor are looked at, as it is told, in ms.
     pub(super) fn told_interval_ms(&self) -> u32 {
-        within_range(self.kept_for(self.pace.figure.told()))
+        let took = self.pace.figure.told();
+        within_range(self.kept_for(took.filter(|_| self.pace.slowed.is_told())))
     }
 
     fn kept_for(&self, took_ms: Option<u64>) -> u64 {
@@ -120,7 +123,11 @@ impl Holding {
         self.overruns += u64::from(took > interval);
         let longest = self.passes.values().filter_map(Pass::took_ms).max();
         // One slow pass counts once, whichever end next.
-        longest == Some(took) && self.pace.figure.note(took)
+        if longest != Some(took) {
+            return false;
+        }
+        let figure_changed = self.pace.figure.note(took);
+        self.pace.slowed.note(took > interval) || figure_changed
     }
 }
 
@@ -147,23 +154,27 @@ impl Machine {
             return;
         };
         let whole = pass.next_at <= now.ms;
-        let mut points = std::mem::take(&mut pass.also);
+        let mut also = std::mem::take(&mut pass.also);
+        let mut points = Vec::new();
         if whole {
             // A late pass is not made up for: the next one is an interval later.
             pass.next_at = now.ms + interval;
-            let outputs: Vec<PointId> = holding.outputs.of_sensor(sensor).collect();
+            points.extend(holding.outputs.of_sensor(sensor));
             if generation.is_none() {
-                for point in &outputs {
+                for point in &points {
                     holding.outputs.change(*point, Output::look_now);
                 }
             }
-            points.extend(outputs);
         }
         let Some(generation) = generation else {
             self.can_not_read_guards(sensor, now);
             return;
         };
-        points.extend(self.guards_of(sensor));
+        also.extend(self.guards_of(sensor));
+        if !also.is_empty() {
+            also.extend(&points);
+            points = also.into_iter().collect();
+        }
         if points.is_empty() {
             return;
         }
@@ -173,7 +184,7 @@ impl Machine {
         effects.push(Effect::ReadPoints {
             sensor,
             generation,
-            points: points.into_iter().collect(),
+            points,
             asked_at: now.ms,
         });
     }

@@ -87,6 +87,7 @@ pub(super) struct Said {
     pub(super) reason: Option<String>,
     pub(super) since: Option<Timestamp>,
     verified_in_ms: Option<u64>,
+    written: u64,
     changes: u64,
     last_change: Option<HandChange>,
     adopt: Option<PointValue>,
@@ -207,6 +208,7 @@ impl Output {
                         reason: None,
                         since: None,
                         verified_in_ms: None,
+                        written: 0,
                         changes: 0,
                         last_change: None,
                         adopt: None,
@@ -349,6 +351,7 @@ impl Output {
 
     pub(super) fn wrote(&mut self, outcome: WriteOutcome, now: Now, random: u32) {
         self.doing = Doing::Nothing;
+        self.said.written += u64::from(outcome == WriteOutcome::Acknowledged);
         if !self.track_of_write().is_writing() {
             // It was a write of a wish that was released since: what was read before it says nothing.
             self.reading = None;
@@ -505,8 +508,8 @@ impl Output {
         adopt: Option<PointValue>,
         now: Now,
     ) -> Changed {
-        let before = self.said.clone();
         let said = &mut self.said;
+        let (since, changes, verified_in_ms) = (said.since, said.changes, said.verified_in_ms);
         for happened in told {
             match happened {
                 Told::Drifted { before, after } => {
@@ -526,25 +529,25 @@ impl Output {
             hold,
             reason,
         } = status;
-        if (said.conformity, said.hold) != (conformity, hold) || said.since.is_none() {
+        let is_as_before = (said.conformity, said.hold) == (conformity, hold);
+        if !is_as_before || said.since.is_none() {
             said.since = Some(whole_micros(now.wall));
         }
-        said.conformity = conformity;
-        said.hold = hold;
         let again = self
             .asked_again
             .map(|(_, at)| format!("; it is asked again at {at}"));
-        said.reason = reason.map(|reason| format!("{reason}{}", again.unwrap_or_default()));
+        let reason = reason.map(|reason| format!("{reason}{}", again.unwrap_or_default()));
+        let is_news = said.since != since || said.changes != changes || said.adopt != adopt;
+        let is_detail =
+            !is_as_before || said.reason != reason || said.verified_in_ms != verified_in_ms;
+        said.conformity = conformity;
+        said.hold = hold;
+        said.reason = reason;
         said.adopt = adopt;
-        match () {
-            () if before == *said => Changed::No,
-            () if before.since == said.since
-                && before.changes == said.changes
-                && before.adopt == said.adopt =>
-            {
-                Changed::Detail
-            }
-            () => Changed::Yes,
+        match (is_news, is_detail) {
+            (true, _) => Changed::Yes,
+            (false, true) => Changed::Detail,
+            (false, false) => Changed::No,
         }
     }
 
@@ -556,6 +559,7 @@ impl Output {
             reason,
             since,
             verified_in_ms,
+            written,
             changes,
             last_change,
             adopt,
@@ -574,6 +578,7 @@ impl Output {
             revision: self.setpoint.revision,
             writes: self.budget.writes(),
             budget_left: left,
+            written,
             verified_in_ms,
             changes,
             last_change,

@@ -35,6 +35,8 @@ impl Holding {
                 overruns: self.overruns,
                 local: self.local.stop().map(|stop| stop.told(now.ms)),
                 local_ended: self.local.wanted.ended.clone(),
+                // What the hub offers is not known here.
+                not_kept: None,
             }),
             ..ReportedValues::default()
         }

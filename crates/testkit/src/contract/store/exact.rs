@@ -8,7 +8,10 @@ use holdfast_domain::{
     document::{
         command::{Command, CommandOutcome, CommandReport},
         hold::{HoldReport, LocalEnd, LocalStop, LoopState, Scope},
-        setpoint::{Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport, Tolerance},
+        setpoint::{
+            AccountReport, Conformity, HandChange, Hold, Policy, Setpoint, SetpointReport,
+            Tolerance,
+        },
     },
     drift::DriftKind,
     event::{EventKind, whole_micros},
@@ -16,8 +19,8 @@ use holdfast_domain::{
     state::{Change, DriftNote, Presence, Reported, Target, TargetChange, TargetChangeKind},
     trouble::{Noted, Trouble, TroubleKind},
     values::{
-        CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues, ResetWish, Values,
-        Wish,
+        Cancelling, CommandRecord, CommandWishes, HoldWish, Interruption, ReportedValues,
+        ResetWish, Values, Wish,
     },
 };
 use holdfast_ports::{page::Page, store::DeviceStore};
@@ -169,6 +172,7 @@ fn full_command(name: &str, at: Timestamp) -> CommandRecord {
             valid_for_ms: 3_600_000,
             set_by: Actor::named("anna"),
             reason: is_full.then(|| "because \u{7} ␀ ✓".to_owned()),
+            cancelled: false,
             extra: Map::from_iter([("ofALaterVersion".to_owned(), json!([1, 2.5, "x\0"]))]),
         },
         set_at: at,
@@ -176,6 +180,11 @@ fn full_command(name: &str, at: Timestamp) -> CommandRecord {
         revision: i64::MAX as u64,
         event: 12,
         key: is_full.then(|| "request ✓".to_owned()),
+        cancelling: is_full.then(|| Cancelling {
+            by: Actor::named("ben ✓"),
+            reason: Some("not \u{7} now".to_owned()),
+            at,
+        }),
     }
 }
 
@@ -202,6 +211,7 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
         revision: 118,
         writes: 1 << 53 | 1,
         budget_left: u64::MAX,
+        written: 1 << 53 | 3,
         verified_in_ms: Some(38),
         changes: 3,
         last_change: Some(HandChange {
@@ -214,14 +224,20 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
     let bare = SetpointReport {
         value: None,
         reason: None,
+        written: 0,
         verified_in_ms: None,
         last_change: None,
         adopt: None,
         ..item.clone()
     };
+    let account = AccountReport {
+        writes: u64::MAX,
+        budget_left: 1 << 53 | 1,
+    };
     ReportedValues {
         held_revision: 1 << 52,
         items: BTreeMap::from([(PointId(uuid_of("a")), item), (PointId(uuid_of("b")), bare)]),
+        accounts: [(PointId(uuid_of("pulse")), account)].into(),
         resets: [(PointId(uuid_of("a")), ResetId(uuid_of("reset")))].into(),
         hold: Some(HoldReport {
             held_revision: 7,
@@ -243,6 +259,7 @@ fn full_reported_values(at: Timestamp) -> ReportedValues {
                 reason: Some("so".to_owned()),
                 count: 3,
             }),
+            not_kept: Some("the disk is full ✓".to_owned()),
         }),
         held_fingerprint: Some(Fingerprint::of_bytes(b"wishes")),
         held_commands: 1 << 52,

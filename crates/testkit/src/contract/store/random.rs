@@ -186,7 +186,9 @@ fn say_values(world: &World, agent: &mut FakeAgent, state: &DeviceState) {
             item.adopt = Some(PointValue::Number(
                 f64::from(world.entropy.jitter() % 900) / 10.0,
             ));
-            item.writes += world.entropy.next() % 3;
+            let writes = world.entropy.next() % 3;
+            item.writes += writes;
+            item.written += writes;
             item.reason = Some("changed \0 by hand".to_owned());
         }
     }
