@@ -50,6 +50,11 @@
 //! | 17 the safe value | a hub that is lost means nothing | `17 safe value` | 1 |
 //! | guards | not looked at before a level is written | `guards` | 2 |
 //! | guards | not looked at before a command is written | `guards` | 3 |
+//! | limits | they are ignored | `limits` | 1 |
+//! | 7 at most once | what was begun is forgotten over a restart | `7 never late` | 1 |
+//! | 7 | a command that is begun waits on | `7 its word is true` | 3 |
+//! | 17 durable first | a stop on site is confirmed at once | `17 stop on site` | 1 |
+//! | wishes apart from the configuration | a way back arms redefined points | `a configuration moves no output` | 9 |
 //!
 //! A disk that is put back while its hub has heard of no later boot forgets commands without anybody being able to know: there
 //! a command can be carried out twice, which the observer counts (`commands that nobody could know of`) and lets pass.
