@@ -191,7 +191,7 @@ impl How {
     }
 }
 
-fn is_whole(number: f64) -> bool {
+pub(super) fn is_whole(number: f64) -> bool {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[allow(
         clippy::cast_possible_truncation,

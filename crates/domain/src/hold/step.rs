@@ -7,6 +7,7 @@ use alloc::{format, string::String};
 
 use super::{
     band::{Resolution, number},
+    instead::is_whole,
     situation::{HoldReason, Situation},
 };
 use crate::{document::point::Limits, value::PointValue};
@@ -53,11 +54,12 @@ pub(super) fn next_step(
     }
     let next = if to > from { from + far } else { from - far };
     let next = match wanted {
+        // A point of tenths can stand between two whole numbers, whichever is wanted: to the next whole one it may be further.
         #[allow(
             clippy::cast_possible_truncation,
-            reason = "between two whole numbers that fit, a whole number of steps from one"
+            reason = "whole, and between two numbers that fit"
         )]
-        PointValue::Integer(_) => PointValue::from_i64(next as i64),
+        PointValue::Integer(_) if is_whole(next) => PointValue::from_i64(next as i64),
         _ => PointValue::Number(next),
     };
     match limit_of(limits, &next) {

@@ -3,7 +3,7 @@
 use holdfast_domain::{
     PointValue, Quality,
     document::setpoint::{Conformity, Hold, Policy},
-    hold::{Act, Control, HoldReason, How, Instead, Observed, Told, Track},
+    hold::{Act, Band, Control, HoldReason, How, Instead, Observed, Told, Track},
 };
 use proptest::prelude::*;
 
@@ -426,6 +426,27 @@ proptest! {
         if is_inside {
             prop_assert_eq!(holding.status(), HELD);
         }
+    }
+}
+
+#[test]
+fn a_step_from_between_two_whole_numbers_is_no_larger_either() {
+    for (shown, wanted, next) in [(69.2, 14, 39.2), (24.3, 77, 54.3)] {
+        let mut holding = Loop::new(0.0, Policy::Enforce);
+        holding.setpoint.value = PointValue::Integer(wanted);
+        holding.band = Band::of(PointValue::Integer(wanted), None, holding.rules.resolution);
+        holding.rules.limits = Some(holdfast_domain::document::point::Limits {
+            min: None,
+            max: None,
+            max_step: Some(30.0),
+            extra: serde_json::Map::new(),
+        });
+        let mut boiler = Instrument::new(shown, Habit::Takes);
+        holding.reading = Some(boiler.read(holding.now_ms));
+        let Act::Write(PointValue::Number(written)) = holding.decide().act else {
+            panic!("a step of tenths is wanted, found {:?}", holding.last);
+        };
+        assert!((written - next).abs() < 1e-9, "{written}");
     }
 }
 

@@ -52,6 +52,58 @@ fn what_an_instrument_makes_of_a_value_is_known_after_a_restart() {
 }
 
 #[test]
+fn what_is_ignored_is_asked_again_also_after_a_restart_and_it_is_told_when() {
+    let mut rig = Rig::running(wanted());
+    let mut plant = Plant::of(&[(1, 80.0)]);
+    plant.most.insert(point_id(1), 80.0);
+    let heard = run(&mut rig, &mut plant, 600_000);
+    assert_eq!(last(&heard, 1), DEVIATES);
+    assert!((8..=10).contains(&plant.writes.len()), "{:?}", plant.writes);
+    let said = heard
+        .iter()
+        .filter_map(|values| values.items.get(&point_id(1)));
+    let why = said.last().and_then(|item| item.reason.clone());
+    assert!(
+        why.as_ref()
+            .is_some_and(|why| why.contains("; it is asked again at ")),
+        "{why:?}"
+    );
+    // What goes on as it was is told with each try, and in the full reports of these hours, and not with each look.
+    let (tries, heard) = (plant.writes.len(), run(&mut rig, &mut plant, 7_200_000));
+    let told = heard.iter().filter(|values| !values.items.is_empty());
+    let (told, tries) = (told.count(), plant.writes.len() - tries);
+    assert!(told <= 2 * tries + 4, "{told} of {tries}");
+    // A restart writes nothing at once, and asks within half an hour or so.
+    let mut rig = restarted(wanted(), &mut plant);
+    let tries = plant.writes.len();
+    let heard = run(&mut rig, &mut plant, 900_000);
+    assert_eq!((last(&heard, 1), plant.writes.len()), (DEVIATES, tries));
+    run(&mut rig, &mut plant, 1_500_000);
+    assert_eq!(plant.writes.len(), tries + 1);
+    // It is repaired, and nothing of that shows.
+    plant.most.clear();
+    let heard = run(&mut rig, &mut plant, 5_000_000);
+    assert_eq!(last(&heard, 1), HELD);
+}
+
+#[test]
+fn a_revision_that_is_given_twice_is_another_wish() {
+    let base = plant_target(&[1]);
+    let mut first = set(base.clone(), &[(1, 72.5, 1)]);
+    first.setpoints.items[0].valid_for_ms = Some(10_000);
+    let mut rig = Rig::running(first);
+    let mut plant = Plant::of(&[(1, 72.5)]);
+    let heard = run(&mut rig, &mut plant, 20_000);
+    assert_eq!(last(&heard, 1), (Conformity::InSync, Hold::Expired));
+    // The hub was restored from a backup, and the same was set again, without an end.
+    let mut again = set(base, &[(1, 72.5, 1)]);
+    again.setpoints.revision += 1;
+    rig.offer_and_hold(again);
+    let heard = run(&mut rig, &mut plant, 20_000);
+    assert_eq!(last(&heard, 1), HELD);
+}
+
+#[test]
 fn a_look_that_is_asked_for_tries_once_more() {
     let (mut rig, mut plant) = limited();
     let mut look = wanted();

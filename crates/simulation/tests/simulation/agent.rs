@@ -1,15 +1,19 @@
 //! An agent: the real machine, its disk, and what its adapters keep.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use holdfast_domain::{
-    CommandId, DeviceId, PauseId, PointId, Sensor, SensorId, TargetState,
+    CommandId, DeviceId, Fingerprint, PauseId, PointId, PointValue, Sensor, SensorId, TargetState,
+    document::setpoint::Setpoint,
     hold::{Interruption, Observed},
 };
 use holdfast_edge::machine::{Machine, MachineSettings, Now};
 use jiff::SignedDuration;
 
-use crate::{disk::Disk, hub::start_of_time};
+use crate::{disk::Disk, hub::start_of_time, writes::rules_of};
 
 /// One agent and its surroundings.
 pub(crate) struct Agent {
@@ -51,8 +55,17 @@ pub(crate) struct Told {
     pub(crate) offered_at: u64,
     /// When pauses end at the soonest, in ms of the world; the time in which no process runs does not count, so it may be later.
     pub(crate) pauses: BTreeMap<PauseId, u64>,
-    /// When wishes end, by their revision, in ms of the world.
-    pub(crate) wishes: BTreeMap<(PointId, u64), u64>,
+    /// When wishes end, in ms of the world.
+    pub(crate) wishes: BTreeMap<WishKey, u64>,
+    /// Points whose writes are being booked: that is waited for before anything else.
+    pub(crate) booking: BTreeSet<PointId>,
+    /// When changes of what runs of sensors ended, in ms of the agent's clock; `u64::MAX`: one is under way, and nobody knows
+    /// which point is read.
+    pub(crate) changed: BTreeMap<SensorId, u64>,
+    /// When writes ended by which something may have moved, in ms of the agent's clock.
+    pub(crate) to_read_back: BTreeMap<PointId, u64>,
+    /// When writes ended, in ms of the agent's clock; `u64::MAX`: it is under way.
+    pub(crate) written: BTreeMap<PointId, u64>,
     /// What was read last of each point.
     pub(crate) read: BTreeMap<PointId, Observed>,
     /// How often each point was put back.
@@ -67,14 +80,30 @@ pub(crate) struct Told {
     pub(crate) inputs: BTreeMap<CommandId, BTreeMap<PointId, Observed>>,
 }
 
-/// How often a point was put back.
-#[derive(Debug, Default)]
+/// A wish, and the write identity of its point: a hub that was restored gives a revision twice.
+pub(crate) type WishKey = (PointId, String);
+
+/// The key of a wish for a point of this identity.
+pub(crate) fn key_of(wish: &Setpoint, identity: Option<Fingerprint>) -> WishKey {
+    let lasting = Setpoint {
+        valid_for_ms: wish.valid_for_ms.map(|_| 0),
+        ..wish.clone()
+    };
+    (wish.point_id, format!("{lasting:?} {identity:?}"))
+}
+
+/// How often changes by others were put back at a point.
+#[derive(Debug)]
 pub(crate) struct Restores {
     /// Of which wish the wanted value was seen.
-    pub(crate) revision: u64,
+    pub(crate) of: WishKey,
     /// Was it seen since the output was left?
     pub(crate) is_shown: bool,
-    /// When it was written since, in ms.
+    /// Was it seen since it was written last?
+    pub(crate) is_there: bool,
+    /// What it showed before it was written last, and what was written.
+    pub(crate) last: Option<(PointValue, PointValue)>,
+    /// When changes were put back since, in ms.
     pub(crate) at: Vec<u64>,
 }
 
@@ -168,29 +197,33 @@ impl Told {
         let is_boot = self.held.is_none();
         let ends = target.hold.pauses.iter().filter_map(|pause| {
             let end = self.offered_at.saturating_add(pause.remaining_ms?);
-            let before = self.pauses.get(&pause.id).copied();
-            Some((
-                pause.id,
-                before
-                    .filter(|end| is_boot || *end > world_ms)
-                    .unwrap_or(end),
-            ))
+            // An agent goes on with its own; where the hub's clock jumped, what the hub says is another. After a restart the
+            // lesser counts.
+            let end = match self.pauses.get(&pause.id).copied() {
+                Some(before) if is_boot => before.min(end),
+                Some(before) => before,
+                None => end,
+            };
+            Some((pause.id, end))
         });
         self.pauses = ends.collect();
         let ends = target.setpoints.items.iter().filter_map(|wish| {
-            let key = (wish.point_id, wish.revision);
+            let key = key_of(wish, None);
             let end = world_ms.saturating_add(wish.valid_for_ms?);
-            Some((key, self.wishes.get(&key).copied().unwrap_or(end)))
+            let end = self.wishes.get(&key).copied().unwrap_or(end);
+            Some((key, end))
         });
         self.wishes = ends.collect();
-        // What is released and set again is another wish, whatever its revision.
-        let wishes = &target.setpoints.items;
-        let is_same = |point: &PointId, revision: u64| {
-            let mut same = wishes.iter().filter(|wish| wish.point_id == *point);
-            same.any(|wish| wish.revision == revision)
-        };
+        // What is released and set again is another wish, whatever its revision; and so is one of a point that was redefined.
+        let wishes = target.setpoints.items.iter();
+        let keys: BTreeSet<WishKey> = wishes
+            .map(|wish| {
+                let identity = rules_of(&target, wish.point_id).map(|rules| rules.identity);
+                key_of(wish, identity)
+            })
+            .collect();
         self.restores
-            .retain(|point, restored| is_same(point, restored.revision));
+            .retain(|_, restored| keys.contains(&restored.of));
         let rules = target.setpoints.items.iter().filter_map(|wish| {
             let mut sensors = target.items.iter().map(|item| item.sensor.content());
             let rules = sensors.find_map(|content| content.binding.point_rules(wish.point_id))?;

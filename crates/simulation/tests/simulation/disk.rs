@@ -54,6 +54,12 @@ impl Disk {
             .map_or(0, |account| account.writes)
     }
 
+    /// How often a point's instrument was replaced, as far as it knows.
+    pub(crate) fn instrument(&self, point: PointId) -> u64 {
+        let account = self.0.booked.get(&point);
+        account.map_or(0, |account| account.instrument)
+    }
+
     /// Does it know this command?
     pub(crate) fn knows(&self, command: CommandId) -> bool {
         self.0.commands.iter().any(|(id, _)| *id == command)

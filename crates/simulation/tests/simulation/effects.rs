@@ -272,8 +272,12 @@ impl World {
 
     /// When a call on a sensor's line is carried out, in ms: one after the other, in the order of the calls.
     fn line(&mut self, agent: usize, sensor: holdfast_domain::SensorId, most: u64) -> u64 {
-        let slow = if self.goes_wrong(5) { 3_000 } else { most };
-        let delay = 1 + self.below(slow);
+        // When nothing is wrong a line takes about as long each time: that passes get longer is news.
+        let delay = match (self.storm, self.goes_wrong(5)) {
+            (_, true) => 1 + self.below(3_000),
+            (true, false) => 1 + self.below(most),
+            (false, false) => 1 + most / 2 + self.below(1 + most / 20),
+        };
         let free = self.agents[agent].line_free.entry(sensor).or_default();
         *free = (*free).max(self.now) + delay;
         *free

@@ -1,6 +1,8 @@
 //! After all: what people count on, with nothing going wrong. A stop on site brings every output that has a safe value to
 //! it, once, and then nothing moves; so does a hub that is away for long; and afterwards everything is held again.
 
+use std::collections::BTreeSet;
+
 use holdfast_domain::{
     PointId,
     document::setpoint::{Conformity, Hold, Policy, Setpoint},
@@ -41,6 +43,7 @@ impl World {
     fn stops_everywhere(&mut self) {
         self.say(format_args!("everybody stops on site"));
         let held = self.held();
+        let far = self.far();
         let by = Actor::named("technician");
         for agent in 0..AGENTS {
             let (by, reason) = (by.clone(), "the end".to_owned());
@@ -57,7 +60,7 @@ impl World {
             let is_worn = held
                 .iter()
                 .any(|one| one.agent == agent && self.has_no_write_left(one));
-            if self.site_stop(agent).is_none() && !is_worn {
+            if self.site_stop(agent).is_none() && !is_worn && !far.contains(&agent) {
                 let one = &self.agents[agent];
                 let view = one
                     .machine
@@ -76,6 +79,7 @@ impl World {
         self.run(SETTLES_MS);
         if self.observer.hardware_writes != writes
             && held.iter().all(|one| !self.has_no_write_left(one))
+            && far.is_empty()
         {
             self.broken(
                 "17 stop",
@@ -103,6 +107,27 @@ impl World {
         self.run(AWAY_MS - 1_000);
         self.check_left(&held, Interruption::HubLost);
         self.run(BACK_MS);
+    }
+
+    /// The agents with outputs that can't come to their safe value by themselves: that stop is not confirmed.
+    fn far(&mut self) -> BTreeSet<usize> {
+        let mut far = BTreeSet::new();
+        for agent in 0..AGENTS {
+            let target = self.hub.state(self.agents[agent].device).target;
+            for item in &target.items {
+                for point in target.values.wishes.keys() {
+                    let rules = item.sensor.content().binding.point_rules(*point);
+                    let at = Where::of(agent, &item.sensor, *point);
+                    if let Some((at, rules)) = at.zip(rules)
+                        && rules.on_stop.is_some()
+                        && self.is_far(&at, &rules)
+                    {
+                        far.insert(agent);
+                    }
+                }
+            }
+        }
+        far
     }
 
     /// The outputs that are held, as their agents say and as it is.
@@ -146,11 +171,7 @@ impl World {
     /// Those that have a safe value to go to are there; those that are to be held are held.
     fn check_left(&mut self, held: &[Held], why: Interruption) {
         for one in held {
-            let is_shared = held
-                .iter()
-                .filter(|other| other.at.place == one.at.place)
-                .count()
-                > 1;
+            let is_shared = self.outputs_at(one) > 1;
             if is_shared || self.has_no_write_left(one) {
                 continue;
             }
@@ -182,6 +203,18 @@ impl World {
                 Interruption::HubLost => "outputs left without a hub",
             });
         }
+    }
+
+    /// The outputs at its register, held or not.
+    fn outputs_at(&self, one: &Held) -> usize {
+        let target = self.hub.state(self.agents[one.agent].device).target;
+        let points = target.values.wishes.keys();
+        let is_there = |point: &&PointId| {
+            let mut sensors = target.items.iter().map(|item| &item.sensor);
+            let at = sensors.find_map(|sensor| Where::of(one.agent, sensor, **point));
+            at.is_some_and(|at| at.place == one.at.place)
+        };
+        points.filter(is_there).count()
     }
 
     /// Is the life of its budget used up, or nearly so?

@@ -75,10 +75,10 @@ impl World {
 
     /// How long an answer of an instrument takes, in ms; its line is busy until then.
     fn answer_takes(&mut self, agent: usize, sensor: SensorId) -> u64 {
-        let delay = if self.goes_wrong(3) {
-            self.below(2_000)
-        } else {
-            1 + self.below(10)
+        let delay = match (self.storm, self.goes_wrong(3)) {
+            (_, true) => self.below(2_000),
+            (true, false) => 1 + self.below(10),
+            (false, false) => 6,
         };
         let free = self.agents[agent].line_free.entry(sensor).or_default();
         *free = (*free).max(self.now + delay);

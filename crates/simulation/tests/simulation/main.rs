@@ -6,8 +6,8 @@
 //! partitions; agents killed between any two effects, their last writes to the disk and to the line done or not; full disks,
 //! and disks that say so and are not; disks and the hub's store restored from older backups, and what was lost asked for
 //! again; processes of the hub killed; wall clocks that jump; a hub that turns an agent away. People edit, redefine, roll
-//! back, set, release, command, guard, limit, stop, pause, start, tune, stop and start on site, and turn knobs and
-//! interlocks. Instruments go away and come back, lose their power, round, limit, ignore, refuse, show late, lose requests
+//! back, set, release, command, guard, limit, stop, pause, start, tune, stop and start on site, replace instruments, and turn
+//! knobs and interlocks. Instruments go away and come back, lose their power, round, limit, ignore, refuse, show late, lose requests
 //! and answers, and are written by another master.
 //!
 //! In the end everybody stops on site, and starts; and the hub is away for long, and comes back.
@@ -50,6 +50,11 @@
 //! | 17 the safe value | a hub that is lost means nothing | `17 safe value` | 1 |
 //! | guards | not looked at before a level is written | `guards` | 2 |
 //! | guards | not looked at before a command is written | `guards` | 3 |
+//! | limits | they are ignored | `limits` | 1 |
+//! | 7 at most once | what was begun is forgotten over a restart | `7 never late` | 1 |
+//! | 7 | a command that is begun waits on | `7 its word is true` | 3 |
+//! | 17 durable first | a stop on site is confirmed at once | `17 stop on site` | 1 |
+//! | wishes apart from the configuration | a way back arms redefined points | `a configuration moves no output` | 9 |
 //!
 //! A disk that is put back while its hub has heard of no later boot forgets commands without anybody being able to know: there
 //! a command can be carried out twice, which the observer counts (`commands that nobody could know of`) and lets pass.
@@ -102,6 +107,7 @@ fn run(seed: u64, is_told: bool) -> (BTreeMap<&'static str, u64>, u64) {
     world.calm_down();
     world.run(CALM_MS);
     world.check_converged();
+    world.check_asked_again();
     world.check_quiet(QUIET_MS);
     world.epilogue();
     (world.reached, world.digest)
@@ -152,9 +158,10 @@ fn all_pass(seeds: impl IntoIterator<Item = u64>) -> BTreeMap<&'static str, u64>
 
 /// A simulation that never gets there shows nothing.
 fn came_across(reached: &BTreeMap<&'static str, u64>) {
-    const EVERYTHING: [&str; 34] = [
+    const EVERYTHING: [&str; 35] = [
         "agents killed",
         "agents turned away",
+        "budgets reset",
         "clocks jump",
         "commands carried out",
         "commands expired",

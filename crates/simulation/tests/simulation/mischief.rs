@@ -1,7 +1,5 @@
 //! What goes wrong, and what people do: one thing at a time, drawn by the seed.
 
-use std::sync::Arc;
-
 use holdfast_domain::{DeviceId, PointId, edit::Edit, row::Actor};
 use holdfast_hub::{HubError, edits::EditRequest};
 use serde_json::{Value, json};
@@ -21,7 +19,7 @@ impl World {
     /// Something happens.
     pub(crate) fn mischief(&mut self) {
         let agent = self.random.below(AGENTS);
-        match self.below(132) {
+        match self.below(135) {
             0..16 => self.edits_sensor(agent),
             16..36 => self.sets_value(agent),
             36..40 => self.releases(agent),
@@ -53,6 +51,7 @@ impl World {
             100..115 => self.commands(agent),
             115..123 => self.goes_on_site(agent),
             123..129 => self.turns_an_interlock(agent),
+            129..132 => self.replaces(agent),
             _ => self.changes_rules_of_one(agent),
         }
         self.fight_on();
@@ -126,7 +125,25 @@ impl World {
         );
     }
 
+    /// What outputs are to hold, with its revision.
+    fn wished(&self, device: DeviceId) -> String {
+        let values = self.hub.state(device).target.values;
+        format!("{} {:?}", values.revision, values.wishes)
+    }
+
+    /// No edit of sensors, and no way back, moves an output.
+    fn check_wished(&self, device: DeviceId, before: &str) {
+        let after = self.wished(device);
+        if after != before {
+            self.broken(
+                "a configuration moves no output",
+                format_args!("{before} was wished before it, and {after} is after it"),
+            );
+        }
+    }
+
     fn edit(&mut self, device: DeviceId, what: &str, edit: &Edit) {
+        let wished = self.wished(device);
         self.ask(what, |world, process, actor| {
             let request = EditRequest {
                 actor,
@@ -138,6 +155,7 @@ impl World {
                 hub.edit(device, edit, request).await
             })
         });
+        self.check_wished(device, &wished);
     }
 
     /// One of the sensor's points is at another address, or has another scale.
@@ -153,7 +171,7 @@ impl World {
         Edit::Patch(sensor.id(), json!({ "dataPoints": points }))
     }
 
-    fn looks_again(&mut self, agent: usize) {
+    pub(crate) fn looks_again(&mut self, agent: usize) {
         let device = self.agents[agent].device;
         self.ask(
             &format!("has agent {agent} look again"),
@@ -170,6 +188,7 @@ impl World {
         let version = self.hub.state(device).target.version;
         let version = self.below(version + 1);
         self.reach("rollbacks");
+        let wished = self.wished(device);
         self.ask(
             &format!("rolls agent {agent} back to {version}"),
             |world, process, actor| {
@@ -184,6 +203,7 @@ impl World {
                 })
             },
         );
+        self.check_wished(device, &wished);
     }
 
     /// The place of one of an agent's outputs, preferably of one that something is set on.
@@ -194,12 +214,14 @@ impl World {
             .one_of(&wishes)
             .copied()
             .or_else(|| Some(self.output(agent)?.1))?;
-        let sensors = state
-            .target
-            .items
-            .iter()
-            .map(|item| Arc::clone(&item.sensor));
-        let mut places = sensors.filter_map(|sensor| Where::of(agent, &sensor, point));
+        self.place_of(agent, point)
+    }
+
+    /// Where a point is, by what the hub wants now.
+    pub(crate) fn place_of(&self, agent: usize, point: PointId) -> Option<Where> {
+        let state = self.hub.state(self.agents[agent].device);
+        let sensors = state.target.items.iter().map(|item| &item.sensor);
+        let mut places = sensors.filter_map(|sensor| Where::of(agent, sensor, point));
         places.next()
     }
 
@@ -283,11 +305,17 @@ impl World {
 
     fn loses_power(&mut self, agent: usize) {
         let Some(unit) = self.unit(agent) else { return };
-        let (now, long) = (self.now, 300 + self.below(10_000));
+        let long = 300 + self.below(10_000);
         self.reach("power lost");
+        self.is_without_power(&unit, long);
+    }
+
+    /// What an instrument held is lost with its power.
+    pub(crate) fn is_without_power(&mut self, unit: &Unit, long: u64) {
+        let now = self.now;
         self.say(format_args!("{unit:?} loses its power for {long} ms"));
-        let registers = self.instrument(&unit).registers();
-        let instrument = self.instrument(&unit);
+        let registers = self.instrument(unit).registers();
+        let instrument = self.instrument(unit);
         instrument.power_cycle();
         instrument.away_until = now + long;
         for register in registers {
@@ -296,8 +324,8 @@ impl World {
                 register,
             });
         }
-        self.say_health_of(&unit);
-        self.deliver_in(long + 1, crate::arrivals::Delivery::Back(unit));
+        self.say_health_of(unit);
+        self.deliver_in(long + 1, crate::arrivals::Delivery::Back(unit.clone()));
     }
 
     pub(crate) fn dies(&mut self, agent: usize) {

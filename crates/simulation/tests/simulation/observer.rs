@@ -5,23 +5,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_domain::{
-    Fingerprint, PointId, PointValue, ReportOrder, SensorId,
+    Fingerprint, HealthStatus, PointId, PointValue, ReportOrder, ResetId, SensorId,
     document::{
         hold::{LoopState, Scope},
         setpoint::{Setpoint, Tolerance},
     },
     hold::{Observed, WriteOutcome},
 };
-use holdfast_edge::machine::{CommandEffect, CommandEvent, Effect, Event};
+use holdfast_edge::machine::{CommandEffect, CommandEvent, Effect, Event, PointsRead};
 use holdfast_ports::hub_link::HubError;
 
 use crate::{
-    agent::{Agent, Restores},
+    agent::{Agent, Restores, key_of},
     instrument::{Place, Where},
     once::Once,
     site::SiteStop,
     world::World,
-    writes::Target,
+    writes::{Target, rules_of},
 };
 
 /// What is known of the truth.
@@ -31,6 +31,10 @@ pub(crate) struct Observer {
     pub(crate) seen: BTreeMap<(usize, PointId), Vec<(Fingerprint, PointValue)>>,
     /// Writes of each point since the agent's disk was new.
     pub(crate) writes: BTreeMap<(usize, PointId), u64>,
+    /// Which instrument these were, as the agent's disk counts them: it was replaced so often.
+    pub(crate) instruments: BTreeMap<(usize, PointId), u64>,
+    /// Resets of budgets that people asked for.
+    pub(crate) resets: BTreeMap<(usize, PointId), BTreeSet<ResetId>>,
     /// When each point was written last, in ms.
     pub(crate) written_at: BTreeMap<(usize, PointId), u64>,
     /// What was made of registers, and by whom: by people and other masters (`None`), or by way of a point.
@@ -52,6 +56,8 @@ pub(crate) struct Observer {
     /// The orders of all reports ever made.
     pub(crate) orders: BTreeMap<(u128, u64, u64), u64>,
     pub(crate) disk_was_restored: bool,
+    /// Did somebody have everything tried once more, after all trouble?
+    pub(crate) was_asked_again: bool,
     /// Versions and revisions of the targets.
     pub(crate) versions: BTreeMap<usize, (u64, u64, u64)>,
     pub(crate) events_checked: BTreeMap<usize, u64>,
@@ -85,6 +91,33 @@ impl World {
                 let held = one.disk.0.target.clone().expect("it was made durable");
                 one.told.holds(std::sync::Arc::new(held), now);
             }
+            Event::Started { sensor, .. } | Event::Updated { sensor, .. } => {
+                let at = one.now(now).ms;
+                one.told.changed.insert(*sensor, at);
+            }
+            // What was asked for before an instrument was away says nothing of what came after.
+            Event::Health {
+                sensor,
+                status: HealthStatus::Offline,
+                ..
+            } => {
+                let at = one.now(now).ms;
+                let changed = one.told.changed.entry(*sensor).or_default();
+                *changed = (*changed).max(at);
+            }
+            Event::Booked { point, .. } => {
+                one.told.booking.remove(point);
+            }
+            Event::Wrote { point, outcome } => {
+                let at = one.now(now).ms;
+                one.told.written.insert(*point, at);
+                if matches!(
+                    outcome,
+                    WriteOutcome::Acknowledged | WriteOutcome::Unknown(_)
+                ) {
+                    one.told.to_read_back.insert(*point, at);
+                }
+            }
             Event::Read(read) => {
                 for (point, shown) in read.points.iter().zip(&read.shown) {
                     let observed = Observed {
@@ -95,7 +128,7 @@ impl World {
                     };
                     one.told.read.insert(*point, observed);
                 }
-                self.note_restored(agent, &read.points);
+                self.note_restored(agent, read);
             }
             Event::Command(CommandEvent::Read { id, read }) => {
                 let inputs = one.told.inputs.entry(*id).or_default();
@@ -121,8 +154,13 @@ impl World {
         self.note_left(agent, event);
     }
 
-    /// Notes of which wishes the wanted value was seen: who changes it then changes it by hand.
-    fn note_restored(&mut self, agent: usize, points: &[PointId]) {
+    /// Notes of which wishes the wanted value was seen, by a read that was begun when the last write had settled: who changes
+    /// it then changes it by hand.
+    fn note_restored(&mut self, agent: usize, read: &PointsRead) {
+        if !self.is_of_what_runs(agent, read) {
+            return;
+        }
+        let points = &read.points;
         let told = &self.agents[agent].told;
         let Some(held) = told.held.clone() else {
             return;
@@ -136,22 +174,37 @@ impl World {
             let Some(at) = self.wanted_place(agent, wish.point_id) else {
                 continue;
             };
+            let point = wish.point_id;
+            let settle_ms = rules_of(&held, point).map_or(0, |rules| rules.settle_ms);
             let told = &mut self.agents[agent].told;
-            let value = told
+            let written = told.written.get(&point);
+            let settled_at = written.map_or(0, |at| at.saturating_add(u64::from(settle_ms)));
+            let Some(read) = told
                 .read
-                .get(&wish.point_id)
-                .and_then(|read| read.value.clone());
-            if value.is_some_and(|value| is_inside(wish, &at, &value)) {
-                let restored = told.restores.entry(wish.point_id).or_default();
-                if restored.revision != wish.revision {
-                    *restored = Restores {
-                        revision: wish.revision,
-                        ..Restores::default()
-                    };
-                }
-                restored.is_shown = true;
+                .get(&point)
+                .filter(|read| read.at_ms >= settled_at)
+            else {
+                continue;
+            };
+            let Some(value) = &read.value else { continue };
+            if is_inside(wish, &at, value) {
+                let of = key_of(wish, Some(at.identity));
+                let restored = told.restores.entry(point).or_insert(Restores {
+                    of,
+                    is_shown: true,
+                    is_there: true,
+                    last: None,
+                    at: Vec::new(),
+                });
+                (restored.is_shown, restored.is_there) = (true, true);
             }
         }
+    }
+
+    /// Was it read after the last change of what runs of its sensor, and after it was away?
+    pub(crate) fn is_of_what_runs(&self, agent: usize, read: &PointsRead) -> bool {
+        let changed = self.agents[agent].told.changed.get(&read.sensor);
+        changed.is_none_or(|at| read.asked_at >= *at)
     }
 
     /// Where an agent's held target says that a point is.
@@ -193,6 +246,13 @@ impl World {
                     point: *point,
                 };
                 self.check_command(place, *id, value, *begin_within_ms);
+            }
+            Effect::Start { item, .. } | Effect::Update { item, .. } => {
+                let sensor = item.sensor.id();
+                self.agents[agent].told.changed.insert(sensor, u64::MAX);
+            }
+            Effect::BookWrites { point, .. } => {
+                self.agents[agent].told.booking.insert(*point);
             }
             Effect::Answer { number, result } => self.check_answer(agent, *number, result),
             Effect::Report(report) => self.check_report(agent, report),
@@ -319,6 +379,8 @@ impl World {
 
     pub(crate) fn disk_restored(&mut self, agent: usize) {
         self.observer.disk_was_restored = true;
+        // What it has confirmed since then it does not know any more.
+        self.observer.taken.remove(&agent);
         self.observer.site.remove(&agent);
         // How long the hub was not heard stood on it too.
         self.agents[agent].heard_at = 0;
@@ -330,6 +392,10 @@ impl World {
         for ((of, point), writes) in &mut self.observer.writes {
             if *of == agent {
                 *writes = (*writes).min(disk.booked(*point));
+                let instrument = disk.instrument(*point);
+                self.observer
+                    .instruments
+                    .insert((agent, *point), instrument);
             }
         }
     }

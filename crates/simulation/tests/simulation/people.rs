@@ -21,9 +21,6 @@ use serde_json::{Value, json};
 
 use crate::{instrument::Where, world::World};
 
-/// Are there outputs that move by steps?
-const STEPS: bool = false;
-
 impl World {
     /// What a new sensor is like.
     pub(crate) fn new_sensor(&self, agent: usize) -> Edit {
@@ -82,7 +79,7 @@ impl World {
         };
         let limits = match self.below(4) {
             0 => json!({ "min": 1, "max": 70 }),
-            1 if STEPS => json!({ "min": 1, "max": 100, "maxStep": 30 }),
+            1 => json!({ "min": 1, "max": 100, "maxStep": 30 }),
             _ => Value::Null,
         };
         fields.insert("limits".into(), limits);
@@ -155,6 +152,38 @@ impl World {
                 hub.set_setpoint(device, point, edit, asked).await
             })
         });
+    }
+
+    /// An instrument is replaced by a new one, which somebody says of one of its outputs.
+    pub(crate) fn replaces(&mut self, agent: usize) {
+        let device = self.agents[agent].device;
+        let Some((_, point)) = self.output(agent) else {
+            return;
+        };
+        if let Some(at) = self.place_of(agent, point) {
+            self.is_without_power(&at.place.unit, 1_000);
+        }
+        let key = self
+            .random
+            .chance(20)
+            .then(|| format!("key-{}", self.number()));
+        let what = format!("replaces the instrument of {point} of agent {agent}");
+        // A request that is repeated with its key is one reset.
+        for _ in 0..=usize::from(key.is_some()) {
+            let reset = self.ask(&what, |world, process, actor| {
+                let (key, asked) = (key.clone(), asked(actor, Some("worn")));
+                world.hub.call(process, |hub| async move {
+                    hub.reset_budget(device, point, key, asked).await
+                })
+            });
+            if reset.is_some() {
+                let state = self.hub.state(device);
+                let given = state.target.values.resets.get(&point).map(|reset| reset.id);
+                let known = self.observer.resets.entry((agent, point)).or_default();
+                known.extend(given);
+                self.reach("budgets reset");
+            }
+        }
     }
 
     pub(crate) fn releases(&mut self, agent: usize) {

@@ -3,7 +3,7 @@
 
 use holdfast_domain::{
     document::setpoint::{Conformity, Hold, Policy, SetpointReport},
-    hold::Guard,
+    hold::{Guard, PointRules},
     plan::plan,
     row::DeploymentStatus,
     state::DeviceState,
@@ -17,12 +17,30 @@ use crate::{
     writes::number,
 };
 
+/// So long after somebody asked for a look, what was tried once more is read back, and told in full, in ms.
+const ASKED_MS: u64 = 200_000;
+
 impl World {
     /// Everything is as wanted.
     pub(crate) fn check_converged(&mut self) {
         for agent in 0..AGENTS {
             let state = self.hub.state(self.agents[agent].device);
             self.check_configuration(agent, &state);
+            let said = &state.reported.as_ref().expect("it reported").values;
+            for (point, reset) in &state.target.values.resets {
+                if state
+                    .target
+                    .items
+                    .iter()
+                    .any(|item| Where::of(agent, &item.sensor, *point).is_some())
+                {
+                    assert_eq!(
+                        said.resets.get(point),
+                        Some(&reset.id),
+                        "the new instrument of {point} at agent {agent}"
+                    );
+                }
+            }
             let wishes = state.target.values.wishes.clone();
             for wish in wishes.values() {
                 self.check_wish(agent, &state, wish);
@@ -177,6 +195,7 @@ impl World {
             .expect("it is there");
         let limits = rules.limits.as_ref();
         let is_outside = limits.is_some_and(|limits| !limits.hold(number(&wish.setpoint.value)));
+        let is_far = self.is_far(&at, &rules);
         let is_guarded = self.is_guarded(agent, state, &rules.guards);
         let is_worn = self.is_worn(agent, &sensor, point);
         let SetpointReport {
@@ -184,7 +203,9 @@ impl World {
         } = said;
         let is_so = match (conformity, hold) {
             (Conformity::InSync, Hold::Active) => is_true,
-            (Conformity::Deviates, Hold::Active) => !is_true && has_deviated,
+            (Conformity::Deviates, Hold::Active) => {
+                !is_true && has_deviated && !self.observer.was_asked_again
+            }
             (Conformity::Drifting, Hold::Active) => {
                 // In shadow mode nothing is adopted either.
                 let is_shadow = state.target.values.hold.shadow;
@@ -195,7 +216,7 @@ impl World {
                 is_paused && (conformity == Conformity::InSync) == is_true
             }
             (conformity, Hold::Blocked) => {
-                (is_redefined || is_worn || is_outside || is_guarded)
+                (is_redefined || is_worn || is_outside || is_far || is_guarded)
                     && (conformity == Conformity::InSync) == is_true
             }
             (_, Hold::Overridden) => disturbances >= 1,
@@ -210,6 +231,15 @@ impl World {
                 ),
             );
         }
+    }
+
+    /// Does it stand outside its limits, so that no step leads inside? Then somebody must bring it there by hand.
+    pub(crate) fn is_far(&mut self, at: &Where, rules: &PointRules) -> bool {
+        let now = self.now;
+        let raw = self.instrument(&at.place.unit).raw(at.place.register, now);
+        let limits = rules.limits.as_ref();
+        limits
+            .is_some_and(|limits| limits.max_step.is_some() && !limits.hold(number(&at.value(raw))))
     }
 
     /// Does a guard not hold, or is its point not there or not read?
@@ -246,6 +276,34 @@ impl World {
         let account = one.disk.0.booked.get(&point);
         account.is_some_and(|account| account.today >= rules.budget.per_day)
             || one.disk.booked(point) + rules.budget.reserve() + 16 >= rules.budget.lifetime
+    }
+
+    /// What instruments ignored, limited or rounded is tried once more when somebody asks: they take everything by now.
+    pub(crate) fn check_asked_again(&mut self) {
+        let deviates = |world: &Self, agent: usize| {
+            let state = world.hub.state(world.agents[agent].device);
+            let said = state
+                .reported
+                .as_ref()
+                .map(|reported| &reported.values.items);
+            said.is_some_and(|items| {
+                items
+                    .values()
+                    .any(|item| item.conformity == Conformity::Deviates)
+            })
+        };
+        let agents: Vec<usize> = (0..AGENTS).filter(|agent| deviates(self, *agent)).collect();
+        for agent in &agents {
+            self.reach("asked once more");
+            self.looks_again(*agent);
+        }
+        if agents.is_empty() {
+            return;
+        }
+        self.run(ASKED_MS);
+        self.observer.was_asked_again = true;
+        self.check_converged();
+        self.observer.was_asked_again = false;
     }
 
     /// Nothing changed, nothing happens.

@@ -92,7 +92,7 @@ impl World {
         self.digest = (self.digest ^ self.now).wrapping_mul(0x0000_0100_0000_01B3) ^ self.queued;
         if self.is_told {
             let (seconds, ms) = (self.now / 1_000, self.now % 1_000);
-            let short: String = what.to_string().chars().take(700).collect();
+            let short: String = what.to_string().chars().take(20_000).collect();
             println!("{seconds:>5}.{ms:03} {short}");
         }
     }

@@ -11,7 +11,7 @@ use holdfast_domain::{
 use holdfast_edge::machine::Event;
 
 use crate::{
-    agent::{Agent, Off},
+    agent::{Agent, Off, key_of},
     instrument::Where,
     observer::is_inside,
     world::World,
@@ -94,8 +94,14 @@ impl World {
                 off.writes += 1;
             }
         } else {
-            self.count_restore(agent, point, wish.revision, held.hold.restores_per_hour);
+            self.count_restore(
+                &at,
+                (agent, wish),
+                (value, &read),
+                held.hold.restores_per_hour,
+            );
         }
+        self.agents[agent].told.written.insert(point, u64::MAX);
         self.count_write(agent, point, &rules, is_safe);
     }
 
@@ -155,6 +161,15 @@ impl World {
                 format_args!("agent {agent} writes {point} on a reading {age} ms old"),
             );
         }
+        let written = one.told.to_read_back.get(&point);
+        if let Some(at) = written.filter(|at| read.at_ms < **at) {
+            self.broken(
+                "5 compare",
+                format_args!(
+                    "agent {agent} writes {point}, and has not read back what it wrote until {at}"
+                ),
+            );
+        }
         value
     }
 
@@ -181,7 +196,7 @@ impl World {
         if let Some(why) = self.interruption(agent, sensor, point) {
             return Some(("17 stop", format!("it may not be held: {why:?}")));
         }
-        let end = one.told.wishes.get(&(point, wish.revision));
+        let end = one.told.wishes.get(&key_of(wish, None));
         if end.is_some_and(|end| *end <= self.now) {
             return Some(("17 until when", format!("its time is over since {end:?}")));
         }
@@ -323,15 +338,18 @@ impl World {
                     writes: 0,
                 };
             }
-            let since = off.since.max(
-                self.observer
-                    .written_at
-                    .get(&(agent, point))
-                    .copied()
-                    .unwrap_or(0),
-            );
+            // What is read before the last write has settled says nothing.
+            let settle_ms = u64::from(rules.settle_ms);
+            let written_at = self.observer.written_at.get(&(agent, point));
+            let since = off.since.max(written_at.map_or(0, |at| at + settle_ms));
+            let written = told.written.get(&point);
+            let settled_at = written.map_or(0, |at| at.saturating_add(settle_ms));
             if let Event::Read(read) = event
                 && read.points.contains(&point)
+                && !self.agents[agent].told.booking.contains(&point)
+                && self.is_of_what_runs(agent, read)
+                && !self.agents[agent].told.is_revoked
+                && read.asked_at >= settled_at
                 && self.agents[agent].began + read.asked_at >= since
             {
                 let shown = self.agents[agent]
@@ -362,8 +380,21 @@ impl World {
         rules: &PointRules,
         is_safe: bool,
     ) {
-        let booked = self.agents[agent].disk.booked(point);
+        let disk = &self.agents[agent].disk;
+        let (booked, instrument) = (disk.booked(point), disk.instrument(point));
+        let resets = self.observer.resets.get(&(agent, point));
+        let resets = resets.map_or(0, |resets| resets.len() as u64);
+        if instrument > resets {
+            self.broken(
+                "5 budget",
+                format_args!("agent {agent}: {point} has its {instrument}. new instrument; people say {resets}"),
+            );
+        }
         let writes = self.observer.writes.entry((agent, point)).or_default();
+        let known = self.observer.instruments.insert((agent, point), instrument);
+        if known.unwrap_or(0) < instrument {
+            *writes = 0;
+        }
         *writes += 1;
         let writes = *writes;
         if writes > booked {
@@ -384,13 +415,34 @@ impl World {
         }
     }
 
-    /// Nobody is fought for ever.
-    fn count_restore(&mut self, agent: usize, point: PointId, revision: u64, limit: u32) {
-        let now = self.now;
+    /// Nobody is fought for ever: a write after the wanted value was seen, or after the instrument came to show what was not
+    /// written, puts back what somebody did. What is tried again at an instrument that ignores it does not.
+    fn count_restore(
+        &mut self,
+        at: &Where,
+        (agent, wish): (usize, &Setpoint),
+        (value, read): (&PointValue, &PointValue),
+        limit: u32,
+    ) {
+        let (now, point) = (self.now, wish.point_id);
         let Some(restores) = self.agents[agent].told.restores.get_mut(&point) else {
             return;
         };
-        if restores.revision != revision || !restores.is_shown {
+        let is_near = |shown: &PointValue| {
+            let wish = Setpoint {
+                value: shown.clone(),
+                ..wish.clone()
+            };
+            is_inside(&wish, at, read)
+        };
+        let is_moved = restores
+            .last
+            .as_ref()
+            .is_some_and(|(before, written)| !is_near(before) && !is_near(written));
+        let is_restore = restores.is_shown && (restores.is_there || is_moved);
+        restores.is_there = false;
+        restores.last = Some((read.clone(), value.clone()));
+        if !is_restore {
             return;
         }
         restores.at.retain(|at| now - *at < HOUR_MS);
