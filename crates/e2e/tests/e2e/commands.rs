@@ -224,6 +224,9 @@ async fn what_was_not_begun_can_be_cancelled(hub: Hub) {
         let request = device.operator.request("DELETE", &path);
         send(request.header("prefer", wait)).await
     };
+    let mut agent = device.agent(&hub).started();
+    device.settled(1).await;
+    agent.kill().await;
     // No agent has it.
     let mut long = reset(7);
     long["validForMs"] = json!(600_000);
@@ -231,8 +234,7 @@ async fn what_was_not_begun_can_be_cancelled(hub: Hub) {
     let given = given.good("a command");
     let asked = cancel(&given, "wait=0").await;
     asked.is(202);
-    let _agent = device.agent(&hub).started();
-    device.settled(1).await;
+    let _agent = agent.started();
     let told = word(&device, &given).await;
     assert_eq!(told["outcome"], "cancelled", "{told:#}");
     let asked = cancel(&given, "wait=0").await;
