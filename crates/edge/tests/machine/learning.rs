@@ -59,10 +59,10 @@ fn what_is_ignored_is_asked_again_also_after_a_restart_and_it_is_told_when() {
     let heard = run(&mut rig, &mut plant, 600_000);
     assert_eq!(last(&heard, 1), DEVIATES);
     assert!((8..=10).contains(&plant.writes.len()), "{:?}", plant.writes);
-    let said = heard
+    let mut said = heard
         .iter()
         .filter_map(|values| values.items.get(&point_id(1)));
-    let why = said.last().and_then(|item| item.reason.clone());
+    let why = said.next_back().and_then(|item| item.reason.clone());
     assert!(
         why.as_ref()
             .is_some_and(|why| why.contains("; it is asked again at ")),
