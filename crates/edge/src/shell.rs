@@ -126,16 +126,18 @@ impl Shell {
         self.shut_down(stop_limit).await;
     }
 
-    /// Tells the machine what happened, and starts what it wants done. May what it knows of itself have changed? What
-    /// outputs show changes nothing of it: a value loop that only looks costs no comparison of all sensors.
+    /// Tells the machine what happened, and starts what it wants done. May what it knows of itself have changed? By what
+    /// outputs show, and by writing to them, it does not: a value loop costs no comparison of all sensors.
     fn work_off(&mut self, events: &mut VecDeque<Event>) -> bool {
         let mut may_be_news = false;
         while let Some(event) = events.pop_front() {
-            may_be_news |= !matches!(event, Event::Read(_));
+            let (is_of_values, is_tick) = (event.is_of_values(), matches!(event, Event::Tick));
             let effects = self
                 .machine
                 .handle(event, self.now(), self.entropy.jitter());
-            may_be_news |= !effects.iter().all(Effect::is_of_values);
+            let leads_to_values = effects.iter().all(Effect::is_of_values);
+            let only_looks = is_tick && !effects.is_empty();
+            may_be_news |= !(leads_to_values && (is_of_values || only_looks));
             events.extend(
                 effects
                     .into_iter()

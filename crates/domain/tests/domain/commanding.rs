@@ -15,7 +15,7 @@ use holdfast_domain::{
     receive::Received,
     row::Actor,
     values::ReportedValues,
-    wish::{CommandRequest, WishError, cancel, command, interrupt, kind_of},
+    wish::{CommandRequest, WishError, command, interrupt, kind_of},
 };
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ use crate::support::{
     wishes::{boiler, point},
 };
 
-fn one(id: u128) -> CommandRequest {
+pub(crate) fn one(id: u128) -> CommandRequest {
     CommandRequest {
         id: uuid(id),
         value: PointValue::Bool(true),
@@ -38,13 +38,17 @@ fn one(id: u128) -> CommandRequest {
 }
 
 /// A boiler that runs, and its start pulse.
-fn started() -> (Life, Agent, PointId) {
+pub(crate) fn started() -> (Life, Agent, PointId) {
     let (life, agent, sensor, _) = boiler();
     let pulse = point(&life, sensor, "start");
     (life, agent, pulse)
 }
 
-fn give(life: &mut Life, pulse: PointId, request: CommandRequest) -> Result<CommandId, WishError> {
+pub(crate) fn give(
+    life: &mut Life,
+    pulse: PointId,
+    request: CommandRequest,
+) -> Result<CommandId, WishError> {
     let context = life.context("anna");
     let (id, change) = command(&life.state, pulse, request, &context)?;
     if let Some(change) = change {
@@ -54,7 +58,7 @@ fn give(life: &mut Life, pulse: PointId, request: CommandRequest) -> Result<Comm
     Ok(id)
 }
 
-fn word(id: CommandId, outcome: CommandOutcome) -> CommandReport {
+pub(crate) fn word(id: CommandId, outcome: CommandOutcome) -> CommandReport {
     CommandReport {
         id,
         outcome,
@@ -65,7 +69,7 @@ fn word(id: CommandId, outcome: CommandOutcome) -> CommandReport {
     }
 }
 
-fn says(life: &mut Life, agent: &mut Agent, words: &[CommandReport]) -> Received {
+pub(crate) fn says(life: &mut Life, agent: &mut Agent, words: &[CommandReport]) -> Received {
     let mut report = agent.heartbeat();
     report.values = Some(of(life, words));
     life.report(report)
@@ -79,7 +83,7 @@ fn of(life: &Life, words: &[CommandReport]) -> ReportedValues {
     }
 }
 
-fn told(life: &Life) -> Commands {
+pub(crate) fn told(life: &Life) -> Commands {
     life.state.target_state(life.now).commands
 }
 
@@ -122,103 +126,6 @@ fn a_command_is_told_until_the_agent_has_given_its_word() {
         Some(EventKind::CommandRequested)
     );
     assert_eq!(event.payload["setBy"], "anna");
-}
-
-#[test]
-fn cancelling_is_recorded_and_the_agent_says_whether_it_came_in_time() {
-    for (outcome, kind) in [
-        (CommandOutcome::Cancelled, EventKind::CommandCancelled),
-        (CommandOutcome::Verified, EventKind::CommandVerified),
-    ] {
-        let (mut life, mut agent, pulse) = started();
-        let id = give(&mut life, pulse, one(1)).expect("it can be given");
-        let ask = |life: &mut Life, why: &str| {
-            let context = life.context("ben");
-            cancel(&life.state, id, Some(why.into()), &context)
-        };
-        let (etag, from) = (life.state.target.etag(), life.log.len());
-        let change = ask(&mut life, "not now")
-            .expect("it waits")
-            .expect("a change");
-        assert!(change.changes_desired(), "the agent waits for it");
-        life.commit(change);
-        assert_ne!(life.state.target.etag(), etag);
-        assert!(told(&life).items[0].cancelled);
-        let event = &life.log[from];
-        assert_eq!(event.kind, EventKind::CommandCancelRequested);
-        assert_eq!(
-            (
-                event.actor.as_str(),
-                &event.payload["reason"],
-                &event.payload["id"]
-            ),
-            ("ben", &json!("not now"), &json!(id))
-        );
-        assert_eq!(
-            ask(&mut life, "again"),
-            Ok(None),
-            "it was asked for already"
-        );
-
-        let from = life.log.len();
-        says(&mut life, &mut agent, &[word(id, outcome)]);
-        let event = &life.log[from];
-        assert_eq!(event.kind, kind);
-        let by = &event.payload["cancelling"];
-        assert_eq!(
-            (&by["by"], &by["reason"]),
-            (&json!("ben"), &json!("not now"))
-        );
-        let again = ask(&mut life, "again");
-        if outcome == CommandOutcome::Cancelled {
-            assert_eq!(again, Ok(None), "it is so");
-        } else {
-            assert_eq!(again, Err(WishError::CommandEnded(outcome)));
-        }
-    }
-    let (mut life, ..) = started();
-    let nobody = CommandId(uuid(77));
-    let context = life.context("ben");
-    assert_eq!(
-        cancel(&life.state, nobody, None, &context),
-        Err(WishError::NoSuchCommand(nobody))
-    );
-}
-
-#[test]
-fn what_was_begun_is_not_cancelled_and_what_another_may_have_begun_is_unknown() {
-    let mut docket = Docket::default();
-    let offer = |docket: &mut Docket, cancelled: bool, came: Came| {
-        let items = [1, 2].map(|id| Command {
-            cancelled,
-            ..given(id, id, 3_000)
-        });
-        let commands = Commands {
-            revision: 1,
-            items: items.into(),
-        };
-        let over = docket.offer(&commands, 0, came);
-        over.iter()
-            .map(|ending| (ending.id, ending.outcome))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(offer(&mut docket, false, Came::Live), []);
-    assert!(docket.begin(CommandId(uuid(1)), 10).is_some());
-    let waited = CommandId(uuid(2));
-    assert_eq!(
-        offer(&mut docket, true, Came::Live),
-        [(waited, CommandOutcome::Cancelled)]
-    );
-    docket.end(word(waited, CommandOutcome::Cancelled));
-    assert!(docket.begin(waited, 10).is_none());
-    for (came, outcome) in [
-        (Came::AfterRestart, CommandOutcome::Cancelled),
-        (Came::ToAnotherDisk, CommandOutcome::OutcomeUnknown),
-    ] {
-        let over = offer(&mut Docket::default(), true, came);
-        assert!(over.iter().all(|(_, said)| *said == outcome), "{over:?}");
-        assert_eq!(over.len(), 2);
-    }
 }
 
 #[test]
@@ -421,7 +328,7 @@ fn a_restored_hub_goes_on_above_the_commands_that_the_agent_holds() {
     assert_eq!(told(&life).items.len(), 1);
 }
 
-fn given(id: u128, point: u128, valid_for_ms: u64) -> Command {
+pub(crate) fn given(id: u128, point: u128, valid_for_ms: u64) -> Command {
     Command {
         id: CommandId(uuid(id)),
         point_id: PointId(uuid(0x100 + point)),

@@ -9,6 +9,7 @@
 
 mod adopting;
 mod budgets;
+mod cancelling;
 mod checking;
 mod commanding;
 mod deviating;

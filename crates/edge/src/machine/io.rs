@@ -250,6 +250,16 @@ pub enum Effect {
     Command(CommandEffect),
 }
 
+impl Event {
+    /// Is it about values of outputs alone, as [`Effect::is_of_values`]?
+    pub(crate) const fn is_of_values(&self) -> bool {
+        matches!(
+            self,
+            Self::Read(_) | Self::Wrote { .. } | Self::Booked { .. } | Self::Remembered(_)
+        )
+    }
+}
+
 impl Effect {
     /// Is it about values of outputs alone? Then it changes nothing of what the machine knows of its sensors and its hub.
     pub(crate) const fn is_of_values(&self) -> bool {
