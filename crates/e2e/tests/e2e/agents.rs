@@ -71,7 +71,8 @@ async fn only_what_changed_is_touched(hub: Hub) {
             .into_iter()
             .filter(|point| point["sensorName"] == "renamed")
             .collect();
-        if of_changed.len() == 3 {
+        let is_read = |point: &Value| point["quality"] != "unread";
+        if of_changed.len() == 3 && of_changed.iter().all(is_read) {
             Ok(of_changed)
         } else {
             Err(format!("{of_changed:#?}"))
