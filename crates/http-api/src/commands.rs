@@ -1,9 +1,7 @@
 //! Commands: values that are written once.
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdfast_domain::{
-    CommandId, DeviceId, PointId, document::command::CommandOutcome, shown, state::DeviceState,
-};
+use holdfast_domain::{CommandId, DeviceId, PointId, shown, state::DeviceState};
 use holdfast_hub::commands::{CommandEdit, Commanded};
 use holdfast_wire::{CommandSend, CommandView, Listed, Request, SetpointView};
 
@@ -221,7 +219,8 @@ pub(crate) async fn cancel(
     let view =
         view.ok_or_else(|| ApiProblem::not_found(format!("command {id} of device {device}")))?;
     match view.outcome {
-        Some(CommandOutcome::Cancelled) => Ok((StatusCode::OK, Json(view))),
+        // It may have ended in another way while that was on its way to the agent: nothing was written all the same.
+        Some(outcome) if outcome.is_unwritten() => Ok((StatusCode::OK, Json(view))),
         None => Ok((StatusCode::ACCEPTED, Json(view))),
         Some(outcome) => {
             let why = view.why.map_or_else(String::new, |why| format!(": {why}"));

@@ -151,16 +151,23 @@ fn verified_after(change: &Change, before: &DeviceState, context: &Context) -> V
     if old == Some(said) {
         return Vec::new();
     }
-    let is_verified = |values: &ReportedValues, wish: &Wish| {
+    let of_wish = |values: &ReportedValues, wish: &Wish, is: fn(&SetpointReport) -> bool| {
         let item = values.items.get(&wish.setpoint.point_id);
-        item.is_some_and(|item| {
-            item.revision >= wish.revision && item.conformity == Conformity::InSync
+        item.is_some_and(|item| item.revision >= wish.revision && is(item))
+    };
+    let is_verified = |values: &ReportedValues, wish: &Wish| {
+        of_wish(values, wish, |item| item.conformity == Conformity::InSync)
+    };
+    // What is put back later is not how long setting it took.
+    let was_verified = |values: &ReportedValues, wish: &Wish| {
+        of_wish(values, wish, |item| {
+            item.conformity == Conformity::InSync || item.verified_in_ms.is_some()
         })
     };
     let wishes = before.target.values.wishes.values();
     wishes
         .filter(|wish| is_verified(said, wish))
-        .filter(|wish| !old.is_some_and(|old| is_verified(old, wish)))
+        .filter(|wish| !old.is_some_and(|old| was_verified(old, wish)))
         .map(|wish| context.now.duration_since(wish.set_at).as_secs_f64())
         .collect()
 }

@@ -381,12 +381,13 @@ impl States {
         if is_of_another_store() {
             return;
         }
-        if is_old() {
-            if !self.known.get(&device).is_some_and(has_newer) {
-                self.known.insert(device, Arc::new(known.in_doubt()));
-            }
-        } else {
-            self.known.insert(device, known);
+        if !self.known.get(&device).is_some_and(has_newer) {
+            let kept = if is_old() {
+                Arc::new(known.in_doubt())
+            } else {
+                known
+            };
+            self.known.insert(device, kept);
         }
         if is_of_another_store() {
             self.known.invalidate(&device);

@@ -93,6 +93,7 @@ pub(crate) struct Raw {
     pub(crate) registering: Option<String>,
     target: Option<Vec<u8>>,
     config: Option<Vec<u8>>,
+    config_identity: Option<Vec<u8>>,
     memory: Option<Vec<u8>>,
     boot: u64,
     worked: u64,
@@ -328,6 +329,7 @@ fn read_raw(
         registering: None,
         target: document(documents, TARGET)?,
         config: document(config, TARGET)?,
+        config_identity: document(documents, CONFIG_IDENTITY)?,
         memory: document(documents, LOOP)?,
         boot: number(meta, "boot")?,
         worked: number(meta, "worked")?,
@@ -348,6 +350,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
         registering: _,
         target,
         config,
+        config_identity,
         memory,
         boot,
         worked,
@@ -364,7 +367,7 @@ pub(crate) fn read(raw: Raw) -> Result<Held, String> {
     let device = identity.as_ref().map(|identity| identity.device);
     let turned_away = who::turned_away(turned_away.as_deref(), device);
     let target = target
-        .map(|bytes| read_target(&bytes, config.as_deref()))
+        .map(|bytes| read_target(&bytes, config.as_deref().zip(config_identity.as_deref())))
         .transpose()?;
     let established = established
         .into_iter()
@@ -428,7 +431,8 @@ fn read_command(id: &str, word: &[u8]) -> Result<(CommandId, Option<CommandRepor
     Ok((parsed, word))
 }
 
-fn read_target(bytes: &[u8], config: Option<&[u8]>) -> Result<TargetState, String> {
+/// The target, with the configuration that was kept beside it under its identity.
+fn read_target(bytes: &[u8], config: Option<(&[u8], &[u8])>) -> Result<TargetState, String> {
     let invalid = |problem: String| format!("the target in it can't be read: {problem}");
     let (_, target) =
         TargetDocument::from_slice(bytes).map_err(|problems| invalid(problems.to_string()))?;
@@ -437,9 +441,12 @@ fn read_target(bytes: &[u8], config: Option<&[u8]>) -> Result<TargetState, Strin
         TargetDocument::Whole(target) => return Ok(target),
         TargetDocument::Changes(changes) => changes,
     };
-    let config = config.ok_or_else(|| invalid("its configuration is missing".to_owned()))?;
+    let (config, identity) =
+        config.ok_or_else(|| invalid("its configuration is missing".to_owned()))?;
     let items = config_from_slice(config).map_err(|problems| invalid(problems.to_string()))?;
-    let whole = changes.onto(&items);
+    let identity = std::str::from_utf8(identity).ok();
+    let identity = identity.and_then(|identity| identity.parse::<Fingerprint>().ok());
+    let whole = identity.and_then(|identity| changes.with_kept(identity, items));
     whole.ok_or_else(|| invalid("the configuration beside it is another one's".to_owned()))
 }
 

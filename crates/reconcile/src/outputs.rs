@@ -41,7 +41,8 @@ impl Outputs {
     pub(crate) fn saw(&self, state: &DeviceState, now: Timestamp) {
         let values = state.reported.as_ref().map(|reported| &reported.values);
         let hold = values.and_then(|values| values.hold.as_ref());
-        if let Some(ms) = hold.and_then(|hold| hold.pass_ms) {
+        let is_heard_of = !state.presence.silent;
+        if let Some(ms) = hold.and_then(|hold| hold.pass_ms).filter(|_| is_heard_of) {
             metrics::histogram!("holdfast_pass_seconds", "loop" => "values")
                 .record(f64::from(ms) / 1_000.0);
         }

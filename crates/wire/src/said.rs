@@ -204,13 +204,28 @@ fn phrase(key: &str, value: &Value) -> Option<String> {
             format!("lasted {seconds:.1} s")
         }
         (key, Value::String(text)) => match text.parse::<Timestamp>() {
-            Ok(time) => format!("{key}: {}", time.strftime("%Y-%m-%d %H:%M:%S UTC")),
-            Err(_) => format!("{key}: {text}"),
+            Ok(time) => {
+                let time = time.strftime("%Y-%m-%d %H:%M:%S UTC");
+                format!("{}: {time}", in_words(key))
+            }
+            Err(_) => format!("{}: {text}", in_words(key)),
         },
-        (key, Value::Number(number)) => format!("{key}: {number}"),
-        (key, Value::Bool(flag)) => format!("{key}: {flag}"),
+        (key, Value::Number(number)) => format!("{}: {number}", in_words(key)),
+        (key, Value::Bool(flag)) => format!("{}: {flag}", in_words(key)),
         (_, Value::Null | Value::Array(_) | Value::Object(_)) => return None,
     })
+}
+
+/// The name of a member as people write it: `driftedSince` is "drifted since".
+fn in_words(key: &str) -> String {
+    let mut words = String::new();
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 /// The sensors of an edit or a drift: by name, as long as they can be read at a glance.
@@ -293,6 +308,11 @@ mod tests {
         let many = json!({ "version": 9, "sensors": [{}, {}, {}, {}, {}] });
         assert_eq!(of(EventKind::TargetUpdated, many), "v9 · 5 sensors");
         assert_eq!(of(EventKind::DeviceOnline, json!({})), "");
+        let back = json!({ "targetVersion": 4, "driftedSince": "2026-11-22T20:00:00Z", "lastedMs": 8_000 });
+        assert_eq!(
+            of(EventKind::DeviceReconciled, back),
+            "target v4 · drifted since: 2026-11-22 20:00:00 UTC · lasted 8.0 s"
+        );
         let paused = json!({ "id": "0193", "scope": { "sensorId": "0192" }, "sensor": "boiler-1", "reason": "valve",
             "until": "2026-11-22T20:00:00.5Z", "revision": 4 });
         assert_eq!(

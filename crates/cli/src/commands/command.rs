@@ -70,7 +70,8 @@ pub(super) async fn cancel(session: Session<'_, '_>, args: CancelArgs) -> Result
     } else {
         let why = view.why.as_deref().unwrap_or("no reason was given");
         out.line(&harmless(&match view.outcome {
-            Some(_) => "cancelled: it was not begun".to_owned(),
+            Some(CommandOutcome::Cancelled) => "cancelled: it was not begun".to_owned(),
+            Some(other) => format!("not written ({other}): {why}"),
             None => format!("recorded; not answered within {} s: {why}", wait.as_secs()),
         }))?;
     }

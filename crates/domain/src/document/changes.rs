@@ -5,7 +5,7 @@
 //! ([`TargetState::config_fingerprint`]). It is a target only onto a configuration that has this very identity, so it says
 //! exactly what the whole document would say: absent is not empty. The document itself is in `target.rs`.
 
-use alloc::string::ToString;
+use alloc::{string::ToString, vec::Vec};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -68,6 +68,17 @@ impl TargetChanges {
     pub fn onto(self, held: &[Item]) -> Option<TargetState> {
         (running_fingerprint(held) == self.held_config).then(|| TargetState {
             items: held.to_vec(),
+            ..self.rest
+        })
+    }
+
+    /// The whole target, with sensors that were noted under `identity` when they were kept together with this; `None` if that is
+    /// another identity than the one left out. It is not worked out anew: a later version may do that in another way, and what
+    /// an earlier one kept must be read.
+    #[must_use]
+    pub fn with_kept(self, identity: Fingerprint, kept: Vec<Item>) -> Option<TargetState> {
+        (identity == self.held_config).then(|| TargetState {
+            items: kept,
             ..self.rest
         })
     }

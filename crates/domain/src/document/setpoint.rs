@@ -363,7 +363,7 @@ pub struct SetpointReport {
     /// Writes that may still be made.
     #[serde(default)]
     pub budget_left: u64,
-    /// Writes that the instrument acknowledged since the agent started, or since the point has a setpoint. Unlike
+    /// Writes that the instrument acknowledged for this revision since the agent started. Unlike
     /// [`writes`](Self::writes), which after a restart counts what was booked ahead, each of these was made.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub written: u64,
@@ -397,8 +397,10 @@ impl SetpointReport {
     #[must_use]
     pub const fn written_since(&self, before: Option<&Self>) -> u64 {
         match before {
-            // A setpoint that was released and set anew counts from nothing.
-            Some(before) if before.written <= self.written => self.written - before.written,
+            Some(before) if before.revision == self.revision && before.written <= self.written => {
+                self.written - before.written
+            }
+            // One that was set anew counts from nothing.
             Some(_) | None => self.written,
         }
     }

@@ -8,7 +8,7 @@ use super::{
     settle::{Settled, good, settle},
     situation::{Act, Control, Decision, HoldReason, HoldStatus, Situation, Told},
     step::{limit_of, next_step, reaches},
-    track::{Stage, Track, Write},
+    track::{Asked, Stage, Track, Write},
 };
 use crate::{
     document::{
@@ -178,6 +178,7 @@ fn in_sync(
     track.retry_at_ms = 0;
     track.trouble = None;
     track.instead = None;
+    track.asked = Asked::default();
     track.step = None;
     track.was_out_of_reach = false;
     track.told_of = None;
@@ -294,6 +295,8 @@ fn deviation(
     let wanted = situation.band.wanted();
     let instead = track.instead.as_ref()?;
     if !instead.is_shown(situation, value) {
+        // It moves: it is not asked as one that nothing is heard of.
+        track.asked = Asked::default();
         if instead.is_passed_by(wanted, value) {
             // It is slow, and still on its way.
             track.instead = None;
@@ -319,7 +322,7 @@ fn deviation(
     if !is_held {
         return Some((deviates, None));
     }
-    track.try_again();
+    track.ask_again();
     None
 }
 

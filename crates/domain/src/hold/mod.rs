@@ -37,4 +37,4 @@ pub use situation::{
     Act, Control, Decision, HoldReason, HoldStatus, Observed, PointRules, Situation, Told,
 };
 pub use step::reaches;
-pub use track::{Stage, Track, WriteOutcome};
+pub use track::{Asked, Stage, Track, WriteOutcome};

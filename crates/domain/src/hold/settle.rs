@@ -6,7 +6,7 @@ use super::{
     band::Band,
     instead::Instead,
     situation::{Act, HoldReason, Observed, Situation, Told},
-    track::{Stage, Track, Write},
+    track::{Asked, Stage, Track, Write},
 };
 use crate::value::{PointValue, Quality};
 
@@ -104,6 +104,7 @@ fn taken(track: &mut Track, write: &Write, found: &PointValue, now: u64) -> Vec<
     track.failures = 0;
     track.trouble = None;
     track.instead = None;
+    track.asked = Asked::default();
     track.retry_at_ms = 0;
     track.step = Some(found.clone());
     // Nobody else changed it.

@@ -23,6 +23,8 @@ pub struct Track {
     pub trouble: Option<HoldReason>,
     /// What the instrument took instead of the wanted value, as far as that is known.
     pub instead: Option<Instead>,
+    /// How an instrument that ignores what is written is asked again.
+    pub asked: Asked,
     /// The step on the way to the wanted value that was read back last: nobody changed that by hand.
     pub step: Option<PointValue>,
     /// Was the line broken, or the agent restarted, since the instrument last showed the wanted value? Then a change is
@@ -39,6 +41,18 @@ pub struct Track {
     pub told_of: Option<PointValue>,
     /// The value that it shows since when, while that is not the wanted one.
     pub shows: Option<(PointValue, u64)>,
+}
+
+/// How an instrument that is known to ignore what is written is asked again. It is counted apart from writes that fail: a pause of
+/// a day is for one that nothing is heard of, and must not keep a change from being put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// How often, counting what was tried before that was known.
+    pub times: u32,
+    /// When it is asked next, in ms of the loop's clock; 0: that is not known yet.
+    pub again_at_ms: u64,
+    /// Is it being asked?
+    pub is_under_way: bool,
 }
 
 /// Where a point is between two readings.
@@ -130,17 +144,29 @@ impl Track {
         }
     }
 
-    /// What stands for the writes that an earlier life of the agent made in vain: half an hour passes at most until the first.
+    /// What stands for the writes that an earlier life of the agent made in vain: about half an hour passes until the first.
     const BEFORE_RESTART: u32 = 12;
 
     /// When an instrument that is known to ignore what is written is asked again, in ms of the loop's clock: after pauses that
     /// grow to a day.
     pub(super) fn ask_again_at(&mut self, now_ms: u64, random: u32) -> u64 {
-        if self.retry_at_ms == 0 {
-            self.failures = self.failures.max(Self::BEFORE_RESTART);
-            self.retry_at_ms = now_ms + Self::RELEARN.delay_ms(self.failures, random);
+        let asked = &mut self.asked;
+        if asked.again_at_ms == 0 {
+            asked.times = match (asked.times, self.failures) {
+                (0, 0) => Self::BEFORE_RESTART,
+                (0, failures) => failures,
+                (times, _) => times.saturating_add(1),
+            };
+            asked.again_at_ms = now_ms + Self::RELEARN.delay_ms(asked.times, random);
         }
-        self.retry_at_ms
+        asked.again_at_ms
+    }
+
+    /// An instrument that ignores what is written is asked once more, now.
+    pub(super) fn ask_again(&mut self) {
+        self.asked.again_at_ms = 0;
+        self.asked.is_under_way = true;
+        self.try_again();
     }
 
     /// What the instrument made of the value does not end the tries.
@@ -155,6 +181,7 @@ impl Track {
         if self.instead.is_some() {
             self.try_again();
             self.retry_at_ms = 0;
+            self.asked = Asked::default();
         }
     }
 
@@ -168,6 +195,7 @@ impl Track {
         self.trouble = None;
         self.step = None;
         self.try_again();
+        self.asked = Asked::default();
         self.failures = 0;
         self.retry_at_ms = 0;
     }
@@ -221,6 +249,12 @@ impl Track {
     /// Notes a write that came to nothing; tells it if it is another trouble than before.
     pub(super) fn fail(&mut self, why: HoldReason, now_ms: u64, random: u32) -> Vec<Told> {
         self.stage = Stage::Watching;
+        let is_sure = self.instead.as_ref().is_some_and(Instead::is_sure);
+        if self.asked.is_under_way && is_sure {
+            // It was ignored once more, and nothing else: when it is asked next is no matter of writes that fail.
+            self.asked.is_under_way = false;
+            return Vec::new();
+        }
         self.failures = self.failures.saturating_add(1);
         let is_learned = self.instead.as_ref().is_some_and(Instead::is_learned);
         let retry = if is_learned {

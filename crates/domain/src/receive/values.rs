@@ -179,8 +179,13 @@ fn kinds(
     let changed = grew(|item| item.changes) && item.last_change.is_some();
     let wrote = item.written_since(before.filter(|_| is_same_boot)) > 0;
     // Written and read back within one report: verified again, although it was in sync before and after.
-    let verified = became(|item| item.conformity == Conformity::InSync)
-        || (wrote && item.conformity == Conformity::InSync);
+    let is_looked_at_anew = before.is_some_and(|before| {
+        before.conformity == Conformity::Unknown
+            && before.verified_in_ms.is_some()
+            && before.revision == item.revision
+    });
+    let verified = item.conformity == Conformity::InSync
+        && (wrote || (became(|item| item.conformity == Conformity::InSync) && !is_looked_at_anew));
     [
         (changed, EventKind::SetpointDrifted),
         (wrote, EventKind::SetpointWritten),

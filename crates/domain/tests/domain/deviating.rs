@@ -53,6 +53,27 @@ fn what_is_ignored_is_tried_ever_more_rarely_and_once_a_day_at_last() {
 }
 
 #[test]
+fn what_was_ignored_for_days_is_put_back_at_once_when_something_happens() {
+    let happens: [fn(&mut Loop, &mut Instrument); 4] = [
+        |_, boiler| boiler.turn(40.0),
+        |_, boiler| boiler.turn(10.0),
+        // It was replaced by one that shows the same.
+        |holding, _| holding.track.lost_touch(),
+        |holding, _| holding.track.try_once_more(),
+    ];
+    for (number, happens) in happens.into_iter().enumerate() {
+        let mut holding = Loop::new(72.5, Policy::Enforce);
+        let mut boiler = Instrument::new(20.0, Habit::Ignores);
+        holding.passes(&mut boiler, 3 * DAY);
+        assert_eq!(holding.status(), DEVIATES);
+        boiler.habit = Habit::Takes;
+        happens(&mut holding, &mut boiler);
+        holding.passes(&mut boiler, 3);
+        assert_eq!(holding.status(), HELD, "case {number}");
+    }
+}
+
+#[test]
 fn that_it_is_asked_again_changes_nothing_of_how_it_stands() {
     let mut holding = Loop::new(72.5, Policy::Enforce);
     let mut boiler = Instrument::new(20.0, Habit::Ignores);

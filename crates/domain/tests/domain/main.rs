@@ -25,6 +25,7 @@ mod refusals;
 mod reporting;
 mod resuming;
 mod support;
+mod telling;
 mod troubles;
 mod watching;
 mod wishes;

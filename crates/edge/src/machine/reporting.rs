@@ -42,6 +42,8 @@ pub(super) struct Reporting {
     pending: Pending,
     /// What the report under way says.
     in_flight: Option<Pending>,
+    /// Was anything said of outputs since the agent started? Then that it is over is said too.
+    spoke_of_values: bool,
     last_made_at: Option<u64>,
     heartbeat_at: u64,
     /// From when on the next report is full.
@@ -141,6 +143,7 @@ impl Reporting {
             boot_at: now_ms,
             pending: Pending::everything(),
             in_flight: None,
+            spoke_of_values: false,
             last_made_at: None,
             heartbeat_at: now_ms,
             full_from: now_ms,
@@ -293,7 +296,9 @@ impl Machine {
             pending.full |= self.reporting.full_from <= now.ms;
             self.reporting.order.sequence += 1;
             self.reporting.last_made_at = Some(now.ms);
-            effects.push(Effect::Report(Box::new(self.make_report(&pending, now))));
+            let report = self.make_report(&pending, now);
+            self.reporting.spoke_of_values |= report.values.is_some();
+            effects.push(Effect::Report(Box::new(report)));
             self.reporting.in_flight = Some(pending);
         }
     }
@@ -333,7 +338,10 @@ impl Machine {
         } = pending;
         let says = *full || *header || !outputs.is_empty() || !commands.is_empty();
         let unkept = self.polling.unkept().map(Unkept::error);
-        let is_used = self.holding.is_used() || self.commands.is_used() || unkept.is_some();
+        let is_used = self.holding.is_used()
+            || self.commands.is_used()
+            || unkept.is_some()
+            || self.reporting.spoke_of_values;
         (says && is_used).then(|| {
             let which = (!full).then_some(outputs);
             let mut values = ReportedValues {

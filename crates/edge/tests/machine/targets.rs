@@ -102,6 +102,8 @@ fn the_hub_hears_of_a_target_that_could_not_be_kept() {
     rig.pass(100);
     let report = rig.report_taken();
     assert_eq!(report.held_version, 2);
+    let said = hold(&report).expect("that it is over is said too");
+    assert_eq!(said.not_kept, None);
     assert_eq!(report.outcome.expect("nothing failed").failures, []);
 }
 

@@ -288,6 +288,8 @@ impl Machine {
         let released = std::mem::replace(&mut holding.outputs, outputs);
         for (point, output) in released.into_all() {
             holding.accounts.put(point, output.budget);
+            // From now on its account is told by itself.
+            self.reporting.output_changed(point, false);
         }
         holding.take_resets(&target);
         let outputs = &holding.outputs;

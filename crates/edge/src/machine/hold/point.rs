@@ -6,7 +6,8 @@ use holdfast_domain::{
     event::whole_micros,
     hold::{
         Account, Act, Band, Budget, BudgetView, Control, Decision, Guard, GuardFailure, HoldStatus,
-        Instead, Learned, Observed, PointRules, Situation, Told, Track, WriteOutcome, decide,
+        Instead, Learned, Observed, PointRules, Situation, Stage, Told, Track, WriteOutcome,
+        decide,
     },
 };
 use jiff::{SignedDuration, Timestamp, Unit};
@@ -458,7 +459,10 @@ impl Output {
             Act::Adopt(value) => Some(value.clone()),
             Act::Nothing | Act::Read | Act::Write(_) => None,
         };
-        let rests = status.conformity == Conformity::Deviates && status.hold == Hold::Active;
+        let rests = status.conformity == Conformity::Deviates
+            && status.hold == Hold::Active
+            && act == Act::Nothing
+            && self.track.stage == Stage::Watching;
         self.asked_again = look_at_ms.filter(|_| rests).map(|at| {
             // Told once: wall clocks and the loop's do not run alike.
             let told = self.asked_again.filter(|(before, _)| *before == at);
