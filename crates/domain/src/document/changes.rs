@@ -77,7 +77,7 @@ impl TargetChanges {
     /// an earlier one kept must be read.
     #[must_use]
     pub fn with_kept(self, identity: Fingerprint, kept: Vec<Item>) -> Option<TargetState> {
-        (identity == self.held_config).then(|| TargetState {
+        (identity == self.held_config).then_some(TargetState {
             items: kept,
             ..self.rest
         })
